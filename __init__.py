@@ -1,0 +1,5 @@
+"""aq: Git for predictions."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

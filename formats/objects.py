@@ -1,0 +1,63 @@
+"""The seam between what bytes mean and where they lie: a source and a sink of objects.
+
+Invariant: `get` returns bytes whose hash is the id that was asked for; `put` returns the id
+of exactly the bytes given. Formats know objects only through these two protocols.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from aq.formats.identity import Buffer, Digest, Kind, object_id
+from aq.formats.records import TYPES, Record, decode, encode
+
+R = TypeVar("R", bound=Record)
+_kind_of = {record: kind for kind, record in TYPES.items()}
+
+
+class Source(Protocol):
+    """Anything that objects can be read from."""
+
+    def get(self, kind: Kind, id: bytes) -> bytes:
+        """The canonical bytes. Raises Damaged where they are missing or do not match the id."""
+
+
+class Sink(Protocol):
+    """Anything that objects can be written to."""
+
+    def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
+        """Store the bytes once and return their id; `base` is an object that they resemble."""
+
+
+class SourceAndSink(Source, Sink, Protocol):
+    """Both directions."""
+
+
+def get_record(source: Source, record: type[R], id: bytes) -> R:
+    """Read and decode one record."""
+    return decode(record, source.get(_kind_of[record], id))
+
+
+def put_record(sink: Sink, record: Record) -> Digest:
+    """Encode and store one record."""
+    return sink.put(_kind_of[type(record)], encode(record))
+
+
+class MemoryObjects:
+    """Objects in a dict: what a quarantine or a test needs."""
+
+    def __init__(self) -> None:
+        self.objects: dict[bytes, tuple[Kind, bytes]] = {}
+
+    def get(self, kind: Kind, id: bytes) -> bytes:
+        """See `Source`. Raises KeyError on an unknown id."""
+        found, data = self.objects[bytes(id)]
+        if found is not kind:
+            raise KeyError(f"{id.hex()} is a {found.name}, not a {kind.name}")
+        return data
+
+    def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
+        """See `Sink`."""
+        digest = object_id(kind, data)
+        self.objects[digest] = (kind, bytes(data))
+        return digest
