@@ -2,7 +2,6 @@
 
 Invariant: equal sequences have equal roots, whatever edits led to them; similar ones share all
 nodes but those near a difference. Values are short byte strings that this module never reads.
-Editing and comparing live in `formats.prolly_edit` and `formats.prolly_diff`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,21 @@ from operator import lt
 
 from aq.formats.identity import Digest
 from aq.formats.objects import Sink, Source
+from aq.formats.prolly_diff import map_diff
+from aq.formats.prolly_edit import map_edit
 from aq.formats.prolly_nodes import Cutter, count, grow, load, load_child
+
+__all__ = [
+    "build_list",
+    "build_map",
+    "list_count",
+    "list_items",
+    "map_count",
+    "map_diff",
+    "map_edit",
+    "map_get",
+    "map_items",
+]
 
 _RUN = 1_024
 

@@ -29,11 +29,11 @@ EMPTY: Final = Node(level=0, values=[])
 
 
 class Child(NamedTuple):
-    """A written node as an entry of the level above: last key (b"" in a list), id, entries below."""
+    """A written node as an entry of the level above: last key (b"" in a list), id, entries below it."""
 
     key: bytes
     id: bytes
-    count: int
+    entries: int
 
 
 class Cutter:
@@ -150,7 +150,7 @@ def grow(sink: Sink, children: list[Child], level: int, *, keyed: bool) -> Diges
     while len(children) > 1:
         cutter = Cutter(sink, level, keyed=keyed)
         keys = [child.key for child in children] if keyed else []
-        cutter.feed(keys, [child.id for child in children], [child.count for child in children])
+        cutter.feed(keys, [child.id for child in children], [child.entries for child in children])
         children = cutter.close()
         level += 1
     return Digest(children[0].id)

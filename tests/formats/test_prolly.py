@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from contextlib import suppress
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -89,7 +90,7 @@ def test_lookups_in_a_tall_map() -> None:
         key = b"data/part-%08d.parquet" % number
         assert map_get(objects, root, key) == model.get(key)
         expected = [k for k in model if k >= key][:3]
-        assert [k for k, _ in zip((k for k, _ in map_items(objects, root, start=key)), "abc")] == expected
+        assert [k for k, _ in islice(map_items(objects, root, start=key), 3)] == expected
     assert map_get(objects, root, b"zzz") is None
     inside = [k for k, _ in map_items(objects, root, prefix=b"data/part-000012")]
     assert inside == [k for k in model if k.startswith(b"data/part-000012")] and len(inside) == 34
@@ -155,7 +156,5 @@ def test_any_bytes_as_a_root_raise_nothing_but_our_errors(data: bytes) -> None:
     objects = MemoryObjects()
     root = objects.put(Kind.NODE, data)
     for read in (map_items, list_items):
-        try:
+        with suppress(AqError):
             list(read(objects, root))
-        except AqError:
-            pass
