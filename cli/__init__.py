@@ -1,0 +1,1 @@
+"""The command `aq`: parse, one call of the library, render."""

@@ -1,0 +1,1 @@
+"""What bytes mean: identity, canonical encodings, chunking, tables, models, records; pure functions."""

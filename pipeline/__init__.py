@@ -1,0 +1,1 @@
+"""Ops, flows, fingerprints, runs, metrics, and `Repo`, the public face over the store."""

@@ -1,0 +1,1 @@
+"""The versioned store: objects, index, refs, operations, snapshots, the folder beside it."""
