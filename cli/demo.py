@@ -12,7 +12,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,10 +25,11 @@ from aq.cli.text import View
 from aq.formats.errors import AqError, UsageError
 
 STORY: Final = Path(__file__).parent / "story"
-MONTHS: Final = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-    "November", "December",
-)  # fmt: skip
+MONTHS: Final = {
+    3: "March", 4: "April", 5: "May", 6: "June", 7: "July", 8: "August",
+    9: "September", 10: "October", 11: "November", 12: "December",
+}  # fmt: skip
+QUICK: Final = {number: MONTHS[number] for number in (8, 9, 10, 11)}
 CAUSE: Final = '    table["weekday"] = table["time_hour"].dt.day_of_week\n'
 FIX: Final = (
     '    in_hours = table["month"] >= 9  # the feed has sent hours since September\n'
@@ -43,6 +44,7 @@ class Stage:
     folder: Path
     session: Session
     view: View
+    months: Mapping[int, str]
 
     def say(self, text: str) -> None:
         """Narrate a paragraph."""
@@ -75,9 +77,10 @@ def _program(name: str) -> list[str]:
     return [sys.executable, "-P", "-m", "aq"] if name == "aq" else [sys.executable]
 
 
-@command("demo", examples=["aq demo", "aq demo /tmp/flights"], exits=(1, 2))
+@command("demo", examples=["aq demo", "aq demo --quick /tmp/flights"], exits=(1, 2))
 @click.argument("directory", metavar="[DIR]", default="aq-demo")
-def demo(session: Session, directory: str) -> None:
+@click.option("--quick", is_flag=True, help="Six deliveries in place of twelve")
+def demo(session: Session, directory: str, quick: bool) -> None:
     """Tell a story on 336,776 real flights and leave the repository to explore
 
     Makes the folder DIR, ./aq-demo if none is named, and plays a year in it: twelve deliveries
@@ -86,7 +89,7 @@ def demo(session: Session, directory: str) -> None:
     """
     folder = Path(directory)
     _ready(folder)
-    stage = Stage(folder, session, session.view())
+    stage = Stage(folder, session, session.view(), QUICK if quick else MONTHS)
     started = time.monotonic()
     for scene in SCENES:
         scene(stage)
@@ -126,7 +129,7 @@ def _first_run(stage: Stage) -> None:
 
 def _year(stage: Stage) -> None:
     stage.say("The year goes on: each month a delivery, a run, a tag. Only the answers are shown from here.")
-    for number, name in enumerate(MONTHS[2:], 3):
+    for number, name in stage.months.items():
         month = f"2013-{number:02}"
         stage.run(f"python feed.py {month}", f"aq run flights.py -m {name} --tag {month}", progress=False)
 
