@@ -1,0 +1,19 @@
+"""`aq checks`."""
+
+from __future__ import annotations
+
+import click
+from aq.cli import text_run
+from aq.cli.command import command
+from aq.cli.session import Session
+
+
+@command("checks", examples=["aq checks", "aq checks run:last"], exits=(1, 2, 5, 6))
+@click.argument("rev", metavar="[REV]", default="HEAD")
+def checks(session: Session, rev: str) -> None:
+    """List the checks of a revision and how they ended
+
+    States: passed, warning, failed, error (the check raised), accepted (failed, published all
+    the same by `aq run --accept`).
+    """
+    session.answer(session.repo().checks(rev), text_run.checks)

@@ -1,0 +1,33 @@
+"""`aq diff`."""
+
+from __future__ import annotations
+
+import click
+from aq.cli import text_diff
+from aq.cli.command import command
+from aq.cli.dashes import revision_or_path
+from aq.cli.session import Session
+
+
+@command(
+    "diff",
+    dashed="paths",
+    examples=[
+        "aq diff",
+        "aq diff main~1..main",
+        "aq diff v1 -- data/flights.parquet",
+        "aq diff --exit-code -q v1..v2",
+    ],
+    exits=(1, 2, 3, 5, 6),
+)
+@click.argument("revisions", metavar="[A[..B]]", required=False)
+@click.option("--exit-code", is_flag=True, help="Exit code 3 where anything differs")
+def diff(session: Session, revisions: str | None, exit_code: bool, paths: tuple[str, ...] = ()) -> int:
+    """Compare two revisions, or one with the folder, down to rows and columns
+
+    Without a revision: HEAD with the folder. A: A with the folder. A..B: A with B.
+    """
+    with revision_or_path("diff", revisions):
+        record = session.repo().diff(revisions, paths=paths)
+    (session.report if exit_code else session.answer)(record, text_diff.diff)
+    return 3 if exit_code and text_diff.differs(record) else 0

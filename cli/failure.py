@@ -1,0 +1,129 @@
+"""The one place that turns an exception into `error:` and `hint:` lines, JSON and an exit code.
+
+Invariant: what is no `AqError`, no wrong usage and no refusal by the operating system is a bug:
+exit code 70, and the only case that shows a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import click
+from aq.cli.registry import COMMANDS
+from aq.formats.errors import AqError, UsageError
+
+BUG: Final = 70
+INTERRUPTED: Final = 130
+TERMINATED: Final = 143
+_REFUSALS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: everything that stops cleanly for Ctrl-C stops as cleanly for it."""
+
+
+class Failure(NamedTuple):
+    """What is told of an exception. `trace` is empty but for bugs."""
+
+    kind: str
+    message: str
+    hints: tuple[str, ...]
+    exit_code: int
+    trace: str = ""
+
+
+def failure(error: BaseException) -> Failure:
+    """What to tell of any exception."""
+    if isinstance(error, AqError):
+        return Failure(error.kind, error.message, error.hints[:2], error.exit_code)
+    if isinstance(error, click.ClickException):
+        return _usage(error)
+    if isinstance(error, Terminated):
+        return Failure("terminated", "terminated", (), TERMINATED)
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return Failure("interrupted", "interrupted", (), INTERRUPTED)
+    if isinstance(error, MemoryError):
+        return Failure("failed", "out of memory", (), 1)
+    if isinstance(error, OSError) and error.strerror and (error.filename or error.errno in _REFUSALS):
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        return Failure("failed", f"{place}{error.strerror}", (), 1)
+    return _bug(error)
+
+
+def _usage(error: click.ClickException) -> Failure:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "aq"
+    hints = [f"{command} --help"]
+    text = error.format_message().rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        text = f"no such option: {error.option_name}"
+        near = meant(error.option_name, error.possibilities or ())
+        hints[:0] = [f"{command} {near}"] if near else []
+    elif isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option):
+        hints[:0] = [f"{command} {error.param.opts[0]} {error.param.metavar or ''}".rstrip()]
+    message = (text[:1].lower() + text[1:]).replace("\n", " ")
+    return Failure("usage", message, tuple(hints), 2)
+
+
+def _bug(error: BaseException) -> Failure:
+    import platform
+    import traceback
+
+    from aq import __version__
+
+    trace = "".join(traceback.format_exception(error))
+    where = f"aq {__version__}, Python {platform.python_version()}, {platform.system()}"
+    message = f"a bug in aq: {type(error).__name__}: {error}; please report it with the traceback ({where})"
+    return Failure("bug", message.replace("\n", " "), (), BUG, trace)
+
+
+def unknown_command(name: str) -> UsageError:
+    """The error for a command that does not exist, with the nearest one that does."""
+    near = meant(name, COMMANDS)
+    return UsageError(f"unknown command: {name}", hint=f"aq {near}" if near else "aq --help")
+
+
+def unknown_verb(noun: str, word: str, verbs: Iterable[str]) -> UsageError:
+    """The error for `aq branch WORD`: a verb misspelt, or the name of a new branch without `add`."""
+    near = meant(word, verbs)
+    hint = f"aq {noun} {near}" if near else f"aq {noun} {'add' if 'add' in verbs else 'get'} {word}"
+    return UsageError(f"unknown verb: {noun} {word}", hint=hint)
+
+
+def meant(word: str, words: Iterable[str]) -> str | None:
+    """The word that was probably meant, if any is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(words), 1, 0.6)
+    return near[0] if near else None
+
+
+def tell(told: Failure, *, json: bool, color: bool) -> None:
+    """Write a failure to standard error; where that fails too there is nobody to tell."""
+    from aq.cli.text import View, visible
+
+    if json:
+        from aq.cli.render import VERSION, encode
+
+        body = {
+            "kind": told.kind,
+            "message": told.message,
+            "hint": "\n".join(told.hints) or None,
+            "exit_code": told.exit_code,
+            **({"trace": told.trace} if told.trace else {}),
+        }
+        lines = [encode({"version": VERSION, "error": body})]
+    else:
+        view = View(color=color)
+        lines = [told.trace.rstrip("\n")] if told.trace else []
+        lines.append(f"{view.paint('error:', 'bad')} {told.message}")
+        lines += [f"{view.paint('hint:', 'ref')} {hint}" for hint in told.hints]
+    try:
+        sys.stderr.write("".join(f"{line if json else visible(line)}\n" for line in lines))
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass

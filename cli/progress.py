@@ -1,0 +1,88 @@
+"""Progress on standard error: one updating line on a terminal, one line a finished step otherwise.
+
+Invariant: on a terminal never silent for over a second; standard output is never touched; what an
+op prints or does to the standard streams cannot mix with it (it writes to a descriptor of its own).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from threading import Event, Lock, Thread
+from typing import Any, Final, TextIO
+
+from aq.cli.session import Session
+from aq.cli.text import View, cut, duration, short, visible
+from aq.cli.text_run import event_line
+
+_TICK: Final = 0.2
+_SPIN: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+class Progress:
+    """Called with each event: a dict with `event`, and `step`, `commit`, `done`, `total` where they apply."""
+
+    def __init__(self, stream: TextIO, view: View, *, live: bool, silent: bool = False) -> None:
+        self._stream, self._view, self._live, self._silent = stream, view, live, silent
+        self._lock, self._stop = Lock(), Event()
+        self._doing, self._since, self._began = "starting", time.monotonic(), time.monotonic()
+        self._done, self._total = 0, 0
+        self._thread = Thread(target=self._tick, daemon=True)
+        if live:
+            self._thread.start()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Take note of an event; print the line of one that ended something."""
+        line = None if self._silent else event_line(event, self._view)
+        with self._lock:
+            self._total = int(event.get("total") or self._total)
+            if event.get("event") == "step":
+                self._done += 1
+            elif name := event.get("step") or short(event.get("commit"), 8):
+                self._doing, self._since = str(name), time.monotonic()
+            if line is not None:
+                self._write(("\r\x1b[K" if self._live else "") + visible(line) + "\n")
+
+    def close(self) -> None:
+        """Stop and wipe the updating line."""
+        if self._live:
+            self._stop.set()
+            self._thread.join()
+            self._write("\r\x1b[K")
+
+    def _tick(self) -> None:
+        turn = 0
+        while not self._stop.wait(_TICK):
+            turn += 1
+            with self._lock:
+                self._write("\r\x1b[K" + self._status(_SPIN[turn % len(_SPIN)]))
+
+    def _status(self, mark: str) -> str:
+        """`⠹ delays/train  12.4 s  (4 of 9, about 30 s left)`."""
+        now = time.monotonic()
+        text = f"{mark} {self._doing}  {duration(now - self._since)}"
+        if self._total:
+            left = (now - self._began) / self._done * (self._total - self._done) if self._done else 0.0
+            text += f"  ({self._done} of {self._total}{f', about {duration(left)} left' if left > 1 else ''})"
+        return cut(visible(text), max(self._view.width - 1, 20))
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()
+
+
+@contextmanager
+def progress(session: Session) -> Iterator[Progress]:
+    """Progress for as long as the block runs."""
+    live = sys.stderr.isatty() and not session.quiet
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace") as stream:
+        view = session.error_view()
+        shown = Progress(stream, view, live=live, silent=session.quiet or (session.json and not live))
+        try:
+            yield shown
+        finally:
+            shown.close()

@@ -1,0 +1,86 @@
+"""`aq run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+from aq.cli import text_run
+from aq.cli.command import command
+from aq.cli.progress import progress
+from aq.cli.session import Session
+from aq.formats.errors import UsageError
+from aq.pipeline.results import Plan
+
+CODES: Final = {"failed": 1, "gated": 3}
+WORST_FIRST: Final = (1, 4, 3)
+
+
+@command(
+    "run",
+    examples=[
+        "aq run",
+        "aq run flights.py:delays -p depth=8 --tag deeper",
+        "aq run -n",
+        'aq run --accept auc_holds -m "a short month, agreed with Ann"',
+    ],
+    exits=(1, 2, 3, 4, 5, 6),
+    hosts_code=True,
+)
+@click.argument("target", metavar="[FILE[:FLOW]]", required=False)
+@click.option(
+    "-p", "--param", "params", metavar="NAME=VALUE", multiple=True, help="A param (can be repeated)"
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Only what would run, and why")
+@click.option("-m", "--message", metavar="MSG", help="The commit's message")
+@click.option("--tag", metavar="NAME", help="A tag for the commit")
+@click.option("--no-commit", is_flag=True, help="The run is recorded, the branch stays")
+@click.option("-f", "--force", is_flag=True, help="Every step, whatever could be reused")
+@click.option(
+    "--accept", metavar="CHECK", multiple=True, help="A check that may fail this once (can be repeated)"
+)
+@click.option("--keep-going", is_flag=True, help="Steps that do not depend on a failed one still run")
+def run(
+    session: Session, target: str | None, params: Sequence[str], dry_run: bool, no_commit: bool, **given: Any
+) -> int:
+    """Bring flows up to date: run what changed, reuse the rest
+
+    Without FILE: every flow of HEAD, with the params given last. What was read and what was
+    made become one commit; the branch moves only if no check of severity error fails.
+    """
+    arguments = {"params": _params(params), "commit": not no_commit, **given}
+    if given["accept"] and not given["message"]:
+        raise UsageError("--accept wants the reason: -m WHY is missing")
+    session.outlive_reader = True
+    with progress(session) as shown:
+
+        def heard(event: dict[str, Any]) -> None:
+            if session.json and event.get("event") == "step":
+                session.event(event)
+            shown(event)
+
+        record = session.repo().run(target, dry_run=dry_run, on_event=heard, **arguments)
+    if isinstance(record, Plan):
+        session.answer(record, text_run.plan)
+        session.notes(record.notes)
+        return 0
+    for done in record:
+        session.notes(done.notes)
+        if session.json:
+            session.event(done)
+        else:
+            session.report(done, text_run.done)
+    codes = {CODES.get(done.status, 0) for done in record}
+    return next((code for code in WORST_FIRST if code in codes), 0)
+
+
+def _params(texts: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE texts; VALUE stays text, which the flow's annotations turn into values."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"-p takes NAME=VALUE, not '{text}'", hint=f"aq run -p {name or 'depth'}=6")
+        found[name] = value
+    return found

@@ -1,0 +1,167 @@
+"""What one invocation of `aq` knows of its surroundings: switches, terminal, clock, repository.
+
+Invariant: together with `aq.cli.main` this is where the command line looks at the terminal and at
+environment variables; below, they are arguments. It renders nothing by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from aq.cli.text import View, visible
+from aq.formats.errors import AqError
+
+if TYPE_CHECKING:
+    from aq.pipeline.context import Context
+    from aq.pipeline.repo import Repo
+
+
+class ClosedOutput(Exception):
+    """Nobody reads standard output any more: what is left of the answer is not wanted."""
+
+
+@dataclass(slots=True)
+class Session:
+    """The switches that hold for every command, and the ways to answer."""
+
+    command: str = ""
+    json: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    color: str = "auto"
+    hosts_code: bool = False
+    outlive_reader: bool = False
+    opened: Repo | None = field(default=None, init=False)
+    closed: bool = field(default=False, init=False)
+
+    def repo(self) -> Repo:
+        """The nearest repository upward from the working directory."""
+        from aq.pipeline.repo import Repo
+
+        if self.opened is None:
+            self.opened = Repo.find(working_directory(), self.context())
+        return self.opened
+
+    def close(self) -> None:
+        """Let go of the repository, if one was opened."""
+        if self.opened is not None:
+            self.opened.close()
+
+    def context(self) -> Context:
+        """The clock, the user and this command line, for the layers below."""
+        from aq import _context
+
+        return _context(["aq", *sys.argv[1:]])
+
+    def view(self) -> View:
+        """How text is to look on standard output."""
+        return self._view(sys.stdout)
+
+    def error_view(self) -> View:
+        """How text is to look on standard error."""
+        return self._view(sys.stderr)
+
+    def _view(self, stream: TextIO) -> View:
+        terminal, width = stream.isatty(), 0
+        if terminal:
+            with suppress(OSError):
+                width = os.get_terminal_size(stream.fileno()).columns
+        return View(
+            color=self.colored(terminal=terminal),
+            terminal=terminal,
+            width=width,
+            now=time.time(),
+            verbose=self.verbose,
+        )
+
+    def colored(self, *, terminal: bool) -> bool:
+        """Whether to colour a stream: `--color`, else NO_COLOR, else whether it is a terminal."""
+        if self.color != "auto":
+            return self.color == "always"
+        return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    def answer(self, record: Any, text: Callable[[Any, View], Iterable[str]]) -> None:
+        """Give the answer: the record as JSON, or the lines that `text` makes of it."""
+        if self.json:
+            from aq.cli.render import envelope
+
+            self.write(envelope(self.command, record))
+        else:
+            for line in text(record, self.view()):
+                self.write(visible(line) + "\n")
+
+    def report(self, record: Any, text: Callable[[Any, View], Iterable[str]]) -> None:
+        """The answer of a command that did something: `-q` drops its text."""
+        if self.json or not self.quiet:
+            self.answer(record, text)
+
+    def event(self, record: Any) -> None:
+        """Write one bare JSON object of a stream, at once."""
+        from aq.cli.render import encode
+
+        self.write(encode(record) + "\n")
+        self.flush()
+
+    def write(self, text: str) -> None:
+        """Write to standard output. Raises ClosedOutput where nobody reads it, unless outlived."""
+        try:
+            if not self.closed:
+                sys.stdout.write(text)
+        except BrokenPipeError:
+            self._close()
+
+    def write_bytes(self, data: bytes | memoryview) -> None:
+        """Write raw bytes to standard output."""
+        try:
+            if not self.closed:
+                sys.stdout.buffer.write(data)
+        except BrokenPipeError:
+            self._close()
+
+    def flush(self) -> None:
+        """Hand what was written to the reader."""
+        try:
+            if not self.closed:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            self._close()
+
+    def _close(self) -> None:
+        self.closed = True
+        silence(sys.stdout.fileno())
+        if not self.outlive_reader:
+            raise ClosedOutput
+
+    def note(self, text: str) -> None:
+        """One line on standard error beside the answer, unless `-q`."""
+        if not self.quiet and text:
+            with suppress(OSError):
+                sys.stderr.write(f"{visible(text)}\n")
+
+    def notes(self, texts: Iterable[str]) -> None:
+        """Several notes; JSON carries them in the record."""
+        if not self.json:
+            for text in texts:
+                self.note(f"note: {text}")
+
+
+def working_directory() -> Path:
+    """Where the command was started, or sent by `-C`. Raises AqError where it was deleted since."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise AqError("the working directory does not exist any more", hint="cd ..") from None
+
+
+def silence(descriptor: int) -> None:
+    """Point a descriptor at nothing, so that flushing what its buffer still holds cannot fail."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)

@@ -1,0 +1,122 @@
+"""Text of `diff`: paths with what differs inside them, code, params, environment, metrics.
+
+Invariant: every list of the record has its section, in the order of the record; a detail of a
+form that is not known here is printed as facts rather than left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from aq.cli.text import MISSING, Cell, Row, View, columns, number, plural, short, signed, size
+from aq.cli.text_record import heading
+from aq.cli.text_show import value
+from aq.cli.text_table_diff import table_diff
+from aq.pipeline.results import Diff, PathDiff
+
+_STYLES: Final = {"added": "good", "changed": "warn", "removed": "bad", "provenance": "dim"}
+_DIFF_LINES: Final = 60
+_LINE_STYLES: Final = {"+": "good", "-": "bad", "@": "ref"}
+
+
+def differs(record: Diff) -> bool:
+    """Whether anything differs at all."""
+    return bool(record.paths or record.code or record.params or record.environment or record.metrics)
+
+
+def diff(record: Diff, view: View) -> Iterator[str]:
+    """Everything that differs; one line where nothing does."""
+    left = view.paint(short(record.from_) if record.from_ else "nothing", "id")
+    right = view.paint(short(record.to) if record.to else "folder", "id")
+    yield f"{left} → {right}{'' if differs(record) else ': no difference'}"
+    if record.paths:
+        yield from heading(view, "Paths")
+        for one in record.paths:
+            yield from path_diff(one, view)
+    if record.code:
+        yield from heading(view, "Code")
+        for changed in record.code:
+            yield f"  {view.paint(changed.change, _STYLES.get(changed.change, ''))} {changed.op}"
+            yield from unified(changed.diff, view, indent=4)
+    yield from _pairs(view, "Params", [(p.name, value(p.from_, 60), value(p.to, 60)) for p in record.params])
+    packages = [(p.package, p.from_ or MISSING, p.to or MISSING) for p in record.environment]
+    yield from _pairs(view, "Environment", packages)
+    if record.metrics:
+        yield from heading(view, "Metrics")
+        rows: list[Row] = []
+        for metric in record.metrics:
+            before, after = Cell(number(metric.from_), right=True), Cell(number(metric.to), right=True)
+            rows.append([metric.name, before, "→", after, _step(metric.from_, metric.to)])
+        yield from columns(view, rows, indent=2)
+
+
+def _step(before: float | None, after: float | None) -> str:
+    return f"({signed(after - before)})" if before is not None and after is not None else ""
+
+
+def _pairs(view: View, title: str, pairs: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+    if pairs:
+        yield from heading(view, title)
+        yield from columns(view, [[name, before, "→", after] for name, before, after in pairs], indent=2)
+
+
+def path_diff(one: PathDiff, view: View) -> Iterator[str]:
+    """One path: how it changed, its kind, and what differs inside."""
+    change = view.paint(f"{one.change:8}", _STYLES.get(one.change, ""))
+    detail = dict(one.detail)
+    sizes = _sizes(detail.pop("size", None)) if "schema" not in detail else ""
+    yield f"  {change}  {one.path}  {view.paint(f'{one.kind} {sizes}'.rstrip(), 'dim')}"
+    if one.change == "provenance":
+        yield f"    {view.paint('same content, made by another step', 'dim')}"
+    yield from _detail(detail, view)
+
+
+def _sizes(found: Mapping[str, int | None] | None) -> str:
+    known = [size(n) for n in (found or {}).values() if n is not None]
+    return " → ".join(dict.fromkeys(known))
+
+
+def _detail(detail: Mapping[str, Any], view: View) -> Iterator[str]:
+    if "schema" in detail or "rows" in detail:
+        yield from table_diff(detail, view)
+        return
+    if "diff" in detail:
+        yield from unified(str(detail["diff"]), view, indent=4)
+    rest = {k: v for k, v in detail.items() if k not in ("diff", "lines", "binary")}
+    yield from facts(rest, view)
+
+
+def facts(found: Mapping[str, Any], view: View) -> Iterator[str]:
+    """What differs, a line a name: `depth  6 → 8`; lists of changes each as such a line."""
+    rows: list[Row] = []
+    for name, item in found.items():
+        if isinstance(item, Mapping) and set(item) == {"from", "to"}:
+            rows.append([Cell(name, "dim"), *_from_to(item)])
+        elif isinstance(item, Mapping):
+            counts = ", ".join(f"{key} {value(one)}" for key, one in item.items() if one)
+            rows.append([Cell(name, "dim"), counts])
+        elif isinstance(item, list):
+            changes = [one for one in item if isinstance(one, Mapping)]
+            rows += [[Cell(str(one.get("name", name)), "dim"), *_from_to(one)] for one in changes]
+        else:
+            rows.append([Cell(name, "dim"), value(item, 100)])
+    yield from columns(view, rows, indent=4)
+
+
+def _from_to(item: Mapping[str, Any]) -> list[str | Cell]:
+    before, after = item.get("from"), item.get("to")
+    numbers = all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in (before, after))
+    change = _step(before, after) if numbers else ""
+    return [value(before, 60), "→", value(after, 60), change]
+
+
+def unified(text: str, view: View, *, indent: int) -> Iterator[str]:
+    """A unified diff, the first lines of a long one unless `-v`."""
+    lines = [line for line in text.splitlines() if not line.startswith(("--- ", "+++ "))]
+    shown = lines if view.verbose or len(lines) <= _DIFF_LINES + 1 else lines[:_DIFF_LINES]
+    for line in shown:
+        yield f"{'':{indent}}{view.paint(line, _LINE_STYLES.get(line[:1], ''))}"
+    if len(shown) < len(lines):
+        rest = plural(len(lines) - len(shown), "more line")
+        yield f"{'':{indent}}{view.paint(f'and {rest}: aq diff -v', 'dim')}"

@@ -1,0 +1,161 @@
+"""Text of runs: events and the done line, the plan, lists of runs and checks, a step's log.
+
+Invariant: one line a step; a reason stands beside everything that ran; states are words, colour
+only repeats them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from aq.cli.text import Cell, Row, View, columns, duration, number, plural, short, when
+from aq.cli.text_record import reasons
+from aq.pipeline.results import CheckEntry, LogText, Plan, RunDone, RunEntry, Violation
+
+RUN_STYLES: Final = {
+    "committed": "good", "unchanged": "dim", "gated": "bad", "failed": "bad", "uncommitted": "warn",
+}  # fmt: skip
+STEP_STYLES: Final = {"run": "good", "reused": "dim", "failed": "bad", "cancelled": "dim"}
+STEP_WORDS: Final = {"run": "ran"}
+CHECK_STYLES: Final = {
+    "passed": "good", "warning": "warn", "failed": "bad", "error": "bad", "accepted": "warn",
+}  # fmt: skip
+_NAME, _STATE, _TIME = 28, 9, 8
+
+
+def event_line(event: Mapping[str, Any], view: View) -> str | None:
+    """The line of an event that ended something, aligned without knowing the other lines."""
+    if event.get("event") == "probe":
+        value = Cell(number(event.get("value")))
+        return f"{short(event.get('commit'))}  {value.text:>10}  {event.get('source', '')}"
+    if event.get("event") != "step":
+        return None
+    status = str(event.get("status"))
+    word = view.paint(f"{STEP_WORDS.get(status, status):{_STATE}}", STEP_STYLES.get(status, ""))
+    took = duration(float(event.get("seconds") or 0.0)) if status in ("run", "failed") else ""
+    why = "; ".join(f"{one['kind']}: {one['detail']}" for one in map(_fields, event.get("reasons") or ()))
+    tail = str(event.get("error") or "") or (why if status == "run" else "")
+    return f"{event.get('step', ''):{_NAME}}  {word}  {took:>{_TIME}}  {tail}".rstrip()
+
+
+def _fields(reason: Any) -> Mapping[str, str]:
+    return reason if isinstance(reason, Mapping) else {"kind": reason.kind, "detail": reason.detail}
+
+
+def done(record: RunDone, view: View) -> Iterator[str]:
+    """How a run ended: one line, then what did not hold, then the error."""
+    state = view.paint(record.status, RUN_STYLES.get(record.status, ""))
+    id = view.paint(short(record.commit), "id")
+    where = f" as {id}" if record.commit and record.status == "committed" else ""
+    counted = step_counts({k: getattr(record.steps, k) for k in ("run", "reused", "failed", "cancelled")})
+    parts = [counted, *(f"{_last(name)} {number(value)}" for name, value in record.metrics.items())]
+    parts.append(f"{duration(record.seconds)}{_saved(record)}")
+    lead = f"{record.flow or 'run'}: " if record.flow else ""
+    yield f"{lead}{state}{where} · {' · '.join(part for part in parts if part)}"
+    yield from violations(record.violations, view)
+    bad = {name: state for name, state in record.checks.items() if state != "passed"}
+    named = {violation.check for violation in record.violations}
+    for name, ended in bad.items():
+        if name not in named:
+            yield f"  {view.paint(ended, CHECK_STYLES.get(ended, ''))}: {name}"
+    if record.error:
+        yield from _error(record.error, view)
+    if record.status in ("gated", "failed", "uncommitted"):
+        yield view.paint(f"  run {short(record.run)}: aq show {short(record.run)}", "dim")
+
+
+def _saved(record: RunDone) -> str:
+    return f", {duration(record.reused_seconds)} saved" if record.reused_seconds >= 0.1 else ""
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _error(error: Mapping[str, Any], view: View) -> Iterator[str]:
+    place = f"{error['step']}: " if error.get("step") else ""
+    yield f"  {view.paint('failed:', 'bad')} {place}{error.get('message', '')}"
+    for line in str(error.get("trace") or "").splitlines():
+        yield f"    {line}"
+
+
+def violations(found: Sequence[Violation], view: View) -> Iterator[str]:
+    """What each check saw that did not hold."""
+    for one in found:
+        rows = f", {plural(one.rows, 'row')}" if one.rows is not None else ""
+        bound = f" (bound: {one.bound})" if one.bound else ""
+        yield f"  {view.paint('violated:', 'bad')} {one.check}: {number(one.value)}{bound}{rows}"
+
+
+def step_counts(states: Mapping[str, int] | Sequence[str]) -> str:
+    """`4 ran, 2 reused`."""
+    found = Counter(states)
+    words = (("run", "ran"), ("reused", "reused"), ("failed", "failed"), ("cancelled", "cancelled"))
+    return ", ".join(f"{found[key]} {word}" for key, word in words if found[key])
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """`depth=6 window=3`."""
+    return " ".join(f"{name}={value}" for name, value in params.items())
+
+
+def plan(record: Plan, view: View) -> Iterator[str]:
+    """What a run would do, a line a step."""
+    rows: list[Row] = [
+        [step.step, Cell(step.action, "good" if step.action == "run" else "dim"), reasons(step.reasons)]
+        for step in record.steps
+    ]
+    yield from columns(view, rows)
+    if not any(step.action == "run" for step in record.steps):
+        yield "Nothing to run, everything is up to date"
+
+
+def runs(found: Sequence[RunEntry], view: View) -> Iterator[str]:
+    """One line a run, metrics as columns."""
+    found = list(found)
+    names = list(dict.fromkeys(name for run in found for name in run.metrics))
+    rows: list[Row] = []
+    if found:
+        lasts = [_last(name) for name in names]
+        heads = ("run", "time", "flow", "status", "commit", *lasts, "took", "params")
+        rows.append([Cell(head, "dim") for head in heads])
+    for run in found:
+        values = [Cell(number(run.metrics[n]) if n in run.metrics else "–", right=True) for n in names]
+        state = Cell(run.status, RUN_STYLES.get(run.status, ""))
+        lead = [Cell(short(run.run), "id"), Cell(when(view, run.time), "dim"), Cell(run.flow), state]
+        took = Cell(duration(run.seconds), right=True)
+        rows.append([*lead, Cell(short(run.commit), "id"), *values, took, params_text(run.params)])
+    yield from columns(view, rows)
+
+
+def checks(found: Sequence[CheckEntry], view: View) -> Iterator[str]:
+    """One line a check."""
+    rows: list[Row] = []
+    for one in found:
+        detail = [
+            number(one.value) if one.value is not None else "",
+            f"bound {one.bound}" if one.bound else "",
+            plural(one.rows, "row") if one.rows is not None else "",
+            f"accepted: {one.accepted}" if one.accepted else "",
+        ]
+        severity = Cell("warning" if one.severity == "warning" else "", "dim")
+        state = Cell(one.state, CHECK_STYLES.get(one.state, ""))
+        rows.append([state, one.check, severity, ", ".join(part for part in detail if part)])
+    yield from columns(view, rows)
+    if not found:
+        yield "No checks"
+
+
+def log_text(record: LogText, view: View) -> Iterator[str]:
+    """What the step wrote, as it wrote it; for a failed one its inputs too."""
+    if record.text:
+        yield record.text.rstrip("\n")
+    if record.error and record.error not in record.text:
+        yield f"{view.paint('failed:', 'bad')} {record.error}"
+    if record.inputs:
+        yield ""
+        yield view.paint("inputs:", "bold")
+        rows: list[Row] = [[Cell(short(one.id), "id"), one.kind, one.path] for one in record.inputs]
+        yield from columns(view, rows, indent=2)

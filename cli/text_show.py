@@ -1,0 +1,142 @@
+"""Text of `show` and `ls`: a commit or run with its snapshot, one path with its summary, a listing.
+
+Invariant: everything comes from records and summaries; what a summary does not hold is not asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from aq.cli.text import MISSING, Cell, Row, View, columns, cut, duration, number, plural, short, size
+from aq.cli.text_history import full
+from aq.cli.text_record import counts, heading
+from aq.cli.text_run import RUN_STYLES, params_text, step_counts, violations
+from aq.pipeline.results import PathEntry, RunInfo, ShowPath, ShowRevision
+
+_FACTS: Final = ("nulls", "distinct", "min", "max", "mean", "std")
+_CELL: Final = 24
+
+
+def show(record: ShowRevision | ShowPath, view: View) -> Iterator[str]:
+    """A commit, a run or a path."""
+    if isinstance(record, ShowPath):
+        yield from path(record, view)
+    else:
+        yield from revision(record, view)
+
+
+def revision(record: ShowRevision, view: View) -> Iterator[str]:
+    """A commit or run: facts, message, run, snapshot."""
+    yield from full(record, view)
+    if record.change_counts and counts(record.change_counts):
+        yield ""
+        yield f"    {counts(record.change_counts)}"
+    if record.run:
+        yield from heading(view, "Run")
+        yield from run(record.run, view)
+    yield from heading(view, f"Paths ({len(record.snapshot)})")
+    yield from paths(record.snapshot, view, indent=2)
+
+
+def run(record: RunInfo, view: View) -> Iterator[str]:
+    """A run in a few lines: what, how it ended, with which params, in which environment."""
+    python = record.environment.get("python", "")
+    packages = record.environment.get("packages", {})
+    code = ", ".join(record.code)
+    rows: list[tuple[str, str | Cell]] = [
+        ("id", Cell(short(record.id), "id")),
+        ("flow", f"{record.flow} ({record.file})" if record.file else record.flow),
+        ("status", Cell(record.status, RUN_STYLES.get(record.status, ""))),
+        ("took", duration(record.seconds)),
+        ("params", params_text(record.params)),
+        ("steps", step_counts([step.status for step in record.steps])),
+        ("code", code if view.verbose else cut(code, 72)),
+        ("python", f"{python}, {plural(len(packages), 'package')}" if python else ""),
+        ("accepted", "; ".join(f"{check}: {why}" for check, why in record.accepted.items())),
+        ("error", (record.error or {}).get("message", "")),
+    ]
+    shown = [row for row in rows if (row[1].text if isinstance(row[1], Cell) else row[1])]
+    yield from columns(view, [[Cell(row[0], "dim"), row[1]] for row in shown], indent=2)
+    yield from violations(record.violations, view)
+
+
+def paths(entries: Sequence[PathEntry], view: View, *, indent: int = 0) -> Iterator[str]:
+    """Kind, size, id and path of each; where it is not a file of the folder, its origin."""
+    rows: list[Row] = [
+        [
+            Cell(entry.kind, "dim"),
+            Cell(size(entry.size), "", right=True),
+            Cell(short(entry.id), "id"),
+            Cell(entry.origin if entry.origin != "file" else "", "dim"),
+            entry.path,
+        ]
+        for entry in entries
+    ]
+    yield from columns(view, rows, indent=indent)
+
+
+def path(record: ShowPath, view: View) -> Iterator[str]:
+    """One path: what it is, where it comes from, what its summary says."""
+    yield view.paint(f"{record.revision}:{record.path}" if record.revision else record.path, "bold")
+    rows: list[tuple[str, str | Cell]] = [
+        ("kind", f"{record.kind} ({record.format})" if record.format != record.kind else record.kind),
+        ("id", Cell(record.id, "id")),
+        ("size", size(record.size)),
+        ("origin", f"{record.origin} by {record.step}" if record.step else record.origin),
+    ]
+    yield from columns(view, [[Cell(row[0], "dim"), row[1]] for row in rows])
+    summary = record.summary
+    if "columns" in summary and "rows" in summary:
+        yield from table_summary(summary, view)
+    elif summary:
+        yield ""
+        yield from facts(summary, view)
+
+
+def table_summary(summary: Mapping[str, Any], view: View) -> Iterator[str]:
+    """Rows, then a line a column with what is known of it."""
+    found: Sequence[Mapping[str, Any]] = summary["columns"]
+    yield from heading(view, f"{plural(summary['rows'], 'row')}, {plural(len(found), 'column')}")
+    known = [fact for fact in _FACTS if any(column.get(fact) is not None for column in found)]
+    rows: list[Row] = [
+        [Cell("column", "dim"), Cell("type", "dim"), *(Cell(fact, "dim", right=True) for fact in known)]
+    ]
+    for column in found:
+        shown = [Cell(value(column.get(fact)), right=True) for fact in known]
+        rows.append([str(column["name"]), Cell(str(column.get("type", "")), "dim"), *shown])
+    yield from columns(view, rows, indent=2)
+
+
+def facts(found: Mapping[str, Any], view: View, *, indent: int = 0) -> Iterator[str]:
+    """Nested facts as an indented list: a line a name; lists of records as columns."""
+    flat = [(name, item) for name, item in found.items() if not isinstance(item, (dict, list))]
+    rows: list[Row] = [[Cell(str(name), "dim"), value(item, 200)] for name, item in flat]
+    yield from columns(view, rows, indent=indent)
+    for name, item in found.items():
+        if isinstance(item, dict) and item:
+            yield f"{'':{indent}}{view.paint(name, 'dim')}"
+            yield from facts(item, view, indent=indent + 2)
+        elif isinstance(item, list) and item:
+            yield f"{'':{indent}}{view.paint(name, 'dim')}"
+            yield from _list(item, view, indent + 2)
+
+
+def _list(items: Sequence[Any], view: View, indent: int) -> Iterator[str]:
+    records = [item for item in items if isinstance(item, dict)]
+    if len(records) == len(items):
+        names = list(dict.fromkeys(name for item in records for name in item))
+        rows = [[Cell(name, "dim") for name in names]]
+        rows += [[Cell(value(item.get(name))) for name in names] for item in records]
+        yield from columns(view, rows, indent=indent)
+        return
+    yield from columns(view, [[value(item, 200)] for item in items], indent=indent)
+
+
+def value(item: object, most: int = _CELL) -> str:
+    """A value in a cell: numbers short, text cut, none as a dash."""
+    if item is None:
+        return MISSING
+    if isinstance(item, (int, float)) and not isinstance(item, bool):
+        return number(item)
+    return cut(str(item).replace("\n", "↵"), most)

@@ -1,0 +1,109 @@
+"""Text of a difference between two tables: schema, rows, columns with the unit guess, a sample.
+
+Invariant: a column's figures stand before → after; a guess is printed as a question; sampled rows
+show both sides of the cells that differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from aq.cli.text import Cell, Row, View, columns, listed, number
+from aq.cli.text_show import value
+
+_STATISTICS: Final = ("mean", "std", "min", "max", "nulls", "distinct")
+_CELLS: Final = 6
+
+
+def table_diff(detail: Mapping[str, Any], view: View) -> Iterator[str]:
+    """What differs between two versions of a table."""
+    yield from _schema(detail.get("schema") or {}, view)
+    yield from _rows(detail.get("rows") or {}, view)
+    found = detail.get("columns") or []
+    if found:
+        yield from _columns(found, view)
+    yield from _sample(detail.get("sample") or [], view)
+
+
+def _schema(schema: Mapping[str, Any], view: View) -> Iterator[str]:
+    rows: list[Row] = []
+    rows += [[Cell("+", "good"), _name(one), Cell(_type(one), "dim")] for one in schema.get("added") or ()]
+    rows += [[Cell("−", "bad"), _name(one), Cell(_type(one), "dim")] for one in schema.get("removed") or ()]
+    for word in ("retyped", "renamed"):
+        for one in schema.get(word) or ():
+            old, new = one.get("from"), one.get("to")
+            rows.append([Cell("~", "warn"), str(one.get("name", old)), Cell(f"{word}: {old} → {new}", "dim")])
+    yield from columns(view, rows, indent=4)
+
+
+def _name(one: Any) -> str:
+    return str(one.get("name")) if isinstance(one, Mapping) else str(one)
+
+
+def _type(one: Any) -> str:
+    return str(one.get("type") or "") if isinstance(one, Mapping) else ""
+
+
+def _rows(rows: Mapping[str, Any], view: View) -> Iterator[str]:
+    counted = listed([(rows.get(word) or 0, word) for word in ("added", "removed", "changed")])
+    before, after = rows.get("from"), rows.get("to")
+    if counted or before != after:
+        span = f"{number(before)} → {number(after)}" if before != after else f"of {number(after)}"
+        yield f"    rows: {counted or 'none changed'} ({span})"
+
+
+def _columns(found: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:
+    shown = [fact for fact in _STATISTICS if any(_pair(column, fact) for column in found)]
+    guessed = any(column.get("guess") for column in found)
+    head = ["column", "changed rows", *shown, *(["guess"] if guessed else [])]
+    rows: list[Row] = [[Cell(word, "dim") for word in head]]
+    for column in found:
+        guess = str(column.get("guess") or "")
+        rows.append(
+            [
+                Cell(str(column.get("name")), "warn" if guess else ""),
+                Cell(number(column.get("changed_rows")), right=True),
+                *(_pair(column, fact) for fact in shown),
+                Cell(guess, "warn"),
+            ]
+        )
+    yield from columns(view, rows, indent=4)
+
+
+def _pair(column: Mapping[str, Any], fact: str) -> str:
+    """A statistic before → after, "" where it is the same or not known."""
+    old, new = _statistic(column, "before", fact), _statistic(column, "after", fact)
+    if old == new:
+        return ""
+    return f"{value(old)} → {value(new)}"
+
+
+def _statistic(column: Mapping[str, Any], side: str, fact: str) -> Any:
+    found = column.get(side)
+    return found.get(fact) if isinstance(found, Mapping) else None
+
+
+def _sample(sample: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:
+    """Sampled rows: the key, then for each cell that differs both sides."""
+    rows: list[Row] = []
+    for one in sample:
+        change = str(one.get("change", ""))
+        before, after = one.get("before") or {}, one.get("after") or {}
+        names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
+        if not before or not after:
+            whole = list((before or after).items())[:_CELLS]
+            cells = ", ".join(f"{name}={value(item)}" for name, item in whole)
+        else:
+            cells = ", ".join(f"{n}: {value(before.get(n))} → {value(after.get(n))}" for n in names[:_CELLS])
+        rows.append([Cell(change, "dim"), _key(one), cells])
+    if rows:
+        yield f"    {view.paint('sample', 'dim')}"
+        yield from columns(view, rows, indent=6)
+
+
+def _key(one: Mapping[str, Any]) -> str:
+    key = one.get("key")
+    if isinstance(key, Mapping):
+        return " ".join(f"{name}={value(item)}" for name, item in key.items())
+    return "" if key is None else value(key)
