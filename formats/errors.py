@@ -57,9 +57,13 @@ class NewerFormat(AqError):
 
 
 class OpFailed(AqError):
-    """The user's own code raised; the trace is theirs, the log and the inputs are kept."""
+    """The user's own code raised; the trace is theirs, the log and the inputs are kept.
+
+    `trace`: the traceback as text, trimmed to the user's frames; empty where there is none.
+    """
 
     kind = "op_failed"
+    trace: str = ""
 
 
 class No(AqError):
@@ -70,10 +74,11 @@ class No(AqError):
 
 
 class Conflict(AqError):
-    """Another writer won the race, or two sides changed the same thing."""
+    """Another writer won the race, or two sides changed the same thing. `ref` is the ref that moved."""
 
     exit_code = 4
     kind = "conflict"
+    ref: str | None = None
 
 
 class Damaged(AqError):

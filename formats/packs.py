@@ -1,0 +1,205 @@
+"""How objects lie in a pack: header, frames, table of contents, footer (docs/format.md, section 4.2).
+
+Invariant: a frame is accepted only if its XXH3, seeded by the name of its pack, holds over head
+and payload. Pure functions over bytes: files are the business of `store.packs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from struct import Struct
+from typing import Final, NamedTuple
+
+from aq.formats.errors import Damaged
+from aq.formats.identity import Buffer
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+PACK_MAGIC: Final = b"aqpack\x00\x01"
+FRAME_MAGIC: Final = b"aqf\x01"
+FOOTER_MAGIC: Final = b"aqpend\x00\x01"
+NAME_SIZE: Final = 8
+HEADER_SIZE: Final = 40
+HEAD_SIZE: Final = 64
+FOOTER_SIZE: Final = 32
+CONTENTS: Final = 32
+"""Frame kind of a table of contents."""
+PACKS: Final = 33
+"""Frame kind of the list of data packs that an operation relies on."""
+NO_ID: Final = bytes(32)
+
+_HAS_BASE: Final = 1
+_JOINED_MOST: Final = 32_768
+_header = Struct("<8s8sQQ")
+_tail = Struct("<4sBBBBQQ32s")
+_footer = Struct("<8sQQ")
+_row = Struct("<32sQQBBBB")
+_u64 = Struct("<Q")
+
+
+class Head(NamedTuple):
+    """What stands before a payload. `start` is where the payload begins, counted from the frame."""
+
+    kind: int
+    codec: int
+    length: int
+    stored: int
+    id: bytes
+    base: bytes | None
+    start: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole frame."""
+        return self.start + self.stored
+
+
+class Place(NamedTuple):
+    """Where a frame lies: what contents tables and the index hold of it."""
+
+    pack: bytes
+    offset: int
+    size: int
+    kind: int
+    codec: int
+    base: bytes | None = None
+
+
+class Header(NamedTuple):
+    """The head of a pack. `ordinal` is 0 for a data pack, 1, 2, 3 … for a journal."""
+
+    name: bytes
+    ordinal: int
+
+
+def seed_of(name: bytes) -> int:
+    """The seed of every frame checksum in the pack of this name."""
+    return int.from_bytes(name, "little")
+
+
+def encode_header(header: Header) -> bytes:
+    """The 40 bytes at the start of a pack."""
+    body = _header.pack(PACK_MAGIC, header.name, header.ordinal, 0)
+    return body + _u64.pack(xxh3_64_intdigest(body))
+
+
+def decode_header(data: bytes) -> Header:
+    """Read the start of a pack. Raises Damaged."""
+    if len(data) < HEADER_SIZE or data[:8] != PACK_MAGIC:
+        raise Damaged("this is not the start of a pack")
+    if _u64.unpack_from(data, 32)[0] != xxh3_64_intdigest(data[:32]):
+        raise Damaged("the header of a pack is damaged")
+    _magic, name, ordinal, _reserved = _header.unpack_from(data)
+    return Header(name, ordinal)
+
+
+def encode_frame(
+    seed: int,
+    kind: int,
+    id: bytes,
+    payload: Buffer,
+    *,
+    codec: int = 0,
+    length: int | None = None,
+    base: bytes | None = None,
+) -> list[Buffer]:
+    """The pieces of a frame, to be written one after the other; `length` is of the canonical bytes."""
+    stored = len(payload)
+    tail = _tail.pack(
+        FRAME_MAGIC,
+        kind,
+        codec,
+        _HAS_BASE if base else 0,
+        0,
+        stored if length is None else length,
+        stored,
+        id,
+    )
+    if base:
+        tail += base
+    if stored <= _JOINED_MOST:
+        body = tail + payload
+        return [_u64.pack(xxh3_64_intdigest(body, seed)) + body]
+    checksum = xxh3_64(tail, seed)
+    checksum.update(payload)
+    return [_u64.pack(checksum.intdigest()) + tail, payload]
+
+
+def decode_head(data: Buffer, offset: int = 0) -> Head | None:
+    """Read a frame's head at `offset`; None where there is none or it is cut short. Checks no checksum."""
+    if len(data) - offset < HEAD_SIZE:
+        return None
+    magic, kind, codec, flags, _zero, length, stored, id = _tail.unpack_from(data, offset + 8)
+    if magic != FRAME_MAGIC:
+        return None
+    if not flags & _HAS_BASE:
+        return Head(kind, codec, length, stored, id, None, HEAD_SIZE)
+    base = bytes(data[offset + HEAD_SIZE : offset + HEAD_SIZE + 32])
+    if len(base) < 32:
+        return None
+    return Head(kind, codec, length, stored, id, base, HEAD_SIZE + 32)
+
+
+def holds(seed: int, frame: Buffer) -> bool:
+    """Whether the checksum of a whole frame is right."""
+    view = memoryview(frame)
+    return bool(_u64.unpack_from(view)[0] == xxh3_64_intdigest(view[8:], seed))
+
+
+def frame_at(seed: int, data: Buffer, offset: int) -> Head | None:
+    """The head of the frame at `offset` if the whole frame is there and its checksum holds."""
+    head = decode_head(data, offset)
+    if head is None or offset + head.size > len(data):
+        return None
+    return head if holds(seed, memoryview(data)[offset : offset + head.size]) else None
+
+
+def encode_contents(places: Iterable[tuple[bytes, Place]]) -> bytes:
+    """The payload of a contents frame."""
+    rows = []
+    for id, place in places:
+        flags = _HAS_BASE if place.base else 0
+        rows.append(_row.pack(id, place.offset, place.size, place.kind, place.codec, flags, 0))
+        if place.base:
+            rows.append(place.base)
+    return b"".join(rows)
+
+
+def decode_contents(name: bytes, payload: Buffer) -> Iterator[tuple[bytes, Place]]:
+    """Id and place of every frame that the table names. Raises Damaged."""
+    offset, end = 0, len(payload)
+    while offset < end:
+        if end - offset < _row.size:
+            raise Damaged(f"the contents of pack {name.hex()} end in the middle of a row")
+        id, at, size, kind, codec, flags, _zero = _row.unpack_from(payload, offset)
+        offset += _row.size
+        base = None
+        if flags & _HAS_BASE:
+            base = bytes(payload[offset : offset + 32])
+            offset += 32
+        yield id, Place(name, at, size, kind, codec, base)
+
+
+def encode_footer(name: bytes, offset: int, size: int) -> bytes:
+    """The last 32 bytes of a sealed pack: where its contents frame is."""
+    body = _footer.pack(FOOTER_MAGIC, offset, size)
+    return body + _u64.pack(xxh3_64_intdigest(body, seed_of(name)))
+
+
+def decode_footer(name: bytes, data: bytes) -> tuple[int, int] | None:
+    """Offset and size of the contents frame, or None where these are no footer."""
+    if len(data) != FOOTER_SIZE or data[:8] != FOOTER_MAGIC:
+        return None
+    if _u64.unpack_from(data, 24)[0] != xxh3_64_intdigest(data[:24], seed_of(name)):
+        return None
+    _magic, offset, size = _footer.unpack_from(data)
+    return offset, size
+
+
+def next_frame(seed: int, data: bytes, start: int) -> int | None:
+    """The offset of the first whole frame at or after `start`: the way past a damaged one."""
+    at = data.find(FRAME_MAGIC, start + 8)
+    while at >= 0:
+        if frame_at(seed, data, at - 8) is not None:
+            return at - 8
+        at = data.find(FRAME_MAGIC, at + 1)
+    return None

@@ -1,0 +1,208 @@
+"""The one door to the disk: every write, fsync, rename and unlink of the store goes through here.
+
+Invariant: nothing in `store` changes a file by another way (LMDB's own file apart), so a test
+can fail or kill the n-th change for every n. A call either did all of it or raises `AqError`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final, NoReturn
+
+from aq.formats.errors import AqError
+from aq.formats.identity import Buffer
+
+Hook = Callable[[str, str], None]
+"""Called with the name of the call and the path before each change; may raise OSError, or kill."""
+
+_PIECES_MOST: Final = 512
+_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_CLOSED: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
+_hook: Hook | None = None
+
+
+@contextmanager
+def observed(hook: Hook) -> Iterator[None]:
+    """Let `hook` see (and fail) every change made inside the block, in all threads."""
+    global _hook
+    before, _hook = _hook, hook
+    try:
+        yield
+    finally:
+        _hook = before
+
+
+@contextmanager
+def _doing(call: str, path: str) -> Iterator[None]:
+    try:
+        if _hook is not None:
+            _hook(call, path)
+        yield
+    except OSError as error:
+        refuse(error, path)
+
+
+def refuse(error: OSError, path: str) -> NoReturn:
+    """Say in the user's terms what the operating system refused. Raises AqError."""
+    if error.errno in _FULL:
+        raise AqError(f"no space left for {path}") from error
+    if error.errno in _CLOSED:
+        raise AqError(f"{path} cannot be written: {os.strerror(error.errno or 0)}") from error
+    raise AqError(f"{path}: {error.strerror or error}") from error
+
+
+def create(path: str, *, mode: int = 0o644) -> int:
+    """Open a file that must not exist yet, for reading and writing. Raises FileExistsError."""
+    try:
+        with _doing("create", path):
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except AqError as error:
+        if isinstance(error.__cause__, FileExistsError):
+            raise error.__cause__ from None
+        raise
+
+
+def open_existing(path: str) -> int:
+    """Open a file that exists, for reading and writing. Raises FileNotFoundError."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        refuse(error, path)
+
+
+def write(fd: int, data: Buffer, *, path: str) -> None:
+    """Write all of `data` at the file's position."""
+    with _doing("write", path):
+        view = memoryview(data)
+        while len(view):
+            view = view[os.write(fd, view) :]
+
+
+def write_at(fd: int, data: Buffer, offset: int, *, path: str) -> None:
+    """Write all of `data` at `offset`."""
+    with _doing("write", path):
+        view = memoryview(data)
+        while len(view):
+            done = os.pwrite(fd, view, offset)
+            view, offset = view[done:], offset + done
+
+
+def write_pieces_at(fd: int, pieces: Sequence[Buffer], offset: int, *, path: str) -> None:
+    """Write the pieces one after the other, beginning at `offset`, in as few calls as the system takes."""
+    with _doing("write", path):
+        for first in range(0, len(pieces), _PIECES_MOST):
+            some = pieces[first : first + _PIECES_MOST]
+            offset = _write_some(fd, some, sum(map(len, some)), offset)
+
+
+def _write_some(fd: int, pieces: Sequence[Buffer], size: int, offset: int) -> int:
+    done = os.pwritev(fd, pieces, offset)
+    if done < size:
+        rest = memoryview(b"".join(pieces))[done:]
+        while len(rest):
+            more = os.pwrite(fd, rest, offset + done)
+            rest, done = rest[more:], done + more
+    return offset + size
+
+
+def truncate(fd: int, size: int, *, path: str) -> None:
+    """Cut the file to `size` bytes."""
+    with _doing("truncate", path):
+        os.ftruncate(fd, size)
+
+
+def fsync(fd: int, *, path: str) -> None:
+    """Force the file's bytes and size to the disk. After an error nothing about them is known."""
+    with _doing("fsync", path):
+        if sys.platform == "darwin":
+            import fcntl
+
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        else:
+            os.fdatasync(fd)
+
+
+def fsync_folder(path: str) -> None:
+    """Force the names in a folder to the disk."""
+    with _doing("fsync", path):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def rename(source: str, target: str) -> None:
+    """Give a file or folder another name, replacing what has it. Both lie in one file system."""
+    with _doing("rename", target):
+        os.replace(source, target)
+
+
+def unlink(path: str) -> None:
+    """Remove a file; one that is missing is no error."""
+    with _doing("unlink", path), suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def mkdir(path: str, *, parents: bool = False) -> None:
+    """Make a folder; one that exists is no error."""
+    with _doing("mkdir", path):
+        if parents:
+            os.makedirs(path, exist_ok=True)
+            return
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+
+
+def rmdir(path: str) -> None:
+    """Remove an empty folder."""
+    with _doing("rmdir", path):
+        os.rmdir(path)
+
+
+def symlink(target: str, path: str) -> None:
+    """Make a symbolic link."""
+    with _doing("symlink", path):
+        os.symlink(target, path)
+
+
+def chmod(path: str, mode: int) -> None:
+    """Change a file's permissions."""
+    with _doing("chmod", path):
+        os.chmod(path, mode)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a folder and everything in it; one that is missing is no error."""
+    import shutil
+
+    with _doing("unlink", path):
+        shutil.rmtree(path, ignore_errors=False, onerror=_ignore_missing)
+
+
+def _ignore_missing(_function: object, _path: str, info: tuple[type, BaseException, object]) -> None:
+    if not isinstance(info[1], FileNotFoundError):
+        raise info[1]
+
+
+def write_whole(path: str, data: Buffer, *, mode: int = 0o644) -> None:
+    """Put a whole file in place durably: temporary file beside it, fsync, rename, fsync of the folder."""
+    temporary = f"{path}.{os.getpid()}.new"
+    unlink(temporary)
+    fd = create(temporary, mode=mode)
+    try:
+        write(fd, data, path=temporary)
+        fsync(fd, path=temporary)
+    finally:
+        os.close(fd)
+    rename(temporary, path)
+    fsync_folder(os.path.dirname(path))

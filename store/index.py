@@ -1,0 +1,265 @@
+"""The index: where each frame lies, and what can be derived from the packs (docs/format.md, 4.4).
+
+Invariant: everything here but `stat` can be made again from the packs. Readers never lock: each
+look is one short transaction, copied out. Writes other than `stat` go through `store.publish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from struct import Struct
+from typing import Final, NamedTuple
+
+import lmdb
+from aq.formats.identity import Kind
+from aq.formats.packs import Place
+from aq.store.environment import Environment, explain, is_current, open_environment
+
+_place = Struct("<8sQQBB")
+_state = Struct("<Q32s32sQQ8s")
+_position = Struct(">Q")
+_STATE: Final = b"state"
+_PREFIXES: Final = {
+    "objects": b"o",
+    "summaries": b"s",
+    "refs": b"r",
+    "steps": b"k",
+    "runs": b"u",
+    "packs": b"p",
+    "meta": b"m",
+    "stat": b"t",
+}
+"""Databases share one tree: LMDB's named ones cannot be opened without the lock of the writers."""
+
+
+class State(NamedTuple):
+    """How far the index has followed the journal.
+
+    `sequence`, `operation`, `refs`: the current operation's number and id, and the root of its refs map.
+    """
+
+    sequence: int
+    operation: bytes
+    refs: bytes
+    ordinal: int
+    end: int
+    journal: bytes
+
+
+def encode_place(place: Place) -> bytes:
+    """The value of a place in the index."""
+    return _place.pack(*place[:5]) + (place.base or b"")
+
+
+def decode_place(data: bytes) -> Place:
+    """Read such a value."""
+    pack, offset, size, kind, codec = _place.unpack_from(data)
+    return Place(pack, offset, size, kind, codec, data[_place.size :] or None)
+
+
+class Look:
+    """One transaction, for reading; `Change` adds writing."""
+
+    def __init__(self, txn: lmdb.Transaction) -> None:
+        self.txn = txn
+
+    def get(self, database: str, key: bytes) -> bytes | None:
+        """One value."""
+        return self.txn.get(_PREFIXES[database] + key)  # type: ignore[return-value]
+
+    def place(self, id: bytes, kind: int) -> Place | None:
+        """Where the object lies, or the summary of the object of this id."""
+        found = self.get("summaries" if kind == Kind.SUMMARY else "objects", id)
+        return None if found is None else decode_place(found)
+
+    def state(self) -> State | None:
+        """How far the index has followed the journal; None in one that was never filled."""
+        found = self.get("meta", _STATE)
+        return None if found is None else State(*_state.unpack(found))
+
+    def items(
+        self, database: str, *, prefix: bytes = b"", start: bytes = b"", reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values in order, of the keys that begin with `prefix`, from `start` on."""
+        mark = _PREFIXES[database]
+        if reverse:
+            yield from self._backwards(mark)
+            return
+        prefix = mark + prefix
+        with self.txn.cursor() as cursor:
+            if cursor.set_range(max(mark + start, prefix)):
+                for key, value in cursor:
+                    if not key.startswith(prefix):  # type: ignore[union-attr]
+                        return
+                    yield key[1:], value  # type: ignore[misc]
+
+    def _backwards(self, mark: bytes) -> Iterator[tuple[bytes, bytes]]:
+        with self.txn.cursor() as cursor:
+            if cursor.set_range(bytes((mark[0] + 1,))):
+                found = cursor.prev()
+            else:
+                found = cursor.last()
+            while found and cursor.key()[:1] == mark:
+                yield cursor.key()[1:], cursor.value()  # type: ignore[misc]
+                found = cursor.prev()
+
+
+class Change(Look):
+    """The one write transaction."""
+
+    def put(self, database: str, key: bytes, value: bytes) -> None:
+        """Set one value."""
+        self.txn.put(_PREFIXES[database] + key, value)
+
+    def delete(self, database: str, key: bytes) -> None:
+        """Remove one key."""
+        self.txn.delete(_PREFIXES[database] + key)
+
+    def put_many(
+        self, database: str, items: Iterable[tuple[bytes, bytes]], *, overwrite: bool = True
+    ) -> None:
+        """Set many values, in ascending order of their keys: random order costs twice as much."""
+        mark = _PREFIXES[database]
+        with self.txn.cursor() as cursor:
+            cursor.putmulti([(mark + key, value) for key, value in sorted(items)], overwrite=overwrite)
+
+    def set_state(self, state: State) -> None:
+        """Say how far the index has followed the journal."""
+        self.put("meta", _STATE, _state.pack(*state))
+
+    def add_places(self, places: Iterable[tuple[bytes, Place]]) -> None:
+        """Record frames. The first place of an object stays; the last summary of an object wins."""
+        objects, summaries = [], {}
+        for id, place in places:
+            if place.kind == Kind.SUMMARY:
+                summaries[id] = encode_place(place)
+            elif place.kind < Kind.SUMMARY:
+                objects.append((id, encode_place(place)))
+        self.put_many("objects", objects, overwrite=False)
+        self.put_many("summaries", summaries.items())
+
+    def add_step(self, key: bytes, id: bytes) -> None:
+        """Record a step under its key, behind the earlier ones."""
+        position = 0
+        for _key, known in self.items("steps", prefix=key):
+            if known == id:
+                return
+            position += 1
+        self.put("steps", key + _position.pack(position), id)
+
+    def add_run(self, id: bytes) -> None:
+        """Record a run behind the earlier ones."""
+        last = next(self.items("runs", reverse=True), None)
+        position = 0 if last is None else _position.unpack(last[0])[0] + 1
+        self.put("runs", _position.pack(position), id)
+
+
+class Index:
+    """The databases of one repository. Every method is one short transaction."""
+
+    def __init__(self, folder: str, *, readonly: bool) -> None:
+        self.folder = folder
+        self.readonly = readonly
+        self.environment = open_environment(folder, readonly=readonly)
+
+    def close(self) -> None:
+        """Give the environment up."""
+        self.environment.close()
+
+    def reopen(self) -> None:
+        """Open the files that are in the folder now: the index was rebuilt under us."""
+        old = self.environment
+        self.environment = open_environment(self.folder, readonly=self.readonly)
+        old.close()
+
+    def is_current(self) -> bool:
+        """Whether nobody has rebuilt the index since it was opened here."""
+        return is_current(self.environment)
+
+    def look(self) -> _Look:
+        """A consistent view: `with index.look() as look`. Keep it short: it holds back freed pages."""
+        return _Look(self.environment)
+
+    def get(self, database: str, key: bytes) -> bytes | None:
+        """One value, or None."""
+        environment = self.environment
+        try:
+            with environment.begin() as txn:
+                return txn.get(_PREFIXES[database] + key)  # type: ignore[return-value]
+        except lmdb.Error as error:
+            raise explain(error) from error
+
+    def has(self, id: bytes) -> bool:
+        """Whether an object of this id lies in a pack."""
+        return self.get("objects", id) is not None
+
+    def place(self, id: bytes, kind: int = 0) -> Place | None:
+        """Where the object lies, or, for kind SUMMARY, the summary of the object of this id."""
+        found = self.get("summaries" if kind == Kind.SUMMARY else "objects", id)
+        return None if found is None else decode_place(found)
+
+    def state(self) -> State | None:
+        """How far the index has followed the journal."""
+        with self.look() as look:
+            return look.state()
+
+    def items(
+        self, database: str, *, prefix: bytes = b"", start: bytes = b"", reverse: bool = False
+    ) -> list[tuple[bytes, bytes]]:
+        """Keys and values in order, copied out of one transaction."""
+        with self.look() as look:
+            return list(look.items(database, prefix=prefix, start=start, reverse=reverse))
+
+    def put_many(self, database: str, items: Iterable[tuple[bytes, bytes | None]]) -> bool:
+        """Set many values of a database that no pack backs (None deletes); False in a read-only repository.
+
+        Durable on return, in a write transaction of its own.
+        """
+        if self.readonly:
+            return False
+        changes = sorted(items)
+        while True:
+            try:
+                with self.environment.begin(write=True) as txn:
+                    _put(Change(txn), database, changes)
+                return True
+            except lmdb.MapFullError:
+                self.environment.grow()
+            except lmdb.Error as error:
+                raise explain(error) from error
+
+
+def _put(change: Change, database: str, items: list[tuple[bytes, bytes | None]]) -> None:
+    for key, value in items:
+        if value is None:
+            change.delete(database, key)
+    change.put_many(database, [(key, value) for key, value in items if value is not None])
+
+
+class _Look:
+    """The context of `Index.look`."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def __enter__(self) -> Look:
+        try:
+            self._txn = self._environment.begin()
+        except lmdb.Error as error:
+            raise explain(error) from error
+        return Look(self._txn)
+
+    def __exit__(self, *_: object) -> None:
+        self._txn.abort()
+
+
+def create_index(folder: str, state: State) -> None:
+    """Make the databases of a new repository in an empty folder."""
+    environment = Environment(folder, readonly=False)
+    try:
+        with environment.begin(write=True) as txn:
+            Change(txn).set_state(state)
+    except lmdb.Error as error:
+        raise explain(error) from error
+    finally:
+        environment.close()

@@ -1,0 +1,94 @@
+"""The `.aq` folder: where it is, what its format file says, how a new one comes to be.
+
+Invariant: a folder named `.aq` is complete: it is built under another name and renamed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aq.formats.errors import AqError, Damaged, NewerFormat, NotARepository
+from aq.store import disk
+
+CONTROL: Final = ".aq"
+PREPARED: Final = ".aq-new"
+VERSION: Final = 1
+HASH: Final = "blake3-256"
+CHUNKER: Final = "fastcdc-64-256-1024"
+FEATURES: Final[frozenset[str]] = frozenset()
+"""The optional and required features that this aq knows."""
+
+
+class Format(msgspec.Struct, frozen=True):
+    """What `.aq/format` says."""
+
+    version: int
+    hash: str
+    chunker: str
+    required: list[str] = []
+    optional: list[str] = []
+
+
+def discover(start: Path) -> Path:
+    """The nearest folder from `start` upward that holds a repository. Raises NotARepository."""
+    path = os.path.abspath(start)
+    while True:
+        if os.path.isdir(os.path.join(path, CONTROL)):
+            return Path(path)
+        above = os.path.dirname(path)
+        if above == path:
+            raise NotARepository(f"no aq repository in {start} or in any folder above it", hint="aq init")
+        path = above
+
+
+def read_format(control: str) -> Format:
+    """The format of a repository. Raises NotARepository, Damaged, NewerFormat."""
+    try:
+        with open(f"{control}/format", "rb") as file:
+            found = msgspec.json.decode(file.read(), type=Format)
+    except FileNotFoundError:
+        if not os.path.isdir(f"{control}/packs"):
+            raise NotARepository(f"no aq repository in {os.path.dirname(control)}", hint="aq init") from None
+        raise Damaged(f"{control}/format is missing", hint="aq fsck --rebuild") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Damaged(f"{control}/format cannot be read: {error}", hint="aq fsck --rebuild") from None
+    except OSError as error:
+        raise AqError(f"{control}/format: {error.strerror}") from error
+    _require_known(found)
+    return found
+
+
+def _require_known(found: Format) -> None:
+    unknown = sorted(set(found.required) - FEATURES)
+    if found.version > VERSION:
+        unknown.insert(0, f"format version {found.version}")
+    if found.hash != HASH:
+        unknown.append(f"hash {found.hash}")
+    if found.chunker != CHUNKER:
+        unknown.append(f"chunker {found.chunker}")
+    if unknown:
+        message = f"this repository was made by a newer aq: it needs {', '.join(unknown)}"
+        raise NewerFormat(message, hint="pip install --upgrade aqstore")
+
+
+def unknown_optional(found: Format) -> list[str]:
+    """The optional features that this aq does not know: where there are any, it only reads."""
+    return sorted(set(found.optional) - FEATURES)
+
+
+def write_format(control: str) -> None:
+    """Write the format file of this version."""
+    data = msgspec.json.encode(Format(VERSION, HASH, CHUNKER))
+    disk.write_whole(f"{control}/format", msgspec.json.format(data, indent=2) + b"\n")
+
+
+def make_folders(control: str) -> None:
+    """Make the folders and files of an empty repository, but no journal and no index."""
+    disk.mkdir(control)
+    for name in ("packs", "index", "tmp"):
+        disk.mkdir(f"{control}/{name}")
+    disk.write_whole(f"{control}/.gitignore", b"*\n")
+    write_format(control)

@@ -1,0 +1,263 @@
+"""Objects on their way in and out: put, dedup, spill to a pack, read with verification.
+
+Invariant: an object is hashed once and written at most once by this process; it becomes visible to
+others only through `store.publish`. Up to 1 MiB waits in memory; beyond that a pack of its own is
+written, without any lock. After a fork the child starts with nothing pending.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from threading import RLock
+from typing import Any, Final
+
+import msgspec
+from aq.formats import codecs
+from aq.formats.errors import AqError, Damaged
+from aq.formats.identity import Buffer, Digest, Kind, object_id
+from aq.formats.packs import Place
+from aq.formats.records import Step, decode
+from aq.store import disk
+from aq.store.index import Index
+from aq.store.packs import SEAL_AT, Frame, MissingPack, PackFiles, PackWriter
+
+SPILL_AT: Final = 1 << 20
+"""Pending bytes beyond which a pack of their own is written."""
+_DIRECT_FROM: Final = 64 << 10
+_SUMMARY_MARK: Final = b"s"
+StatRow = tuple[bytes, bytes | None]
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """What one publication carries: frames for the journal, or sealed packs, and what to register."""
+
+    frames: list[Frame]
+    packs: list[PackWriter]
+    steps: list[tuple[bytes, bytes]]
+    runs: list[bytes]
+    stat: list[StatRow]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to publish."""
+        return not (self.frames or self.packs or self.stat)
+
+
+class Objects:
+    """The objects of one repository: in packs, or put by this process and not published yet."""
+
+    def __init__(self, index: Index, files: PackFiles) -> None:
+        self.index = index
+        self.files = files
+        self.new_bytes = 0
+        self._lock = RLock()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._pending: dict[bytes, Frame] = {}
+        self._size = 0
+        self._placed: dict[bytes, Place] = {}
+        self._writer: PackWriter | None = None
+        self._sealed: list[PackWriter] = []
+        self._steps: list[tuple[bytes, bytes]] = []
+        self._runs: list[bytes] = []
+        self._stat: list[StatRow] = []
+
+    def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
+        """Store the bytes once and return their id; `base` is an object that they resemble."""
+        digest = object_id(kind, data)
+        if self._pid != os.getpid():
+            self._reset()
+        if self._is_new(digest):
+            codec, payload = codecs.pack(kind, data)
+            frame = Frame(kind, digest, payload, codec=codec, length=len(data))
+            self._add(digest, frame)
+            if kind is Kind.STEP:
+                self._steps.append((decode(Step, bytes(data)).key, digest))
+            elif kind is Kind.RUN:
+                self._runs.append(digest)
+        return digest
+
+    def _is_new(self, digest: bytes) -> bool:
+        return digest not in self._pending and digest not in self._placed and not self.index.has(digest)
+
+    def _add(self, key: bytes, frame: Frame) -> None:
+        with self._lock:
+            if key in self._pending:
+                self._size -= self._pending[key].size
+            self._pending[key] = frame
+            self._size += frame.size
+            if not isinstance(frame.payload, bytes) and not self._will_write(frame):
+                frame.payload = bytes(frame.payload)
+            if self._size >= SPILL_AT or not isinstance(frame.payload, bytes):
+                self._spill()
+
+    def _will_write(self, frame: Frame) -> bool:
+        """Whether a buffer that the caller may use again is written at once, and so needs no copy."""
+        return self._size >= SPILL_AT or (self._writer is not None and len(frame.payload) >= _DIRECT_FROM)
+
+    def _spill(self) -> None:
+        try:
+            if self._writer is None:
+                self._writer = PackWriter(self.files.folder)
+            before = self._writer.end
+            places = self._writer.add(list(self._pending.values()))
+            self.new_bytes += self._writer.end - before
+            self._placed.update(zip(self._pending, places, strict=True))
+            self._pending.clear()
+            self._size = 0
+            if self._writer.end >= SEAL_AT:
+                self._seal()
+        except AqError:
+            self.discard()
+            raise
+
+    def _seal(self) -> None:
+        if self._writer is not None:
+            self._writer.seal()
+            self._sealed.append(self._writer)
+            self._writer = None
+
+    def take(self) -> Batch:
+        """Make durable what is pending, packs and their folder included, and say what is to be published."""
+        if self._pid != os.getpid():
+            self._reset()
+        with self._lock:
+            if self._writer is not None or self._sealed:
+                self._close_packs()
+            frames = list(self._pending.values())
+            steps, runs, stat = list(self._steps), list(self._runs), list(self._stat)
+            return Batch(frames, list(self._sealed), steps, runs, stat)
+
+    def _close_packs(self) -> None:
+        if self._pending and (self._writer is not None):
+            self._spill()
+        try:
+            self._seal()
+            disk.fsync_folder(self.files.folder)
+        except AqError:
+            self.discard()
+            raise
+
+    def done(self, batch: Batch) -> None:
+        """The batch is in the index: forget it here."""
+        with self._lock:
+            for frame in batch.frames:
+                key = _SUMMARY_MARK + frame.id if frame.kind == Kind.SUMMARY else frame.id
+                if self._pending.get(key) is frame:
+                    del self._pending[key]
+                    self._size -= frame.size
+            for pack in batch.packs:
+                self._sealed.remove(pack)
+                pack.close()
+                for id, place in pack.places:
+                    self._placed.pop(_SUMMARY_MARK + id if place.kind == Kind.SUMMARY else id, None)
+            del self._steps[: len(batch.steps)]
+            del self._runs[: len(batch.runs)]
+            del self._stat[: len(batch.stat)]
+
+    def discard(self) -> None:
+        """Forget everything that was put and not published, and remove the packs that hold it."""
+        with self._lock:
+            packs = [*self._sealed, *([self._writer] if self._writer else [])]
+            inherited = self._pid != os.getpid()
+            self._reset()
+        for pack in packs:
+            with suppress(AqError):  # garbage that gc finds; the error that led here is the one to report
+                pack.close() if inherited else pack.discard()
+
+    def get(self, kind: Kind, id: bytes) -> bytes:
+        """The canonical bytes, verified. Raises Damaged where they are missing or do not hold."""
+        return self._read(kind, id, id)
+
+    def _read(self, kind: Kind, id: bytes, key: bytes) -> bytes:
+        frame = self._pending.get(key)
+        if frame is not None and frame.kind == kind:
+            return frame.data()
+        place = self._placed.get(key) or self._indexed(kind, id)
+        if place is None or place.kind != kind:
+            raise self._missing(kind, id, place)
+        try:
+            return self.files.read(id, place)
+        except MissingPack:
+            return self._read_again(kind, id)
+
+    def _indexed(self, kind: Kind, id: bytes) -> Place | None:
+        place = self.index.place(id, kind)
+        if place is None and not self.index.is_current():
+            self.index.reopen()
+            place = self.index.place(id, kind)
+        return place
+
+    def _read_again(self, kind: Kind, id: bytes) -> bytes:
+        """The pack went away between the look and the read: gc has moved its frames, or it is lost."""
+        place = self.index.place(id, kind)
+        if place is None:
+            raise self._missing(kind, id, place)
+        try:
+            return self.files.read(id, place)
+        except MissingPack as error:
+            message = f"{kind.name.lower()} {id.hex()} is lost: its pack {error} is missing"
+            raise Damaged(message, hint="aq fsck --full") from None
+
+    def _missing(self, kind: Kind, id: bytes, place: Place | None) -> Damaged:
+        name = kind.name.lower()
+        if place is None:
+            return Damaged(f"{name} {id.hex()} is missing from the store", hint="aq fsck --full")
+        return Damaged(f"{id.hex()} is a {Kind(place.kind).name.lower()}, not a {name}")
+
+    def place(self, id: bytes) -> Place | None:
+        """Where a published or spilled object lies."""
+        return self._placed.get(id) or self.index.place(id)
+
+    def kind_of(self, id: bytes) -> Kind | None:
+        """The kind of an object, or None if it is not here."""
+        frame = self._pending.get(id)
+        if frame is not None:
+            return Kind(frame.kind)
+        place = self.place(id)
+        return None if place is None else Kind(place.kind)
+
+    def size_of(self, id: bytes) -> int | None:
+        """The length of an object's canonical bytes, or None if it is not here."""
+        frame = self._pending.get(id)
+        if frame is not None:
+            return frame.length
+        place = self.place(id)
+        return None if place is None else self.files.head(id, place).length
+
+    def with_prefix(self, prefix: str, kinds: Iterable[Kind]) -> list[Digest]:
+        """The ids of these kinds that begin with these hexadecimal digits, in order."""
+        wanted = frozenset(map(int, kinds))
+        start = bytes.fromhex(prefix[: len(prefix) // 2 * 2])
+        found = {frame.id for frame in list(self._pending.values()) if frame.kind in wanted}
+        found |= {key for key, place in list(self._placed.items()) if place.kind in wanted and len(key) == 32}
+        with self.index.look() as look:
+            for id, value in look.items("objects", prefix=start):
+                if value[24] in wanted:
+                    found.add(id)
+        return sorted(Digest(id) for id in found if id.hex().startswith(prefix))
+
+    def put_summary(self, id: bytes, value: dict[str, Any]) -> None:
+        """Keep derived facts about an artifact or a commit; the last ones count."""
+        data = msgspec.msgpack.encode(value, order="sorted", enc_hook=bytes)
+        self._add(_SUMMARY_MARK + id, Frame(Kind.SUMMARY, bytes(id), data, length=len(data)))
+
+    def summary(self, id: bytes) -> dict[str, Any] | None:
+        """The derived facts about an artifact or a commit, or None."""
+        key = _SUMMARY_MARK + id
+        if key not in self._pending and key not in self._placed and self.index.get("summaries", id) is None:
+            return None
+        data = self._read(Kind.SUMMARY, id, key)
+        try:
+            return msgspec.msgpack.decode(data, type=dict[str, Any])
+        except (msgspec.DecodeError, RecursionError):
+            raise Damaged(f"the summary of {id.hex()} cannot be read") from None
+
+    def put_stat(self, rows: Iterable[StatRow]) -> None:
+        """Set rows of the stat cache (None deletes) together with the objects that they rely on."""
+        with self._lock:
+            self._stat += rows

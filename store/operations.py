@@ -1,0 +1,29 @@
+"""The operation log: what each command did to the refs, newest first.
+
+Invariant: operations form one chain by their first parents; the newest is the index's current one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aq.formats.identity import Digest
+from aq.formats.objects import Source, get_record
+from aq.formats.packs import NO_ID
+from aq.formats.records import Operation
+from aq.store import refs
+from aq.store.refs import Ref
+
+
+def walk(source: Source, newest: bytes) -> Iterator[tuple[Digest, Operation]]:
+    """Operations from `newest` back to the first. Raises Damaged."""
+    id = newest
+    while id != NO_ID:
+        operation = get_record(source, Operation, id)
+        yield Digest(id), operation
+        id = operation.parents[0] if operation.parents else NO_ID
+
+
+def refs_after(source: Source, operation: Operation) -> dict[str, Ref]:
+    """All refs as an operation left them. Raises Damaged."""
+    return refs.read(source, operation.refs)

@@ -1,0 +1,305 @@
+"""Pack files: reading frames from them, writing data packs.
+
+Invariant: bytes leave `PackFiles` only after their checksum, id and kind were found right. A data
+pack is locked by its writer until it is in the index. The layout is `formats.packs`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from threading import Lock
+from typing import BinaryIO, Final
+
+from aq.formats import codecs
+from aq.formats.errors import AqError, Damaged
+from aq.formats.identity import Buffer
+from aq.formats.packs import (
+    CONTENTS,
+    FOOTER_SIZE,
+    HEADER_SIZE,
+    NO_ID,
+    Head,
+    Header,
+    Place,
+    decode_contents,
+    decode_footer,
+    decode_head,
+    decode_header,
+    encode_contents,
+    encode_footer,
+    encode_frame,
+    encode_header,
+    frame_at,
+    holds,
+    next_frame,
+    seed_of,
+)
+from aq.store import disk
+from xxhash import xxh3_64
+
+SEAL_AT: Final = 64 << 20
+"""A pack of this many bytes is sealed and another one begun."""
+_OPEN_MOST: Final = 48
+_SPLIT_FROM: Final = 64 << 10
+_HEAD_BYTES: Final = 96
+
+
+class MissingPack(Exception):
+    """The index names a pack that is not there (any more): look again."""
+
+
+class _File:
+    """A descriptor that closes when the last one who uses it lets go."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        fd = getattr(self, "fd", -1)
+        if fd >= 0:
+            os.close(fd)
+
+
+class PackFiles:
+    """The packs of one repository, opened for reading as needed."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._lock = Lock()
+        self._open: dict[bytes, _File] = {}
+
+    def path(self, name: bytes) -> str:
+        """The file of the pack of this name."""
+        return f"{self.folder}/{name.hex()}.pack"
+
+    def names(self) -> list[bytes]:
+        """The names of all packs in the folder."""
+        files = (file for file in os.listdir(self.folder) if len(file) == 21 and file.endswith(".pack"))
+        return sorted(bytes.fromhex(file[:16]) for file in files)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        with self._lock:
+            self._open.clear()
+
+    def _file(self, name: bytes) -> _File:
+        found = self._open.get(name)
+        if found is None:
+            try:
+                found = _File(self.path(name))
+            except FileNotFoundError:
+                raise MissingPack(name.hex()) from None
+            except OSError as error:
+                raise AqError(f"{self.path(name)}: {error.strerror}") from error
+            with self._lock:
+                if len(self._open) >= _OPEN_MOST:
+                    del self._open[next(iter(self._open))]
+                self._open[name] = found
+        return found
+
+    def read(self, id: bytes, place: Place) -> bytes:
+        """The canonical bytes of the frame at `place`. Raises Damaged, MissingPack."""
+        file = self._file(place.pack)
+        try:
+            return _read_split(file.fd, id, place) if place.size > _SPLIT_FROM else _read(file.fd, id, place)
+        except OSError as error:
+            raise Damaged(f"{id.hex()}: {self.path(place.pack)}: {error.strerror}") from error
+
+    def head(self, id: bytes, place: Place) -> Head:
+        """The head of the frame at `place`, without checking its payload. Raises Damaged, MissingPack."""
+        return _checked(
+            decode_head(os.pread(self._file(place.pack).fd, _HEAD_BYTES, place.offset)), id, place
+        )
+
+
+def _read(fd: int, id: bytes, place: Place) -> bytes:
+    frame = os.pread(fd, place.size, place.offset)
+    head = _checked(decode_head(frame), id, place)
+    if len(frame) != place.size or not holds(seed_of(place.pack), frame):
+        raise _damaged(id, place)
+    if head.codec == codecs.RAW:
+        return frame[head.start :]
+    return _unpack(head, memoryview(frame)[head.start :])
+
+
+def _read_split(fd: int, id: bytes, place: Place) -> bytes:
+    """The same in two reads: a large payload needs no second copy."""
+    start = _HEAD_BYTES if place.base else 64
+    before = os.pread(fd, start, place.offset)
+    head = _checked(decode_head(before), id, place)
+    payload = os.pread(fd, place.size - start, place.offset + start)
+    checksum = xxh3_64(before[8:], seed_of(place.pack))
+    checksum.update(payload)
+    if len(payload) != head.stored or checksum.digest() != before[7::-1]:
+        raise _damaged(id, place)
+    return _unpack(head, payload)
+
+
+def _checked(head: Head | None, id: bytes, place: Place) -> Head:
+    if head is None or head.id != id or head.kind != place.kind or head.size != place.size:
+        raise _damaged(id, place)
+    return head
+
+
+def _unpack(head: Head, payload: Buffer) -> bytes:
+    if head.codec == codecs.RAW and isinstance(payload, bytes):
+        return payload
+    try:
+        return codecs.unpack(head.codec, payload, head.length)
+    except Damaged as error:
+        raise Damaged(f"object {head.id.hex()} is damaged: {error.message}") from None
+
+
+def _damaged(id: bytes, place: Place) -> Damaged:
+    where = f"pack {place.pack.hex()} at byte {place.offset}"
+    return Damaged(f"object {id.hex()} is damaged ({where})", hint="aq fsck --full")
+
+
+class PackWriter:
+    """A data pack being written. Not safe for two threads."""
+
+    def __init__(self, folder: str) -> None:
+        self.name = os.urandom(8)
+        self.path = f"{folder}/{self.name.hex()}.pack"
+        self.seed = seed_of(self.name)
+        self.places: list[tuple[bytes, Place]] = []
+        self.fd = disk.create(self.path)
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+        self.end = HEADER_SIZE
+        disk.write_at(self.fd, encode_header(Header(self.name, 0)), 0, path=self.path)
+
+    def add(self, frames: list[Frame]) -> list[Place]:
+        """Write frames with one call; returns their places, in order."""
+        pieces: list[Buffer] = []
+        places = []
+        end = self.end
+        for frame in frames:
+            new = frame.encode(self.seed)
+            size = sum(map(len, new))
+            pieces += new
+            places.append(frame.place(self.name, end, size))
+            end += size
+        disk.write_pieces_at(self.fd, pieces, self.end, path=self.path)
+        self.end = end
+        self.places += zip((frame.id for frame in frames), places, strict=True)
+        return places
+
+    def seal(self) -> None:
+        """Write contents and footer and force all of it to the disk."""
+        disk.write_pieces_at(self.fd, closing(self.name, self.places, self.end), self.end, path=self.path)
+        disk.fsync(self.fd, path=self.path)
+
+    def close(self) -> None:
+        """Let go of the file and its lock."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def discard(self) -> None:
+        """Remove the pack: nothing relies on it."""
+        self.close()
+        disk.unlink(self.path)
+
+
+class Frame:
+    """An object on its way into a pack."""
+
+    __slots__ = ("base", "codec", "id", "kind", "length", "payload")
+
+    def __init__(
+        self, kind: int, id: bytes, payload: Buffer, *, codec: int = 0, length: int, base: bytes | None = None
+    ) -> None:
+        self.kind = kind
+        self.id = id
+        self.payload = payload
+        self.codec = codec
+        self.length = length
+        self.base = base
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole frame."""
+        return (_HEAD_BYTES if self.base else 64) + len(self.payload)
+
+    def encode(self, seed: int) -> list[Buffer]:
+        """The pieces to write."""
+        return encode_frame(
+            seed, self.kind, self.id, self.payload, codec=self.codec, length=self.length, base=self.base
+        )
+
+    def place(self, pack: bytes, offset: int, size: int) -> Place:
+        """Where it will lie."""
+        return Place(pack, offset, size, self.kind, self.codec, self.base)
+
+    def data(self) -> bytes:
+        """The canonical bytes."""
+        return codecs.unpack(self.codec, self.payload, self.length)
+
+
+def closing(name: bytes, places: list[tuple[bytes, Place]], end: int) -> list[Buffer]:
+    """Contents frame and footer of a pack whose frames end at `end`."""
+    contents = encode_frame(seed_of(name), CONTENTS, NO_ID, encode_contents(places))
+    return [*contents, encode_footer(name, end, sum(map(len, contents)))]
+
+
+def read_header(path: str) -> Header | None:
+    """The header of a pack file; None where it has none or it is damaged."""
+    try:
+        with open(path, "rb") as file:
+            return decode_header(file.read(HEADER_SIZE))
+    except (Damaged, OSError):
+        return None
+
+
+def walk(
+    name: bytes, data: bytes, start: int = HEADER_SIZE, *, resync: bool = False
+) -> Iterator[tuple[int, Head]]:
+    """Offset and head of every whole frame from `start` on.
+
+    Stops at the first that is torn or damaged; with `resync`, seeks the next one whose checksum holds.
+    """
+    seed, offset = seed_of(name), start
+    while True:
+        head = frame_at(seed, data, offset)
+        if head is not None:
+            yield offset, head
+            offset += head.size
+            continue
+        found = next_frame(seed, data, offset) if resync else None
+        if found is None:
+            return
+        offset = found
+
+
+def read_places(path: str, name: bytes) -> list[tuple[bytes, Place]]:
+    """Id and place of every frame of a pack: from its own table, else by walking it past any damage."""
+    with open(path, "rb") as file:
+        found = _sealed_places(file, name)
+        if found is None:
+            file.seek(0)
+            found = list(walked_places(name, file.read()))
+    return found
+
+
+def _sealed_places(file: BinaryIO, name: bytes) -> list[tuple[bytes, Place]] | None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - FOOTER_SIZE, 0))
+    footer = decode_footer(name, file.read())
+    if footer is None:
+        return None
+    file.seek(footer[0])
+    data = file.read(footer[1])
+    head = frame_at(seed_of(name), data, 0)
+    if head is None or head.kind != CONTENTS:
+        return None
+    return list(decode_contents(name, data[head.start :]))
+
+
+def walked_places(name: bytes, data: bytes) -> Iterator[tuple[bytes, Place]]:
+    """The same by walking the frames, past damaged ones."""
+    for offset, head in walk(name, data, resync=True):
+        yield head.id, Place(name, offset, head.size, head.kind, head.codec, head.base)

@@ -1,0 +1,200 @@
+"""Making the index again from the packs alone (docs/format.md, section 4.7).
+
+Invariant: the folder `index/` is replaced whole, under the lock on the packs; the packs are only read.
+What the index held beyond them (the stat cache) is gone, and costs one hashing of the folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import lmdb
+from aq.formats.errors import Damaged
+from aq.formats.identity import Digest, Kind
+from aq.formats.objects import get_record
+from aq.formats.packs import HEADER_SIZE, NAME_SIZE, PACKS, Header, Place
+from aq.formats.prolly import map_items
+from aq.formats.records import Operation, Step
+from aq.store import disk
+from aq.store.environment import Environment, explain, is_open, problem_before_opening
+from aq.store.group import Group
+from aq.store.index import Change, State
+from aq.store.journal import FolderLock
+from aq.store.packs import MissingPack, PackFiles, read_header, read_places
+
+_REGISTERED: Final = (Kind.STEP, Kind.RUN)
+Places = list[tuple[bytes, Place]]
+
+
+class Rebuilt(NamedTuple):
+    """What came out. `lost` counts newer operations whose refs could not be read, newest first."""
+
+    objects: int
+    operation: Digest
+    lost: list[Digest]
+
+
+def rebuild(control: str, *, always: bool = True, strict: bool = False) -> Rebuilt | None:
+    """Make the index anew and put it in place; None if that was not needed.
+
+    Without `always`, only if the index still cannot be opened once the lock is held. `strict` refuses
+    to go back to an older operation. Raises Damaged where no operation can be read.
+    """
+    files = PackFiles(f"{control}/packs")
+    folder = f"{control}/index"
+    try:
+        with FolderLock(files.folder):
+            if not always and (is_open(folder) or not problem_before_opening(folder)):
+                return None
+            prepared = f"{control}/tmp/index-{os.getpid()}"
+            disk.mkdir(f"{control}/tmp")
+            disk.remove_tree(prepared)
+            disk.mkdir(prepared)
+            rebuilt = _fill(prepared, files)
+            if strict and rebuilt.lost:
+                raise _lost(rebuilt.lost)
+            _swap(control, prepared)
+            return rebuilt
+    finally:
+        files.close()
+
+
+def _lost(operations: list[Digest]) -> Damaged:
+    ids = ", ".join(id.short() for id in operations)
+    return Damaged(f"the refs of the newest operations cannot be read: {ids}", hint="aq fsck --rebuild")
+
+
+def _swap(control: str, prepared: str) -> None:
+    folder, old = f"{control}/index", f"{control}/tmp/index-old-{os.getpid()}"
+    disk.remove_tree(old)
+    if os.path.isdir(folder):
+        disk.rename(folder, old)
+    disk.rename(prepared, folder)
+    disk.fsync_folder(control)
+    disk.remove_tree(old)
+
+
+def _fill(folder: str, files: PackFiles) -> Rebuilt:
+    environment = Environment(folder, readonly=False)
+    environment.users = 1
+    try:
+        while True:
+            try:
+                with environment.begin(write=True) as txn:
+                    return _index_all(Change(txn), files)
+            except lmdb.MapFullError:
+                environment.grow()
+    except lmdb.Error as error:
+        raise explain(error) from error
+    finally:
+        environment.close()
+
+
+def _index_all(change: Change, files: PackFiles) -> Rebuilt:
+    journals, packs = _sorted_packs(files)
+    if not journals:
+        raise Damaged("no journal is left: the refs of this repository are lost")
+    tables: dict[bytes, Places] = {}
+    for name in packs:
+        places = read_places(files.path(name), name)
+        change.add_places(places)
+        change.put("packs", name, b"")
+        tables[name] = [(id, place) for id, place in places if place.kind in _REGISTERED]
+    groups: Places = []
+    end = HEADER_SIZE
+    for header in journals:
+        places = read_places(files.path(header.name), header.name)
+        change.add_places(places)
+        groups += places
+        end = max((place.offset + place.size for _id, place in places), default=HEADER_SIZE)
+    _register(change, files, _in_order(files, groups, tables))
+    state = State(0, bytes(32), bytes(32), journals[-1].ordinal, end, journals[-1].name)
+    return _follow(change, files, state, groups)
+
+
+def _sorted_packs(files: PackFiles) -> tuple[list[Header], list[bytes]]:
+    journals, packs = [], []
+    for name in files.names():
+        header = read_header(files.path(name))
+        if header is None or header.name != name:
+            continue  # torn when it was begun, or damaged: fsck names what is lost
+        if header.ordinal:
+            journals.append(header)
+        else:
+            packs.append(name)
+    return sorted(journals, key=lambda header: header.ordinal), packs
+
+
+def _in_order(files: PackFiles, groups: Places, tables: dict[bytes, Places]) -> Iterator[tuple[bytes, Place]]:
+    """Steps and runs as they were published: data packs stand where a packs frame names them, others last."""
+    for id, place in groups:
+        if place.kind in _REGISTERED:
+            yield id, place
+        elif place.kind == PACKS:
+            for name in _names(files, id, place):
+                yield from tables.pop(name, [])
+    for rest in tables.values():
+        yield from rest
+
+
+def _names(files: PackFiles, id: bytes, place: Place) -> list[bytes]:
+    try:
+        payload = files.read(id, place)
+    except (Damaged, MissingPack):
+        return []
+    return [payload[at : at + NAME_SIZE] for at in range(0, len(payload), NAME_SIZE)]
+
+
+def _register(change: Change, files: PackFiles, places: Iterator[tuple[bytes, Place]]) -> None:
+    """Steps whose outputs are all there under their keys, and runs; damaged ones are left out."""
+    objects = Group(change, files)
+    known: set[bytes] = set()
+    for id, place in places:
+        if id in known:
+            continue
+        known.add(id)
+        if place.kind == Kind.RUN:
+            change.add_run(id)
+            continue
+        try:
+            step = get_record(objects, Step, id)
+        except Damaged:
+            continue
+        if all(change.get("objects", output) is not None for _name, output in step.outputs):
+            change.add_step(step.key, id)
+
+
+def _follow(change: Change, files: PackFiles, state: State, groups: Places) -> Rebuilt:
+    """Make the newest operation current whose refs can be read."""
+    objects = Group(change, files)
+    operations = _operations(objects, groups)
+    lost = []
+    for id, operation in reversed(operations):
+        try:
+            refs = dict(map_items(objects, operation.refs))
+        except Damaged:
+            lost.append(Digest(id))
+            continue
+        change.put_many("refs", refs.items())
+        change.set_state(state._replace(sequence=operation.sequence, operation=id, refs=operation.refs))
+        return Rebuilt(sum(1 for _ in change.items("objects")), Digest(id), lost)
+    raise Damaged("no operation can be read from any journal: the refs of this repository are lost")
+
+
+def _operations(objects: Group, groups: Places) -> list[tuple[bytes, Operation]]:
+    """The operations that count, oldest first."""
+    found: list[tuple[bytes, Operation]] = []
+    for id, place in groups:
+        if place.kind == Kind.VOID and found and found[-1][0] == id:
+            found.pop()
+        if place.kind != Kind.OPERATION:
+            continue
+        try:
+            operation = get_record(objects, Operation, id)
+        except Damaged:
+            continue
+        if not found or operation.sequence > found[-1][1].sequence:
+            found.append((id, operation))
+    return found

@@ -1,0 +1,77 @@
+"""Refs: names for commits, and names for names.
+
+Invariant: the refs of a moment are one prolly map (docs/format.md, section 6), the root of which an
+operation names; the index holds the current ones as well, for one quick read. Pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+from aq.formats.errors import Damaged, UsageError
+from aq.formats.identity import Digest
+from aq.formats.objects import Sink, Source
+from aq.formats.prolly import build_map, map_items
+
+HEAD: Final = "HEAD"
+TRACKING: Final = "tracking"
+_FOLDERS: Final = ("branch/", "tag/", "remote/")
+_NAME_MOST: Final = 400
+
+
+class Ref(NamedTuple):
+    """A ref holds an id, or the name of another ref (`target`)."""
+
+    id: Digest | None = None
+    target: str = ""
+
+
+def encode_ref(ref: Ref) -> bytes:
+    """The value of a ref in the map and in the index."""
+    return msgspec.msgpack.encode({"id": bytes(ref.id)} if ref.id is not None else {"target": ref.target})
+
+
+def decode_ref(name: str, data: bytes) -> Ref:
+    """Read such a value. Raises Damaged."""
+    try:
+        fields = msgspec.msgpack.decode(data)
+        if "id" in fields:
+            return Ref(Digest(fields["id"]))
+        return Ref(None, str(fields["target"]))
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError):
+        raise Damaged(f"the ref {name!r} cannot be read") from None
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that would confuse revisions, paths or terminals. Raises UsageError."""
+    if name in (HEAD, TRACKING):
+        return
+    short = next((name[len(folder) :] for folder in _FOLDERS if name.startswith(folder)), "")
+    parts = short.split("/")
+    if not short or any(not part or part in (".", "..") or part.endswith(".lock") for part in parts):
+        raise UsageError(f"{name!r} cannot be the name of a branch or tag")
+    if short.startswith("-") or "@{" in short or len(name.encode("utf-8", "replace")) > _NAME_MOST:
+        raise UsageError(f"{name!r} cannot be the name of a branch or tag")
+    if any(character in ' ~^:?*[\\"' or not character.isprintable() for character in short) or ".." in short:
+        raise UsageError(f"{name!r} cannot be the name of a branch or tag")
+
+
+def build(sink: Sink, refs: Mapping[str, Ref]) -> Digest:
+    """The root of the map of these refs."""
+    return build_map(sink, sorted((name.encode(), encode_ref(ref)) for name, ref in refs.items()))
+
+
+def read(source: Source, root: bytes) -> dict[str, Ref]:
+    """The refs under a root. Raises Damaged."""
+    return decode_all(map_items(source, root))
+
+
+def decode_all(items: Iterable[tuple[bytes, bytes]]) -> dict[str, Ref]:
+    """Refs by name from encoded pairs."""
+    found = {}
+    for key, value in items:
+        name = key.decode("utf-8", "replace")
+        found[name] = decode_ref(name, value)
+    return found

@@ -1,0 +1,283 @@
+"""The store: objects, refs and operations of one repository behind one object.
+
+Invariant: what `get` returns was verified; what `commit` or `flush` returned from is durable. Opening
+is cheap, reading never locks. Files of the folder, snapshots and history are built above it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import Any
+
+from aq.formats.errors import AqError, Conflict, Damaged, NewerFormat, Temporary, UsageError
+from aq.formats.identity import Buffer, Digest, Kind
+from aq.formats.records import Operation
+from aq.store import disk, layout, operations, recover
+from aq.store import refs as ref_maps
+from aq.store.environment import is_open, problem_before_opening
+from aq.store.filesystems import refuse_network
+from aq.store.index import Index, State, create_index
+from aq.store.journal import FolderLock, Journal
+from aq.store.layout import CONTROL, PREPARED
+from aq.store.objects import Batch, Objects, StatRow
+from aq.store.packs import PackFiles
+from aq.store.publish import Make, Publisher
+from aq.store.refs import HEAD, Ref
+from aq.store.transaction import Transaction
+
+FIRST_BRANCH = "branch/main"
+
+
+class Store:
+    """One repository. A source and sink of objects; every change of refs is a `transaction`."""
+
+    def __init__(self, root: Path, control: str, *, writable: bool, unknown: Sequence[str] = ()) -> None:
+        self.root = root
+        self.control = Path(control)
+        self.writable = writable
+        self._unknown = unknown
+        self._files = PackFiles(f"{control}/packs")
+        self.index = Index(f"{control}/index", readonly=not writable)
+        self._objects = Objects(self.index, self._files)
+        self._publisher = Publisher(self.index, self._files)
+        self._publishing = RLock()
+        self._closed = False
+
+    @classmethod
+    def create(cls, root: Path, *, time: int, user: str, argv: Sequence[str] = ()) -> Store:
+        """Make a repository in the folder `root`; HEAD names branch/main, which holds nothing yet.
+
+        `time` is nanoseconds since 1970 UTC. Raises UsageError where there is one already.
+        """
+        root = Path(os.path.abspath(root))
+        control, prepared = f"{root}/{CONTROL}", f"{root}/{PREPARED}"
+        if os.path.exists(control):
+            raise UsageError(f"{root} already holds an aq repository", hint="aq status")
+        disk.mkdir(str(root), parents=True)
+        refuse_network(str(root))
+        disk.mkdir(prepared)
+        lock = FolderLock(prepared)
+        try:
+            if not lock.take(wait=False):
+                raise Temporary(f"another aq init is at work in {root}")
+            _fill_new(cls, root, prepared, time=time, user=user, argv=argv)
+            disk.rename(prepared, control)
+            disk.fsync_folder(str(root))
+        finally:
+            lock.free()
+        return cls.open(root)
+
+    @classmethod
+    def open(cls, root: Path) -> Store:
+        """Open the repository in the folder `root`, finishing what a killed writer had made durable.
+
+        Raises NotARepository, NewerFormat, Damaged.
+        """
+        root = Path(os.path.abspath(root))
+        control = f"{root}/{CONTROL}"
+        found = layout.read_format(control)
+        refuse_network(control)
+        unknown = layout.unknown_optional(found)
+        writable = not unknown and _is_writable(control)
+        if not is_open(f"{control}/index"):
+            _mend(control, writable=writable)
+        store = cls(root, control, writable=writable, unknown=unknown)
+        try:
+            store._follow_dead_writer()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Let go of files and index. What was put and not flushed is forgotten."""
+        if not self._closed:
+            self._closed = True
+            self._objects.discard()
+            self._files.close()
+            self.index.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _follow_dead_writer(self) -> None:
+        state = self._state()
+        if not self.writable or not recover.is_behind(state, self._files):
+            return
+        lock = FolderLock(self._files.folder)
+        try:
+            if not lock.take(wait=False):
+                return  # a live writer is between its journal and its index
+        finally:
+            lock.free()
+        if recover.is_behind(self._state(), self._files):
+            self._publisher.publish(Batch([], [], [], [], []))
+
+    def _state(self) -> State:
+        state = self.index.state()
+        if state is None:
+            raise Damaged("the index is empty", hint="aq fsck --rebuild")
+        return state
+
+    # Objects
+
+    def get(self, kind: Kind, id: bytes) -> bytes:
+        """The canonical bytes, verified. Raises Damaged where they are missing or do not hold."""
+        return self._objects.get(kind, id)
+
+    def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
+        """Store the bytes once and return their id; durable after `flush` or a transaction."""
+        return self._objects.put(kind, data, base=base)
+
+    def has(self, id: bytes) -> bool:
+        """Whether an object of this id is here."""
+        return self._objects.kind_of(id) is not None
+
+    def kind_of(self, id: bytes) -> Kind | None:
+        """The kind of an object, or None if it is not here."""
+        return self._objects.kind_of(id)
+
+    def size_of(self, id: bytes) -> int | None:
+        """The length of an object's canonical bytes, or None if it is not here."""
+        return self._objects.size_of(id)
+
+    def with_prefix(self, prefix: str, kinds: Container[Kind]) -> list[Digest]:
+        """The ids of objects of these kinds that begin with these hexadecimal digits, in order."""
+        return self._objects.with_prefix(prefix, [kind for kind in Kind if kind in kinds])
+
+    def flush(self) -> None:
+        """Make everything that was put durable and visible to others; no ref moves."""
+        with self._publishing:
+            batch = self._objects.take()
+            if batch.is_empty or not self._may_publish(batch):
+                return
+            self._publish(batch, None)
+
+    def new_bytes(self) -> int:
+        """Bytes that this store object has added to packs."""
+        return self._objects.new_bytes
+
+    def summary(self, id: bytes) -> dict[str, Any] | None:
+        """The derived facts about an artifact or a commit, or None."""
+        return self._objects.summary(id)
+
+    def put_summary(self, id: bytes, value: dict[str, Any]) -> None:
+        """Keep derived facts about an artifact or a commit; the last ones count."""
+        self._objects.put_summary(id, value)
+
+    def put_stat(self, rows: Iterable[StatRow]) -> None:
+        """Set rows of the stat cache (None deletes) with the next flush or transaction, never before
+        the objects that they rely on are durable.
+        """
+        self._objects.put_stat(rows)
+
+    def steps_with_key(self, key: bytes) -> list[Digest]:
+        """The flushed steps with this key, oldest first."""
+        return [Digest(id) for _key, id in self.index.items("steps", prefix=key)]
+
+    def runs(self) -> Iterator[Digest]:
+        """The flushed runs, newest first."""
+        return (Digest(id) for _position, id in self.index.items("runs", reverse=True))
+
+    # Refs and operations
+
+    def refs(self) -> Mapping[str, Ref]:
+        """All refs, as of one moment."""
+        return ref_maps.decode_all(self.index.items("refs"))
+
+    def operations(self) -> Iterator[tuple[Digest, Operation]]:
+        """The operation log, newest first."""
+        return operations.walk(self, self._state().operation)
+
+    def refs_after(self, operation: Operation) -> Mapping[str, Ref]:
+        """All refs as an operation left them."""
+        return operations.refs_after(self, operation)
+
+    def transaction(
+        self, command: str, *, time: int, user: str, argv: Sequence[str] = (), description: str = ""
+    ) -> Transaction:
+        """Begin a change of refs; nothing is written or locked before its `commit`. `time` is ns UTC."""
+        return Transaction(self._commit, command, time=time, user=user, argv=argv, description=description)
+
+    def _commit(self, make: Make) -> Digest:
+        with self._publishing:
+            batch = self._objects.take()
+            self._may_publish(batch, needed=True)
+            operation = self._publish(batch, make)
+        assert operation is not None
+        return Digest(operation)
+
+    def _may_publish(self, batch: Batch, *, needed: bool = False) -> bool:
+        if self.writable:
+            return True
+        if needed or batch.frames or batch.packs:
+            raise self._read_only()
+        return False
+
+    def _read_only(self) -> AqError:
+        if self._unknown:
+            features = ", ".join(self._unknown)
+            message = f"this repository can only be read: a newer aq has used {features} in it"
+            return NewerFormat(message, hint="pip install --upgrade aqstore")
+        return AqError(f"{self.control} cannot be written")
+
+    def _publish(self, batch: Batch, make: Make | None) -> bytes | None:
+        try:
+            published = self._publisher.publish(batch, make)
+        except Conflict:
+            raise
+        except AqError:
+            self._objects.discard()
+            raise
+        self._objects.done(batch)
+        self._objects.new_bytes += published.bytes
+        return published.operation
+
+
+def _is_writable(control: str) -> bool:
+    if not all(os.access(f"{control}/{name}", os.W_OK) for name in ("packs", "tmp")):
+        return False
+    data = f"{control}/index/data.mdb"
+    return os.access(data if os.path.exists(data) else control, os.W_OK)
+
+
+def _mend(control: str, *, writable: bool) -> None:
+    """Make the index again before it is opened, where it is missing or cut short."""
+    problem = problem_before_opening(f"{control}/index")
+    if problem and not writable:
+        raise Damaged(
+            f"the index cannot be used ({problem}) and {control} is read-only", hint="aq fsck --rebuild"
+        )
+    if problem:
+        from aq.store.rebuild import rebuild
+
+        rebuild(control, always=False, strict=True)
+
+
+def _fill_new(
+    cls: type[Store], root: Path, prepared: str, *, time: int, user: str, argv: Sequence[str]
+) -> None:
+    """Build a whole repository in the folder `prepared`, over what a killed attempt left there."""
+    for name in ("packs", "index", "tmp"):
+        disk.remove_tree(f"{prepared}/{name}")
+    layout.make_folders(prepared)
+    files = PackFiles(f"{prepared}/packs")
+    journal = Journal.begin(files, 1)
+    journal.close()
+    create_index(f"{prepared}/index", recover.first_state(journal))
+    store = cls(root, prepared, writable=True)
+    try:
+        transaction = store.transaction("init", time=time, user=user, argv=argv)
+        transaction.set(HEAD, Ref(target=FIRST_BRANCH))
+        transaction.commit()
+    finally:
+        store.close()

@@ -1,0 +1,103 @@
+"""The one shape of every change of refs: collect, compare, swap, record one operation.
+
+Invariant: either all changes of a transaction happen, with one operation that says so, or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import EllipsisType
+
+from aq.formats.errors import Conflict
+from aq.formats.identity import Digest
+from aq.formats.packs import NO_ID
+from aq.formats.prolly import build_map
+from aq.formats.prolly_edit import map_edit
+from aq.formats.records import Operation
+from aq.store.group import Group
+from aq.store.index import Change, State
+from aq.store.publish import Make
+from aq.store.refs import Ref, check_name, decode_ref, encode_ref
+
+
+class Transaction:
+    """Changes to be made together. `files`, `undoes`: see `records.Operation`."""
+
+    def __init__(
+        self,
+        publish: Callable[[Make], Digest],
+        command: str,
+        *,
+        time: int,
+        user: str,
+        argv: Sequence[str] = (),
+        description: str = "",
+    ) -> None:
+        self.files: Digest | None = None
+        self.undoes: int | None = None
+        self.description = description
+        self._publish = publish
+        self._command = command
+        self._time = time
+        self._user = user
+        self._argv = list(argv)
+        self._runs: list[bytes] = []
+        self._changes: dict[str, Ref | None] = {}
+        self._expected: dict[str, Ref | None] = {}
+
+    def set(self, name: str, value: Ref | None, *, expect: Ref | EllipsisType | None = ...) -> None:
+        """Give the ref a value, or remove it (None). `expect` is what it must still be; `...` is anything.
+
+        Raises UsageError on a name that no ref may have.
+        """
+        check_name(name)
+        self._changes[name] = value
+        if not isinstance(expect, EllipsisType):
+            self._expected[name] = expect
+
+    def add_run(self, run: bytes) -> None:
+        """Name a run that this operation publishes."""
+        self._runs.append(bytes(run))
+
+    def commit(self) -> Digest:
+        """Do it durably; returns the operation's id. Raises Conflict where an expectation fails."""
+        return self._publish(self._make)
+
+    def _make(self, change: Change, state: State, group: Group) -> Operation:
+        for name, expected in self._expected.items():
+            found = change.get("refs", name.encode())
+            if (None if found is None else decode_ref(name, found)) != expected:
+                raise _conflict(name)
+        return Operation(
+            sequence=state.sequence + 1,
+            time=self._time,
+            command=self._command,
+            refs=self._new_refs(change, state, group),
+            parents=[] if state.operation == NO_ID else [state.operation],
+            argv=self._argv,
+            user=self._user,
+            runs=self._runs,
+            files=self.files,
+            undoes=self.undoes,
+            description=self.description,
+        )
+
+    def _new_refs(self, change: Change, state: State, group: Group) -> Digest:
+        edits: list[tuple[bytes, bytes | None]] = []
+        for name, value in sorted((name.encode(), value) for name, value in self._changes.items()):
+            new = None if value is None else encode_ref(value)
+            edits.append((name, new))
+            if new is None:
+                change.delete("refs", name)
+            else:
+                change.put("refs", name, new)
+        if state.refs == NO_ID:
+            return build_map(group, [(name, new) for name, new in edits if new is not None])
+        return map_edit(group, state.refs, edits)
+
+
+def _conflict(name: str) -> Conflict:
+    short = name.split("/", 1)[-1]
+    error = Conflict(f"{short} was moved by someone else in the meantime", hint="aq log")
+    error.ref = name
+    return error
