@@ -1,0 +1,202 @@
+"""Where names do not tell what runs: `eval`, imports by computed names, sources of notebooks.
+
+Invariant: each such place is listed; where any code of the project may run, all of it counts, and
+every installed distribution with it. A warning too many is cheaper than a stale result.
+"""
+
+from __future__ import annotations
+
+import importlib
+import linecache
+import sys
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from aq.formats.errors import AqError
+from aq.pipeline.load import Project
+from aq.pipeline.scopes import Import, Reference, uses_of
+from aq.pipeline.syntax import ANNOTATIONS, DOCSTRINGS, PLAIN, Source
+
+if TYPE_CHECKING:
+    from aq.pipeline.reach import Reach, Space
+
+ANYTHING: Final = frozenset(
+    [
+        "builtins.eval",
+        "builtins.exec",
+        "builtins.__import__",
+        "builtins.globals",
+        "importlib.import_module",
+        "importlib.__import__",
+        "importlib.reload",
+        "importlib.util.spec_from_file_location",
+        "importlib.util.module_from_spec",
+        "runpy.run_path",
+        "runpy.run_module",
+        "sys.modules",
+        "pkgutil.walk_packages",
+        "pkgutil.iter_modules",
+        "pkgutil.resolve_name",
+        "pkgutil.get_loader",
+        "_pickle.loads",
+        "_pickle.load",
+        "pickle.loads",
+        "pickle.load",
+        "_pickle.Unpickler",
+        "pickle.Unpickler",
+        "pandas.read_pickle",
+        "pandas.io.pickle.read_pickle",
+        "joblib.load",
+        "joblib.numpy_pickle.load",
+        "cloudpickle.load",
+        "cloudpickle.loads",
+        "dill.load",
+        "dill.loads",
+        "torch.load",
+        "shelve.open",
+        "marshal.loads",
+        "inspect.getmembers",
+        "gc.get_objects",
+    ]
+)
+"""Calls that may run any code of the project."""
+
+NOTED: Final = frozenset(
+    [
+        "builtins.getattr",
+        "builtins.vars",
+        "operator.attrgetter",
+        "operator.methodcaller",
+        "inspect.getsource",
+        "inspect.getsourcelines",
+    ]
+)
+"""Calls that reach by a computed name into something that names do show."""
+
+_ANNOTATION_READERS: Final = frozenset(
+    [
+        "__annotations__",
+        "get_type_hints",
+        "get_annotations",
+        "getfullargspec",
+        "signature",
+        "validate_call",
+        "beartype",
+        "validate_arguments",
+        "typechecked",
+        "check_types",
+        "inject",
+        "create_model",
+    ]
+)
+_DOCSTRING_READERS: Final = frozenset(["__doc__", "getdoc", "getsource", "getsourcelines"])
+
+
+def check(reach: Reach, value: Any, path: tuple[str, ...], reference: Reference, label: str) -> None:
+    """List a use of something that cannot be followed, or of an environment variable."""
+    name = _dotted(value, path)
+    if name in ("os.environ", "os.environ.get", "os.getenv", "os.environb", "os.environ.setdefault"):
+        _environment(reach, reference, label)
+    elif name == "importlib.import_module" and reference.text and not reference.text.startswith("."):
+        _named_import(reach, reference.text, label)
+    elif name in ANYTHING:
+        reach.dynamic = True
+        reach.note(f"{label} calls {_short(name)}: what it runs cannot be followed")
+    elif name in NOTED and (name != "builtins.getattr" or reference.arguments != 1):
+        reach.note(f"{label} calls {_short(name)} with a name that only running it would tell")
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("builtins.").removeprefix("_")
+
+
+def _environment(reach: Reach, reference: Reference, label: str) -> None:
+    if reference.text:
+        reach.environment.add(reference.text)
+        reach.note(f"{label} reads the environment variable {reference.text}")
+    else:
+        reach.note(f"{label} reads environment variables")
+
+
+def _named_import(reach: Reach, name: str, label: str) -> None:
+    found = imported(reach.project, Import(name, 0, ""), None)
+    if found is not None:
+        reach.module(found, whole=True)
+    reach.note(f"{label} imports {name} by its name as text")
+
+
+def _dotted(value: Any, path: tuple[str, ...]) -> str:
+    """`os.environ.get` for what a chain of names leads to; "" where nothing is known of it."""
+    if isinstance(value, ModuleType):
+        found: Any = value
+        for name in path[:2]:
+            found = getattr(found, name, None) if isinstance(found, ModuleType) else None
+            if found is None:
+                break
+        own = _dotted(found, ()) if found is not None and not isinstance(found, ModuleType) else ""
+        plain = ".".join((value.__name__, *path))
+        return own if own in ANYTHING else plain
+    if value is sys.modules:
+        return "sys.modules"
+    if type(value).__name__ == "_Environ" and type(value).__module__ == "os":
+        return ".".join(("os.environ", *path))
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if isinstance(module, str) and isinstance(name, str) and not path:
+        return f"{module}.{name}"
+    return ""
+
+
+def imported(
+    project: Project, target: Import, space: Space | None, *, load: bool = True
+) -> ModuleType | None:
+    """The module that an import statement inside a function means; None where there is none.
+
+    A module of the project is loaded if it is not yet: the function would do it. A library is not.
+    """
+    name = target.module
+    if target.level:
+        package = space.variables.get("__package__") if space is not None else None
+        parts = (package or "").split(".")
+        base = parts[: len(parts) - target.level + 1]
+        name = ".".join([*base, *([target.module] if target.module else [])])
+    if not name:
+        return None
+    found = sys.modules.get(name)
+    if found is None and not load:
+        return None
+    if found is None and project.finds(name):
+        try:
+            with project:
+                found = importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            if isinstance(error, AqError):
+                raise
+            return None
+    return found or sys.modules.get(name.partition(".")[0])  # a library that is not loaded yet
+
+
+def interactive_source(file: str) -> Source | None:
+    """The source of code that was typed in (a notebook's cell), as Python's own traces find it."""
+    lines = linecache.getlines(file)
+    return Source(file, "".join(lines).encode()) if lines else None
+
+
+def may_hold_code(value: object) -> bool:
+    """Whether a value inside a library's function is, or holds, the user's code or plain data."""
+    if isinstance(value, FunctionType | MethodType | type | partial | bool | int | float | str | bytes):
+        return True
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(may_hold_code(one) for one in value)
+    if isinstance(value, dict):
+        return all(may_hold_code(one) for one in value.values())
+    return hasattr(value, "__wrapped__") or hasattr(value, "function")
+
+
+def variant(reach: Reach) -> str:
+    """Whether annotations and docstrings count: they do where code that is reached reads them."""
+    identifiers: set[str] = set()
+    for _, one, source in reach.units:
+        identifiers |= uses_of(one, source).identifiers
+    annotations = ANNOTATIONS if identifiers & _ANNOTATION_READERS else PLAIN
+    return annotations + (DOCSTRINGS if identifiers & _DOCSTRING_READERS else PLAIN)

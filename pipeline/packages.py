@@ -1,0 +1,249 @@
+"""Installed distributions: which one a module comes from, its version, what it needs.
+
+Invariant: versions are read from the names of `*.dist-info` folders, never by importing anything
+(importlib.metadata takes longer than a whole `aq status`). A package that lies outside the
+environment (editable, or simply on the path) counts by the bytes of its files as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+from typing import Final
+
+from blake3 import blake3
+
+ACCELERATORS: Final = {"pandas": ("bottleneck", "numexpr", "pyarrow"), "polars": ("numpy", "pyarrow")}
+"""Optional requirements that change results as soon as they are installed."""
+
+_INSTALLED: Final = ("site-packages", "dist-packages")
+_CODE: Final = (".py", ".so", ".pyd", ".dylib", ".dll")
+_REQUIRES: Final = re.compile(rb"^Requires-Dist:\s*([A-Za-z0-9._-]+)[^;\n]*(;[^\n]*)?$", re.MULTILINE)
+_IMPORT: Final = re.compile(
+    rb"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import|import[ \t]+([\w., \t]+))", re.MULTILINE
+)
+_SEPARATORS: Final = re.compile(r"[-_.]+")
+
+
+@dataclass(slots=True, frozen=True)
+class Distribution:
+    """One installed distribution: its normal name, version and metadata folder."""
+
+    name: str
+    version: str
+    info: str
+
+
+class Packages:
+    """What is installed along a module search path."""
+
+    def __init__(self, path: Sequence[str] | None = None) -> None:
+        self.path = list(sys.path if path is None else path)
+        self._local: dict[str, str] = {}
+        self._tops: dict[str, tuple[str, ...]] = {}
+        self._requires: dict[str, tuple[str, ...]] = {}
+
+    @cached_property
+    def installed(self) -> dict[str, Distribution]:
+        """{normal name: distribution}; the first along the path wins, as for imports."""
+        found: dict[str, Distribution] = {}
+        for folder in self.path:
+            try:
+                names = sorted(os.listdir(folder or "."))
+            except OSError:
+                continue
+            for name in names:
+                if name.endswith((".dist-info", ".egg-info")):
+                    one = _distribution(folder, name)
+                    if one is not None:
+                        found.setdefault(one.name, one)
+        return found
+
+    def versions(self, modules: Iterable[ModuleType]) -> dict[str, str]:
+        """{distribution: version} of the modules and of all that their distributions require."""
+        waiting: list[str] = []
+        found: dict[str, str] = {}
+        for module in modules:
+            names, local = self._origin(module)
+            waiting += names
+            found.update(local)
+        while waiting:
+            name = waiting.pop()
+            one = self.installed.get(name)
+            if one is None or name in found:
+                continue
+            found[name] = one.version
+            waiting += self.requires(name)
+        return dict(sorted(found.items()))
+
+    def everything(self) -> str:
+        """One digest of all that is installed."""
+        hasher = blake3(b"aq installed 1")
+        for name, one in sorted(self.installed.items()):
+            hasher.update(f"{name}\0{one.version}\0".encode())
+        return hasher.hexdigest()
+
+    # --- from module to distribution
+
+    def _origin(self, module: ModuleType) -> tuple[list[str], dict[str, str]]:
+        """(distributions of a module, {local name: digest} where it lies outside the environment)."""
+        top = module.__name__.partition(".")[0]
+        if top in sys.stdlib_module_names or top in {"aq", "__main__"}:
+            return [], {}
+        root = _top_location(top, module)
+        if root is None or any(f"{os.sep}{one}{os.sep}" in root for one in _INSTALLED):
+            return list(self.providers(top)), {}
+        return self._local_origin(top, root)
+
+    def _local_origin(self, top: str, root: str) -> tuple[list[str], dict[str, str]]:
+        names: list[str] = []
+        digests: dict[str, str] = {}
+        waiting, seen = [(top, root)], {top}
+        while waiting:
+            name, place = waiting.pop()
+            owner = self._editable(place)
+            label = owner.name if owner else f"local:{name}"
+            version = f"{owner.version}+" if owner else ""
+            digests[label] = version + self.local_digest(place)
+            if owner:
+                names += self.requires(owner.name)
+            for imported in sorted(_imports(place) - seen - sys.stdlib_module_names):
+                seen.add(imported)
+                found = sys.modules.get(imported)
+                there = _top_location(imported, found) if found else None
+                if there is None or any(f"{os.sep}{one}{os.sep}" in there for one in _INSTALLED):
+                    names += self.providers(imported)
+                elif imported != "aq":
+                    waiting.append((imported, there))
+        return names, digests
+
+    def providers(self, top: str) -> tuple[str, ...]:
+        """The distributions that bring a top-level module: mostly one; several for a namespace."""
+        known = self._tops.get(top)
+        if known is None:
+            own = self.installed.get(normal_name(top))
+            if own is not None and _provides(own, top):
+                known = (own.name,)
+            else:
+                known = tuple(name for name, one in sorted(self.installed.items()) if _provides(one, top))
+            self._tops[top] = known
+        return known
+
+    def requires(self, name: str) -> tuple[str, ...]:
+        """What a distribution requires without extras, and accelerators that are there."""
+        known = self._requires.get(name)
+        if known is None:
+            data = _read(os.path.join(self.installed[name].info, "METADATA")) or b""
+            head = data.partition(b"\n\n")[0].replace(b"\r", b"")
+            plain = [one for one, marker in _REQUIRES.findall(head) if b"extra" not in marker]
+            names = [normal_name(one.decode()) for one in plain]
+            known = self._requires[name] = (*names, *ACCELERATORS.get(name, ()))
+        return known
+
+    def _editable(self, place: str) -> Distribution | None:
+        """The distribution that was installed from the folder around a place."""
+        return next((one for folder, one in self._editables if place.startswith(folder + os.sep)), None)
+
+    @cached_property
+    def _editables(self) -> list[tuple[str, Distribution]]:
+        found = []
+        for one in self.installed.values():
+            data = _read(os.path.join(one.info, "direct_url.json"))
+            url = str(json.loads(data).get("url", "")) if data else ""
+            if url.startswith("file://"):
+                from urllib.parse import unquote
+
+                found.append((os.path.realpath(unquote(url.removeprefix("file://"))), one))
+        return found
+
+    def local_digest(self, place: str) -> str:
+        """A digest of the code in a package's folder, or of a module's file."""
+        known = self._local.get(place)
+        if known is None:
+            hasher = blake3(b"aq local 1")
+            for name, file in code_files(place):
+                data = _read(file) or b""
+                hasher.update(f"{name}\0{len(data)}\0".encode())
+                hasher.update(data)
+            known = self._local[place] = hasher.hexdigest()[:32]
+        return known
+
+
+def normal_name(name: str) -> str:
+    """`Scikit_Learn` → `scikit-learn` (PyPA, names and normalization)."""
+    return _SEPARATORS.sub("-", name).lower()
+
+
+def code_files(place: str) -> list[tuple[str, str]]:
+    """(path inside, file) of all code below a folder, or of one file, sorted."""
+    if not os.path.isdir(place):
+        return [(os.path.basename(place), place)]
+    found = []
+    for folder, folders, files in os.walk(place):
+        folders[:] = [one for one in folders if one != "__pycache__" and not one.startswith(".")]
+        for name in files:
+            if name.endswith(_CODE):
+                file = os.path.join(folder, name)
+                found.append((os.path.relpath(file, place).replace(os.sep, "/"), file))
+    return sorted(found)
+
+
+def _distribution(folder: str, name: str) -> Distribution | None:
+    info = os.path.join(folder, name)
+    stem = name.rpartition(".")[0]
+    project, _, version = stem.partition("-")
+    if name.endswith(".egg-info"):
+        version = version.partition("-py")[0] or _egg_version(info)
+    return Distribution(normal_name(project), version, info) if version else None
+
+
+def _egg_version(info: str) -> str:
+    data = _read(os.path.join(info, "PKG-INFO")) or b""
+    found = re.search(rb"^Version:\s*(\S+)", data, re.MULTILINE)
+    return found[1].decode() if found else ""
+
+
+def _provides(one: Distribution, top: str) -> bool:
+    listed = _read(os.path.join(one.info, "top_level.txt"))
+    if listed is not None and top in listed.decode("utf-8", "replace").split():
+        return True
+    record = b"\n" + (_read(os.path.join(one.info, "RECORD")) or b"")
+    name = top.encode()
+    return b"\n" + name + b"/" in record or b"\n" + name + b"." in record
+
+
+def _top_location(top: str, module: ModuleType) -> str | None:
+    """Where a module's top-level package lies: a folder, or a file; None if that is not known."""
+    outer = sys.modules.get(top, module)
+    file = getattr(outer, "__file__", None) or getattr(module, "__file__", None)
+    if not file:
+        return None
+    file = os.path.realpath(file)
+    return os.path.dirname(file) if hasattr(outer, "__path__") else file
+
+
+def _imports(place: str) -> set[str]:
+    """The top-level names that the Python files below a place import."""
+    found: set[str] = set()
+    for _, file in code_files(place):
+        if not file.endswith(".py"):
+            continue
+        for source, names in _IMPORT.findall(_read(file) or b""):
+            listed = [source] if source else names.split(b",")
+            tops = (one.strip().partition(b" ")[0].partition(b".")[0] for one in listed)
+            found.update(one.decode() for one in tops if one)
+    return found
+
+
+def _read(file: str) -> bytes | None:
+    try:
+        with open(file, "rb") as stream:
+            return stream.read()
+    except OSError:
+        return None
