@@ -1,0 +1,139 @@
+"""What an object is made of: its reduction, its global name, and why it may have none.
+
+Invariant: the answer depends on the object alone, not on which modules happen to be imported or
+in which order. It stores nothing; the pickler and the fingerprints build on it.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import sys
+from types import ModuleType
+from typing import Any, Final
+
+from aq.formats.errors import AqError, Unstorable
+
+_HINT: Final = "build it where it is used, or leave it out of the value in __getstate__"
+_IMMUTABLE: Final = frozenset(
+    {
+        ("builtins", "complex"),
+        ("builtins", "range"),
+        ("builtins", "slice"),
+        ("datetime", "date"),
+        ("datetime", "datetime"),
+        ("datetime", "time"),
+        ("datetime", "timedelta"),
+        ("datetime", "timezone"),
+        ("decimal", "Decimal"),
+        ("fractions", "Fraction"),
+        ("pandas", "Interval"),
+        ("pandas", "NAType"),
+        ("pandas", "NaTType"),
+        ("pandas", "Period"),
+        ("pandas", "Timedelta"),
+        ("pandas", "Timestamp"),
+        ("pathlib", "PosixPath"),
+        ("pathlib", "PurePosixPath"),
+        ("pathlib", "PureWindowsPath"),
+        ("pathlib", "WindowsPath"),
+        ("re", "Pattern"),
+        ("uuid", "UUID"),
+        ("zoneinfo", "ZoneInfo"),
+    }
+)
+
+
+def is_immutable(kind: type) -> bool:
+    """Whether two equal objects of this library type can stand for each other."""
+    return (kind.__module__.partition(".")[0], kind.__name__) in _IMMUTABLE
+
+
+def reduction(value: object) -> str | tuple[Any, ...]:
+    """What `pickle` would write for the object: a global's name, or a callable, its arguments, and so on.
+
+    Raises Unstorable where the object, or its own code, refuses.
+    """
+    reduce = copyreg.dispatch_table.get(type(value))
+    try:
+        answer = reduce(value) if reduce else value.__reduce_ex__(5)
+    except AqError:
+        raise
+    except Exception as error:
+        raise refused(value, error) from error
+    if not isinstance(answer, str) and not (isinstance(answer, tuple) and 2 <= len(answer) <= 6):
+        raise refused(value, None)
+    return answer
+
+
+def refused(value: object, error: Exception | None) -> Unstorable:
+    """The error for an object that cannot be reduced."""
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    article = "an" if name[0].lower() in "aeiou" else "a"
+    text = f"{article} {name} cannot be stored"
+    if error is not None and not (isinstance(error, TypeError) and "pickle" in str(error)):
+        text += f" ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+    return Unstorable(text, hint=_HINT)
+
+
+def global_name(value: Any, name: str | None = None) -> tuple[str, str]:
+    """(module, qualified name) under which Python finds exactly this object. Raises Unstorable."""
+    if isinstance(value, ModuleType):
+        raise Unstorable(f"the module {value.__name__} cannot be stored", hint=_HINT)
+    name = name or getattr(value, "__qualname__", None) or str(value.__name__)
+    if "<lambda>" in name:
+        raise Unstorable("a lambda cannot be stored", hint="write it as a function at the top of a module")
+    what = "class" if isinstance(value, type) else "function"
+    if "<locals>" in name:
+        short, outer = name.rpartition(".")[2], name.partition(".<locals>")[0]
+        raise Unstorable(
+            f"the {what} {short}, defined inside {outer}, cannot be stored",
+            hint=f"define {short} at the top of its module",
+        )
+    module = getattr(value, "__module__", None) or _module_of(value, name)
+    if _found(module, name) is not value:
+        raise Unstorable(
+            f"the {what} {name} cannot be stored: {module}.{name} is not it",
+            hint=f"give it the name under which {module} holds it",
+        )
+    return module, name
+
+
+def _found(module: str, name: str) -> object:
+    """What stands at module.name, or a fresh object where nothing does."""
+    try:
+        __import__(module, level=0)
+        found: object = sys.modules[module]
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, KeyError, AttributeError, ValueError):
+        return object()
+    return found
+
+
+def _module_of(value: object, name: str) -> str:
+    """The module with the shortest name that holds an object which does not tell its own."""
+    holders = [
+        module
+        for module, content in list(sys.modules.items())
+        if module not in {"__main__", "__mp_main__"}
+        and isinstance(content, ModuleType)
+        and vars(content).get(name) is value
+    ]
+    return min(holders, key=lambda module: (len(module), module), default="__main__")
+
+
+def recipe(value: object) -> tuple[Any, ...] | None:
+    """The call that rebuilds a numpy scalar or dtype without naming numpy's internals, else None."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(value, (numpy.generic, numpy.dtype)):
+        return None
+    from aq.formats import arrays
+
+    scalar = isinstance(value, numpy.generic)
+    described = arrays.describe(value.dtype if scalar else value)
+    if described is None:
+        return None
+    if scalar:
+        return arrays.rebuild_scalar, (bytes(arrays.c_bytes(numpy.asarray(value))), described)
+    return arrays.dtype_of, (described,)

@@ -1,0 +1,216 @@
+"""Values and artifacts: the one place that decides how a value is stored.
+
+Invariant: equal values have equal artifacts; `decode(encode(value))` equals the value. Summaries
+are read without unpickling. pandas, pyarrow and numpy are imported only for values of theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, BinaryIO, Final, NamedTuple, cast
+
+from aq.formats import json_values
+from aq.formats.chunking import Readable
+from aq.formats.errors import NewerFormat, Unstorable, UsageError
+from aq.formats.files import content, encode_stream, read_head, stream_bytes, whole_bytes
+from aq.formats.identity import Digest
+from aq.formats.metric_values import Metric, encode_metric
+from aq.formats.objects import Sink, Source, get_record, put_record
+from aq.formats.records import Artifact
+
+__all__ = ["Encoded", "Metric", "decode", "encode", "encode_file", "file_bytes", "summarise"]
+
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, list, dict})
+_TABLES: Final = frozenset(
+    {
+        ("pandas", "DataFrame"),
+        ("pandas", "Series"),
+        ("polars", "DataFrame"),
+        ("pyarrow", "RecordBatch"),
+        ("pyarrow", "Table"),
+    }
+)
+_FORMS: Final = ("native", "pandas", "arrow", "polars", "bytes")
+_SHOWN_BELOW: Final = 2_000
+_LONG_INT: Final = re.compile(rb"[0-9]{19}")
+_HEAD: Final = 8_192
+
+
+class Encoded(NamedTuple):
+    """A stored value: the id of its artifact, the artifact, and what is worth knowing about it."""
+
+    id: Digest
+    artifact: Artifact
+    summary: dict[str, Any]
+
+
+def encode(value: object, sink: Sink, *, key: Sequence[str] = (), at: str = "") -> Encoded:
+    """Store a value and its artifact; `at` names it in errors, `key` a table's key columns.
+
+    Raises Unstorable with the place inside the value.
+    """
+    artifact, summary = _encode(value, sink, key, at)
+    return Encoded(put_record(sink, artifact), artifact, summary)
+
+
+def encode_file(stream: Readable | BinaryIO, size: int | None, sink: Sink) -> Encoded:  # noqa: ARG001
+    """Store all that is left in a stream as a file, read once, in bounded memory; `size` is a hint."""
+    head = read_head(stream)
+    artifact = encode_stream(stream, sink, head=head)
+    return Encoded(put_record(sink, artifact), artifact, _summarise_file(head))
+
+
+def _encode(value: Any, sink: Sink, key: Sequence[str], at: str) -> tuple[Artifact, dict[str, Any]]:
+    kind = type(value)
+    if kind in _PLAIN:
+        text = json_values.dump(value)
+        if text is not None:
+            data, root = content(sink, text)
+            plain = Artifact(kind="value", format="json", size=len(text), root=root, data=data)
+            return plain, _summarise_json(value, text)
+    elif kind is bytes:
+        data, root = content(sink, value)
+        raw = Artifact(kind="value", format="raw", size=len(value), root=root, data=data)
+        return raw, {"type": "bytes", "size": len(value)}
+    elif kind is Metric:
+        return encode_metric(value, at)
+    library = kind.__module__.partition(".")[0]
+    if (library, kind.__name__) in _TABLES:
+        from aq.formats.tables import encode_table
+
+        return cast(tuple[Artifact, dict[str, Any]], encode_table(value, sink, key=key))
+    if library == "numpy":
+        from aq.formats.arrays import encode_array
+
+        encoded = encode_array(value, sink)
+        if encoded is not None:
+            return encoded
+    return _encode_object(value, sink, at)
+
+
+def _encode_object(value: object, sink: Sink, at: str) -> tuple[Artifact, dict[str, Any]]:
+    from aq.formats.pickles import encode_pickle
+
+    def outside(inner: object) -> bytes | None:
+        kind = type(inner)
+        if (kind.__module__.partition(".")[0], kind.__name__) not in _TABLES:
+            return None
+        try:
+            return encode(inner, sink).id
+        except Unstorable:
+            return None
+
+    return encode_pickle(value, sink, at=at, outside=outside)
+
+
+def decode(artifact: Artifact, source: Source, *, as_: str = "native") -> object:
+    """The value: as it was given, or a table as `pandas`, `arrow` or `polars`, or its `bytes`.
+
+    A pickle is executed here and nowhere else. Raises UsageError where the form does not fit.
+    """
+    if as_ == "bytes":
+        return b"".join(file_bytes(artifact, source))
+    if as_ not in _FORMS:
+        raise UsageError(f"{as_!r} is no form of a value", hint=f"one of {', '.join(_FORMS)}")
+    if artifact.format == "table":
+        from aq.formats import tables
+
+        form: Any = getattr(tables, f"to_{as_}")
+        return form(artifact, source)
+    if as_ != "native":
+        raise UsageError(f"this {artifact.kind} ({artifact.format}) cannot be read as a table for {as_}")
+    return _decode(artifact, source)
+
+
+def _decode(artifact: Artifact, source: Source) -> object:
+    if artifact.format in ("bytes", "raw"):
+        return whole_bytes(artifact, source)
+    if artifact.format in ("json", "metric"):
+        return json_values.load(whole_bytes(artifact, source))
+    if artifact.format == "array":
+        from aq.formats.arrays import decode_array
+
+        return decode_array(artifact, source)
+    if artifact.format == "pickle":
+        return _unpickle(artifact, source)
+    raise NewerFormat(
+        f"format {artifact.format!r} is unknown to this aq", hint="pip install --upgrade aqstore"
+    )
+
+
+def _unpickle(artifact: Artifact, source: Source) -> object:
+    """The only place that executes stored content: whether to trust it is to be decided here."""
+    from aq.formats.pickles import decode_pickle
+
+    def load(name: Any) -> object:
+        return decode(get_record(source, Artifact, name[1]), source)
+
+    return decode_pickle(artifact, source, load)
+
+
+def file_bytes(artifact: Artifact, source: Source) -> Iterator[bytes]:
+    """What a file of the artifact holds, piece by piece; nothing is executed.
+
+    Files and bytes as they are, values as JSON, arrays as .npy, pickles as one .pkl. Raises UsageError
+    for a table, which has many forms.
+    """
+    if artifact.format == "table":
+        raise UsageError("a table has no bytes of its own")
+    if artifact.format == "pickle":
+        from aq.formats.pickles import plain_pickle
+
+        yield from plain_pickle(artifact, source)
+    elif artifact.format == "array":
+        from aq.formats.arrays import npy_header
+
+        yield npy_header(artifact)
+        yield from stream_bytes(artifact, source)
+    else:
+        yield from stream_bytes(artifact, source)
+
+
+def summarise(artifact: Artifact, source: Source) -> dict[str, Any]:
+    """The summary that `encode` gave, from the stored bytes; never unpickles."""
+    if artifact.format == "table":
+        from aq.formats.tables import summarise_table
+
+        return summarise_table(artifact, source)
+    if artifact.format == "pickle":
+        from aq.formats.pickles import summarise_pickle
+
+        return summarise_pickle(artifact, source)
+    if artifact.format == "array":
+        from aq.formats.arrays import decode_array, summarise_array
+
+        return summarise_array(decode_array(artifact, source), artifact.type)
+    if artifact.format == "metric":
+        value = json_values.load(whole_bytes(artifact, source))
+        return {"value": value, "better": artifact.type["better"]}
+    if artifact.format == "json":
+        text = whole_bytes(artifact, source)
+        return _summarise_json(json_values.load(text), text)
+    if artifact.format == "raw":
+        return {"type": "bytes", "size": artifact.size}
+    return _summarise_file(b"".join(islice(stream_bytes(artifact, source), 1)))
+
+
+def _summarise_json(value: object, text: bytes) -> dict[str, Any]:
+    """Type and, where it is short, the value itself; else its length and beginning."""
+    summary: dict[str, Any] = {"type": type(value).__name__}
+    if isinstance(value, (str, list, dict)):
+        summary["length"] = len(value)
+    if len(text) < 20 or (len(text) < _SHOWN_BELOW and not _LONG_INT.search(text)):
+        return summary | {"value": value}
+    return summary | {"shown": text[:_SHOWN_BELOW].decode(errors="ignore") + "…"}
+
+
+def _summarise_file(head: bytes) -> dict[str, Any]:
+    """Whether the file begins as UTF-8 text does."""
+    head = head[:_HEAD]
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        return {"text": error.start > len(head) - 4 and error.reason == "unexpected end of data"}
+    return {"text": b"\0" not in head}

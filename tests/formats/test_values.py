@@ -1,0 +1,181 @@
+"""Every kind of value survives the store, equal ones have equal ids, and summaries never unpickle."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import decimal
+import fractions
+import io
+import math
+import pathlib
+import pickle
+import re
+import uuid
+from typing import Any
+
+import numpy as np
+import pytest
+from aq.formats.errors import Unstorable, UsageError
+from aq.formats.objects import MemoryObjects, get_record
+from aq.formats.records import Artifact
+from aq.formats.values import Metric, decode, encode, encode_file, file_bytes, summarise
+from hypothesis import given
+from hypothesis import strategies as st
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec="utf-8"), max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=5)
+    ),
+    max_leaves=30,
+)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal in value and in every type inside; NaN equals NaN, 0.0 is not -0.0."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, float):
+        return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return list(map(repr, a)) == list(map(repr, b)) and all(map(same, a.values(), b.values()))
+    if isinstance(a, np.ma.MaskedArray):
+        return bool(a.dtype == b.dtype and (a.mask == b.mask).all() and (a.data == b.data).all())
+    if isinstance(a, np.ndarray):
+        equal_nan = a.dtype.kind in "fc"
+        return a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b, equal_nan=equal_nan)
+    return bool(a == b)
+
+
+def round_trip(value: Any) -> tuple[Any, Any]:
+    """(the encoded value, the decoded value), with the summary checked on the way."""
+    objects = MemoryObjects()
+    encoded = encode(value, objects)
+    assert get_record(objects, Artifact, encoded.id) == encoded.artifact
+    assert repr(summarise(encoded.artifact, objects)) == repr(encoded.summary)
+    return encoded, decode(encoded.artifact, objects)
+
+
+@given(PLAIN)
+def test_plain_values_survive_as_json(value: Any) -> None:
+    encoded, back = round_trip(value)
+    assert encoded.artifact.format == "json"
+    assert same(value, back)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "format"),
+    [
+        (None, "value", "json"),
+        (1, "value", "json"),
+        (b"", "value", "raw"),
+        (b"x" * 100_000, "value", "raw"),
+        ("x" * 100_000, "value", "json"),
+        ((1, 2), "value", "pickle"),
+        ({1: 2}, "value", "pickle"),
+        (np.float64(0.5), "value", "array"),
+        (np.arange(6).reshape(2, 3), "array", "array"),
+        (np.zeros(0), "array", "array"),
+        (np.array(["a", None], object), "array", "pickle"),
+        (np.ma.masked_array([1, 2], [True, False]), "array", "pickle"),
+        (decimal.Decimal("1.50"), "value", "pickle"),
+        (fractions.Fraction(1, 3), "value", "pickle"),
+        (datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), "value", "pickle"),
+        (uuid.UUID(int=5), "value", "pickle"),
+        (pathlib.PurePosixPath("a/b"), "value", "pickle"),
+        (re.compile("a+"), "value", "pickle"),
+        (collections.OrderedDict(b=1, a=2), "value", "pickle"),
+        (collections.Counter("aab"), "value", "pickle"),
+        (collections.deque([1, 2], 3), "value", "pickle"),
+        ({1, "a", None, (1, 2)}, "value", "pickle"),
+        (frozenset({"a", 1.5}), "value", "pickle"),
+        (bytearray(b"x" * 70_000), "value", "pickle"),
+        ([b"x" * 70_000, b"x" * 70_000], "value", "pickle"),
+        (range(3), "value", "pickle"),
+        (1j, "value", "pickle"),
+        ("\ud800", "value", "pickle"),
+        (1 << 4000, "value", "pickle"),
+        (1 << 400, "value", "json"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_each_kind_of_value(value: Any, kind: str, format: str) -> None:
+    encoded, back = round_trip(value)
+    assert (encoded.artifact.kind, encoded.artifact.format) == (kind, format)
+    assert same(value, back)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 1.0),
+        (1, True),
+        ("1", 1),
+        (b"1", "1"),
+        (0.0, -0.0),
+        ([1], (1,)),
+        ({1}, frozenset({1})),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        (None, math.nan),
+        (np.float32(1), np.float64(1)),
+        (1, np.int64(1)),
+    ],
+    ids=str,
+)
+def test_different_values_have_different_ids(one: Any, other: Any) -> None:
+    assert round_trip(one)[0].id != round_trip(other)[0].id
+
+
+@given(st.binary(max_size=200_000))
+def test_files_stream_back(data: bytes) -> None:
+    objects = MemoryObjects()
+    encoded = encode_file(io.BytesIO(data), None, objects)
+    assert (encoded.artifact.kind, encoded.artifact.format, encoded.artifact.size) == (
+        "file",
+        "bytes",
+        len(data),
+    )
+    assert b"".join(file_bytes(encoded.artifact, objects)) == data
+    assert decode(encoded.artifact, objects, as_="bytes") == data
+    assert summarise(encoded.artifact, objects) == encoded.summary
+
+
+def test_metrics_hold_plain_numbers() -> None:
+    encoded, back = round_trip(Metric(np.float64(0.93), better="higher"))
+    assert back == 0.93
+    assert type(back) is float
+    assert encoded.artifact.format == "metric"
+    assert encoded.artifact.type == {"better": "higher"}
+    assert round_trip(Metric({"f1": 1, "loss": math.nan}, better={"loss": "lower"}))[1]["f1"] == 1
+    for wrong in (True, "0.9", {}, {"a": {"b": 1}}, [1], {1: 2}):
+        with pytest.raises(Unstorable):
+            encode(Metric(wrong), MemoryObjects())
+    for better in ("up", {"f2": "higher"}):
+        with pytest.raises(UsageError):
+            encode(Metric({"f1": 1}, better=better), MemoryObjects())
+
+
+def test_pickles_and_arrays_export_as_files() -> None:
+    objects = MemoryObjects()
+    value = {"w": np.arange(50_000.0), "names": ("a", "b"), "raw": b"y" * 70_000}
+    back = pickle.loads(decode(encode(value, objects).artifact, objects, as_="bytes"))
+    assert same(value, back)
+    array = np.arange(12, dtype=">i4").reshape(3, 4)
+    back = np.load(io.BytesIO(decode(encode(array, objects).artifact, objects, as_="bytes")))
+    assert same(array, back)
+
+
+def test_a_form_that_does_not_fit_is_a_usage_error() -> None:
+    objects = MemoryObjects()
+    artifact = encode(1, objects).artifact
+    for form in ("pandas", "parquet"):
+        with pytest.raises(UsageError):
+            decode(artifact, objects, as_=form)
