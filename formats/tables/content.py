@@ -1,0 +1,194 @@
+"""The rows of a table as objects: segments, chunks and the lists that name them.
+
+Invariant: the content follows from columns and cut alone; one segment at a time is in memory.
+Types, names and what a container needs beside the columns stand in the artifact's `type`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Final, NamedTuple
+
+import pyarrow as pa
+from aq.formats.errors import Damaged
+from aq.formats.identity import Digest, Kind, object_id
+from aq.formats.objects import Sink, Source
+from aq.formats.prolly import build_list, build_map, list_items, map_get
+from aq.formats.records import Artifact
+from aq.formats.tables import references
+from aq.formats.tables.cut import slice_rows
+from aq.formats.tables.layout import write_array
+from aq.formats.tables.references import ROWS, Tag
+
+INLINE_MOST: Final = 64 * 1024
+_SEGMENTS: Final = b"s"
+_COLUMN: Final = b"c"
+
+Observe = Callable[[int, pa.Array], None]
+
+
+class Content(NamedTuple):
+    """What `write_content` stored: the canonical size, and where it lies."""
+
+    size: int
+    data: bytes | None
+    root: Digest | None
+
+
+def write_content(
+    columns: Sequence[pa.ChunkedArray], ends: Sequence[int], sink: Sink, observe: Observe
+) -> Content:
+    """Store all segments; `observe` sees each column of each segment once, as an array."""
+    writer = _Writer(sink, len(columns))
+    start = 0
+    for stop in ends or [0]:
+        blobs = []
+        for at, column in enumerate(columns):
+            array = slice_rows(column, start, stop)
+            observe(at, array)
+            blobs.append(write_array(array))
+        if len(ends) <= 1 and references.is_small(list(map(len, blobs))):
+            packed = references.pack(stop, blobs)
+            if len(packed) < INLINE_MOST or not ends:
+                return Content(sum(map(len, blobs)), packed, None)
+        writer.add(stop - start, blobs)
+        start = stop
+    return writer.close()
+
+
+class _Writer:
+    """Collects the references of all segments."""
+
+    def __init__(self, sink: Sink, columns: int) -> None:
+        self.sink = sink
+        self.size = 0
+        self.segments: list[bytes] = []
+        self.columns: list[list[bytes]] = [[] for _ in range(columns)]
+
+    def add(self, rows: int, blobs: list[bytes]) -> None:
+        sizes = list(map(len, blobs))
+        self.size += sum(sizes)
+        if references.is_small(sizes):
+            found = [bytes((Tag.NOTHING,))] * len(blobs)
+            segment = references.put_chunk(self.sink, references.pack(rows, blobs))
+        else:
+            found = [references.put_chunk(self.sink, blob) for blob in blobs]
+            segment = bytes((Tag.NOTHING,)) + object_id(Kind.CHUNK, b"".join(found))
+        self.segments.append(ROWS.pack(rows) + segment)
+        for column, reference in zip(self.columns, found, strict=True):
+            column.append(reference)
+
+    def close(self) -> Content:
+        entries = []
+        if any(segment[ROWS.size] == Tag.NOTHING for segment in self.segments):
+            for at, found in enumerate(self.columns):
+                entries.append((_column_key(at), found[0] if len(found) == 1 else self._list(found)))
+        entries.append((_SEGMENTS, self._list(self.segments)))
+        return Content(self.size, None, build_map(self.sink, entries))
+
+    def _list(self, elements: list[bytes]) -> bytes:
+        return bytes((Tag.LIST,)) + build_list(self.sink, elements)
+
+
+def _column_key(at: int) -> bytes:
+    return _COLUMN + at.to_bytes(4, "big")
+
+
+class Segment(NamedTuple):
+    """Rows `start` to `stop`; segments with the same `id` hold the same rows (of the same types)."""
+
+    at: int
+    start: int
+    stop: int
+    id: bytes
+    is_packed: bool
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The content of one table: its segments, and the canonical bytes of their columns."""
+
+    source: Source
+    artifact: Artifact
+    width: int
+
+    @cached_property
+    def segments(self) -> list[Segment]:
+        """All segments in order. Reads their list, no chunk."""
+        if self.artifact.data is not None:
+            rows, _ = references.unpack(self.artifact.data)
+            digest = object_id(Kind.CHUNK, self.artifact.data)
+            return [Segment(0, 0, rows, digest, True)] if rows else []
+        found = list(self._items(self._root(_SEGMENTS)))
+        if any(len(element) != ROWS.size + 33 for element in found):
+            raise Damaged("a table's list of segments cannot be read")
+        ends = accumulate((ROWS.unpack_from(element)[0] for element in found), initial=0)
+        return [
+            Segment(at, start, stop, element[ROWS.size + 1 :], element[ROWS.size] != Tag.NOTHING)
+            for at, (element, (start, stop)) in enumerate(zip(found, pairwise(ends), strict=True))
+        ]
+
+    def rows(self, start: int, stop: int) -> list[Segment]:
+        """The segments that hold rows `start` to `stop`."""
+        starts = [segment.start for segment in self.segments]
+        first = max(0, bisect_right(starts, start) - 1)
+        return [segment for segment in self.segments[first:] if segment.start < stop and segment.stop > start]
+
+    def read(
+        self, wanted: Sequence[Segment], columns: Sequence[int]
+    ) -> Iterator[tuple[Segment, list[bytes | memoryview]]]:
+        """For each wanted segment the canonical bytes of these columns."""
+        for segment in wanted:
+            if segment.is_packed:
+                yield segment, self._packed(segment, columns)
+            else:
+                found = (self._references(at)[segment.at] for at in columns)
+                yield segment, [references.read(self.source, reference) for reference in found]
+
+    def chunk_ids(self, segment: Segment) -> list[bytes]:
+        """The reference of each column of a segment: equal ones hold equal values. Not if packed."""
+        return [self._references(at)[segment.at] for at in range(self.width)]
+
+    def _packed(self, segment: Segment, columns: Sequence[int]) -> list[bytes | memoryview]:
+        data = self.artifact.data
+        if data is None:
+            data = references.read(self.source, self._segment_reference(segment))
+        rows, blobs = references.unpack(data)
+        if rows != segment.stop - segment.start or len(blobs) != self.width:
+            raise Damaged("a packed table segment has other rows or columns than its table")
+        return [blobs[at] for at in columns]
+
+    def _segment_reference(self, segment: Segment) -> bytes:
+        element = next(self._items(self._root(_SEGMENTS), segment.at))
+        return element[ROWS.size :]
+
+    def _references(self, at: int) -> list[bytes]:
+        found = self._loaded.get(at)
+        if found is None:
+            root = self._root(_column_key(at))
+            found = self._loaded[at] = list(self._items(root)) if root[0] == Tag.LIST else [root]
+            if len(found) != len(self.segments):
+                raise Damaged("a table's column has another number of chunks than the table has segments")
+        return found
+
+    @cached_property
+    def _loaded(self) -> dict[int, list[bytes]]:
+        return {}
+
+    def _root(self, key: bytes) -> bytes:
+        reference = None
+        if self.artifact.root is not None:
+            reference = map_get(self.source, self.artifact.root, key)
+        if not reference:
+            raise Damaged("a table's content lacks an entry")
+        return reference
+
+    def _items(self, reference: bytes, start: int = 0) -> Iterator[bytes]:
+        tag, digest = references.parse(reference)
+        if tag is not Tag.LIST:
+            raise Damaged("a table's reference leads to no list")
+        return list_items(self.source, digest, start=start)

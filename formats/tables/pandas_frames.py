@@ -1,0 +1,190 @@
+"""pandas frames and series as columns and back: index, labels, names, dtypes, attrs.
+
+Invariant: what comes back equals what went in, to `assert_frame_equal`'s strictest, whichever
+version of pandas wrote it. A default index and plain text labels take no room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import pandas as pd
+import pyarrow as pa
+from aq.formats.errors import Unstorable
+from aq.formats.objects import Sink, Source
+from aq.formats.tables.cells import read_cell, write_cell
+from aq.formats.tables.columns import Columns, refuse_duplicates
+from aq.formats.tables.pandas_columns import Written, read_column, read_labels, write_column, write_labels
+
+_PLAIN_LABELS: Final = pd.StringDtype("pyarrow", float("nan"))
+
+
+def from_pandas(frame: pd.DataFrame | pd.Series, sink: Sink) -> Columns:
+    """The columns of a frame, then its index levels and marker columns. Raises Unstorable."""
+    found: dict[str, Any] = {}
+    if isinstance(frame, pd.Series):
+        found["series"] = True
+        attrs, frame = frame.attrs, frame.to_frame(name=frame.name)
+        frame.attrs = attrs
+    refuse_duplicates(list(frame.columns))
+    builder = _Builder(sink)
+    for at in range(frame.shape[1]):
+        label = frame.columns[at]
+        builder.add(str(label), frame.iloc[:, at].array, f"column {label!r}")
+    found |= _write_labels(frame.columns, sink) | _write_index(frame.index, builder)
+    if frame.attrs:
+        found["attrs"] = _write_named(frame.attrs, "attrs")
+    found |= builder.described()
+    return Columns(builder.names, builder.values, len(frame), {"pandas": found})
+
+
+def is_pandas(table: object) -> bool:
+    """Whether this is a frame or a series."""
+    return isinstance(table, (pd.DataFrame, pd.Series))
+
+
+def convert(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table as a frame with pandas's own dtypes."""
+    return table.to_pandas()
+
+
+class _Builder:
+    """Collects columns under unique names; markers follow once all others are there."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.names: list[str] = []
+        self.values: list[pa.ChunkedArray] = []
+        self.dtypes: list[list[Any]] = []
+        self.waiting: list[tuple[int, pa.ChunkedArray]] = []
+        self.taken: set[str] = set()
+
+    def add(self, name: str, array: Any, where: str) -> int:
+        written: Written = write_column(array, where, self.sink)
+        at = self._append(name, written.values)
+        if written.dtype is not None:
+            self.dtypes.append([at, written.dtype])
+        if written.markers is not None:
+            self.waiting.append((at, written.markers))
+        return at
+
+    def described(self) -> dict[str, Any]:
+        """The fields `dtypes` and `markers`; appends the marker columns."""
+        markers = [[at, self._append(f"{self.names[at]} (missing)", codes)] for at, codes in self.waiting]
+        fields = {"dtypes": self.dtypes, "markers": markers}
+        return {name: value for name, value in fields.items() if value}
+
+    def _append(self, name: str, values: pa.ChunkedArray) -> int:
+        unique, number = name, 1
+        while unique in self.taken:
+            number += 1
+            unique = f"{name} #{number}"
+        self.taken.add(unique)
+        self.names.append(unique)
+        self.values.append(values)
+        return len(self.values) - 1
+
+
+def _write_labels(labels: pd.Index, sink: Sink) -> dict[str, Any]:
+    """The field `labels`, absent for nameless plain texts, which are the columns' names."""
+    if not isinstance(labels, pd.MultiIndex) and labels.dtype == _PLAIN_LABELS and labels.name is None:
+        return {}
+    if isinstance(labels, pd.RangeIndex):
+        levels: list[Any] = [[labels.start, labels.stop, labels.step]]
+    else:
+        levels = [write_labels(level, "column labels", sink) for level in _levels(labels)]
+    return {"labels": {"levels": levels, "names": _write_names(labels)} | _shape(labels)}
+
+
+def _write_index(index: pd.Index, builder: _Builder) -> dict[str, Any]:
+    """The field `index`, absent for 0, 1, 2, … without a name."""
+    if isinstance(index, pd.RangeIndex):
+        if index.start == 0 and index.step == 1 and index.name is None:
+            return {}
+        return {"index": {"range": [index.start, index.step], "names": _write_names(index)}}
+    levels = []
+    for at, level in enumerate(_levels(index)):
+        name = "index" if index.nlevels == 1 else f"level {at}"
+        name = name if level.name is None else str(level.name)
+        levels.append(builder.add(name, level.array, f"index {name!r}"))
+    return {"index": {"levels": levels, "names": _write_names(index)} | _shape(index)}
+
+
+def _levels(index: pd.Index) -> Iterable[pd.Index]:
+    if not isinstance(index, pd.MultiIndex):
+        return [index]
+    return [index.get_level_values(at) for at in range(index.nlevels)]
+
+
+def _shape(index: pd.Index) -> dict[str, Any]:
+    freq = getattr(index, "freqstr", None) if not isinstance(index, pd.PeriodIndex) else None
+    fields = {"multi": isinstance(index, pd.MultiIndex), "freq": freq}
+    return {name: value for name, value in fields.items() if value}
+
+
+def _write_names(index: pd.Index) -> list[bytes]:
+    return [_write_named(name, "name of an axis") for name in index.names]
+
+
+def _write_named(value: object, where: str) -> bytes:
+    try:
+        return write_cell(value)
+    except Unstorable as error:
+        raise Unstorable(f"{where}: {error.message}") from None
+
+
+Read = Callable[[int], pa.ChunkedArray]
+
+
+def to_pandas(columns: Columns, source: Source, start: int = 0) -> pd.DataFrame | pd.Series:
+    """The frame or series that `from_pandas` took, or one of an Arrow table; `start` is the first row."""
+    found = columns.container.get("pandas", {})
+    dtypes = dict(map(tuple, found.get("dtypes", [])))
+    markers = dict(map(tuple, found.get("markers", [])))
+
+    def read(at: int) -> Any:
+        codes = columns.values[markers[at]] if at in markers else None
+        return read_column(columns.values[at], dtypes.get(at), source, codes)
+
+    index = _read_index(found.get("index"), columns.rows, start, read)
+    hidden = set(found.get("index", {}).get("levels", [])) | set(markers.values())
+    shown = [at for at in range(len(columns.values)) if at not in hidden]
+    # pandas guesses a dtype for an array of objects, but takes a series as it is.
+    series = {at: pd.Series(array, index, array.dtype, copy=False) for at in shown for array in [read(at)]}
+    frame = pd.DataFrame(series, index=index, copy=False)
+    frame.columns = _read_labels(found.get("labels"), [columns.names[at] for at in shown], source)
+    result = frame if not found.get("series") else frame.iloc[:, 0]
+    if "attrs" in found:
+        result.attrs = read_cell(found["attrs"])
+    return result
+
+
+def _read_index(found: dict[str, Any] | None, rows: int, start: int, read: Callable[[int], Any]) -> pd.Index:
+    if found is None:
+        return pd.RangeIndex(start, start + rows)
+    names = list(map(read_cell, found["names"]))
+    if "range" in found:
+        first, step = found["range"]
+        return pd.RangeIndex(first + start * step, first + (start + rows) * step, step, name=names[0])
+    arrays = [read(at) for at in found["levels"]]
+    return _with_names([pd.Index(array, dtype=array.dtype, copy=False) for array in arrays], names, found)
+
+
+def _read_labels(found: dict[str, Any] | None, names: list[str], source: Source) -> pd.Index:
+    if found is None:
+        return pd.Index(names, dtype=_PLAIN_LABELS)
+    levels = [
+        pd.RangeIndex(*level) if isinstance(level, list) else read_labels(level, source)
+        for level in found["levels"]
+    ]
+    return _with_names(levels, list(map(read_cell, found["names"])), found)
+
+
+def _with_names(levels: list[pd.Index], names: list[Any], found: dict[str, Any]) -> pd.Index:
+    if found.get("multi"):
+        return pd.MultiIndex.from_arrays(levels, names=names)
+    index = levels[0].rename(names[0])
+    if "freq" in found and len(index):
+        index.freq = found["freq"]
+    return index

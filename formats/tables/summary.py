@@ -1,0 +1,195 @@
+"""Statistics of each column, taken while the segments stream by: nulls, range, mean, spread.
+
+Invariant: the result does not depend on encoding or slicing; every value in it fits in JSON.
+It is derived and lies outside every id.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from aq.formats.tables import physical
+from pyarrow import types as is_
+
+DISTINCT_MOST: Final = 256
+TEXT_MOST: Final = 64
+
+
+class Moments:
+    """Count, mean, sum of squared deviations, least and greatest of numbers that arrive in blocks.
+
+    Merging after Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm", 1979.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = 0.0
+        self.squares = 0.0
+        self.least = math.inf
+        self.most = -math.inf
+
+    def add(self, values: npt.NDArray[Any]) -> None:
+        count = len(values)
+        if not count:
+            return
+        mean = float(values.mean(dtype=np.float64))
+        deviations = values - mean
+        squares = float(np.dot(deviations, deviations))
+        total, delta = self.count + count, mean - self.mean
+        self.squares += squares + delta * delta * self.count * count / total
+        self.mean += delta * count / total
+        self.count = total
+        self.least = min(self.least, values.min().item())
+        self.most = max(self.most, values.max().item())
+
+    @property
+    def std(self) -> float:
+        """The sample standard deviation; NaN below two values."""
+        return math.sqrt(self.squares / (self.count - 1)) if self.count > 1 else math.nan
+
+
+class _Column:
+    """What is known of one column so far."""
+
+    def __init__(self) -> None:
+        self.nulls = 0
+        self.nans = 0
+        self.moments = Moments()
+        self.range: tuple[Any, Any] | None = None
+        self.seen: pa.Array | None = None
+        self.counts_distinct = True
+
+    def add(self, array: pa.Array) -> None:
+        if len(array) == 0:
+            return
+        if is_.is_dictionary(array.type) and _is_countable(array.type.value_type):
+            self._add_distinct(physical.plain(array.unique()))
+        array = physical.plain(array)
+        kind = array.type
+        if _is_countable(kind):
+            self._add_distinct(array)
+        self.nulls += array.null_count
+        if is_.is_integer(kind) or is_.is_floating(kind) or is_.is_boolean(kind):
+            self._add_numbers(array)
+        elif _is_ordered(kind):
+            self._add_range(array)
+
+    def _add_numbers(self, array: pa.Array) -> None:
+        if is_.is_boolean(array.type):
+            array = array.cast(pa.uint8())
+        values = (array.drop_null() if array.null_count else array).to_numpy(zero_copy_only=False)
+        if values.dtype.kind == "f":
+            values = values.astype(np.float64, copy=False)
+            is_nan = values != values
+            if missing := int(np.count_nonzero(is_nan)):
+                self.nans += missing
+                values = values[~is_nan]
+        with np.errstate(invalid="ignore", over="ignore"):
+            self.moments.add(values)
+
+    def _add_range(self, array: pa.Array) -> None:
+        kind = array.type
+        # Arrow compares no durations: their counts it does.
+        found = pc.min_max(array.cast(pa.int64()) if is_.is_duration(kind) else array)
+        low, high = (found[side].cast(kind) for side in ("min", "max"))
+        if not low.is_valid:
+            return
+        if self.range is None:
+            self.range = low, high
+            return
+        least, most = self.range
+        self.range = (
+            low if pc.less(low, least).as_py() else least,
+            high if pc.less(most, high).as_py() else most,
+        )
+
+    def _add_distinct(self, array: pa.Array) -> None:
+        if not self.counts_distinct:
+            return
+        fresh = array.unique()
+        if self.seen is not None and len(fresh) <= DISTINCT_MOST:
+            fresh = pa.concat_arrays([self.seen, fresh.cast(self.seen.type)]).unique()
+        self.counts_distinct = len(fresh.drop_null()) <= DISTINCT_MOST
+        self.seen = fresh if self.counts_distinct else None
+
+    def result(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"nulls": self.nulls + self.nans}
+        if self.moments.count:
+            moments = self.moments
+            found |= {"min": _plain(moments.least), "max": _plain(moments.most)}
+            found |= {"mean": _plain(moments.mean), "std": _plain(moments.std)}
+        elif self.range is not None:
+            found |= {"min": _plain(self.range[0]), "max": _plain(self.range[1])}
+        if self.counts_distinct and self.seen is not None:
+            found["distinct"] = len(self.seen.drop_null())
+        return found
+
+
+def _is_countable(kind: pa.DataType) -> bool:
+    return bool(is_.is_integer(kind) or is_.is_boolean(kind) or physical.is_variable(kind))
+
+
+def _is_ordered(kind: pa.DataType) -> bool:
+    return bool(is_.is_temporal(kind) and not is_.is_interval(kind)) or bool(
+        is_.is_string(kind) or is_.is_large_string(kind) or is_.is_decimal(kind)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A number, or a text of at most `TEXT_MOST` characters; None for what JSON has no number for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, pa.Scalar):
+        text = str(value)
+        return text if len(text) <= TEXT_MOST else text[: TEXT_MOST - 1] + "…"
+    return value
+
+
+class Summary:
+    """Collects the columns of a table segment by segment."""
+
+    def __init__(self, columns: Sequence[Any], hidden: Sequence[int] = ()) -> None:
+        self.columns = columns
+        self.found = {at: _Column() for at in range(len(columns)) if at not in set(hidden)}
+
+    def add(self, at: int, array: pa.Array) -> None:
+        """One column of the next segment."""
+        column = self.found.get(at)
+        if column is not None:
+            column.add(array)
+
+    def result(self, rows: int) -> dict[str, Any]:
+        """`{"rows": n, "columns": [{"name", "type", "nulls", "min", "max", "mean", "std", "distinct"}]}`."""
+        columns = []
+        for at, column in self.found.items():
+            name, kind = self.columns[at]
+            columns.append({"name": name, "type": type_text(kind)} | column.result())
+        return {"rows": rows, "columns": columns}
+
+
+def type_text(descriptor: Any) -> str:
+    """A descriptor as a reader wants it: `list<string>`, `struct<a: int64>`."""
+    match descriptor:
+        case str():
+            return descriptor
+        case ["fixed_binary", size]:
+            return f"binary({size})"
+        case ["list", inner]:
+            return f"list<{type_text(inner)}>"
+        case ["fixed_list", size, inner]:
+            return f"list<{type_text(inner)}>[{size}]"
+        case ["struct", fields]:
+            return f"struct<{', '.join(f'{name}: {type_text(inner)}' for name, inner in fields)}>"
+        case ["map", key, item]:
+            return f"map<{type_text(key)}, {type_text(item)}>"
+        case ["union", members]:
+            return f"union<{', '.join(type_text(member[2]) for member in members)}>"
+        case ["extension", name, _, _]:
+            return str(name)
+    return str(descriptor)

@@ -1,0 +1,222 @@
+"""Tables as artifacts: pandas, Arrow and polars in, the same or another of them out.
+
+Invariant: equal content in equal containers gives an equal artifact (docs/format.md, section 8);
+the artifact record itself is the caller's to store. Comparing is in `compare`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from aq.formats.errors import NotFound, Unstorable, UsageError
+from aq.formats.objects import Sink, Source
+from aq.formats.records import Artifact
+from aq.formats.tables.columns import Columns, from_arrow
+from aq.formats.tables.content import Reader, Segment, write_content
+from aq.formats.tables.cut import choose_cut_columns, segment_ends
+from aq.formats.tables.layout_read import LARGE, read_array
+from aq.formats.tables.summary import Summary
+from aq.formats.tables.types import arrow_type, describe
+
+
+class EncodedTable(NamedTuple):
+    """A table's artifact, its parts stored, and its summary."""
+
+    artifact: Artifact
+    summary: dict[str, Any]
+
+
+def encode_table(table: Any, sink: Sink, *, key: Sequence[str] = ()) -> EncodedTable:
+    """Store the parts of a table: a pandas DataFrame or Series, a polars DataFrame, an Arrow Table.
+
+    `key` names the columns that identify a row; it is part of the type and decides the cuts.
+    Raises Unstorable naming column and row, NotFound on an unknown key column.
+    """
+    columns = as_columns(table, sink)
+    described = _describe(columns)
+    cut = _key_positions(columns.names, key)
+    if key:
+        described["key"] = list(key)
+    elif columns.rows:
+        cut = choose_cut_columns(columns.values, columns.rows)
+    ends = list(segment_ends(columns.values, columns.rows, cut))
+    if len(ends) > 1:
+        described["cut"] = cut
+    summary = Summary(described["columns"], hidden_columns(described))
+    content = write_content(columns.values, ends, sink, summary.add)
+    artifact = Artifact(
+        kind="table", format="table", size=content.size, type=described, root=content.root, data=content.data
+    )
+    return EncodedTable(artifact, summary.result(columns.rows))
+
+
+def as_columns(table: Any, sink: Sink) -> Columns:
+    """The columns of any supported container. Raises Unstorable on another object."""
+    if isinstance(table, pa.RecordBatch):
+        table = pa.Table.from_batches([table])
+    if isinstance(table, pa.Table):
+        return from_arrow(table)
+    module = type(table).__module__.partition(".")[0]
+    if module == "polars":
+        from aq.formats.tables.polars_frames import from_polars
+
+        return from_polars(table)
+    from aq.formats.tables.pandas_frames import from_pandas, is_pandas
+
+    if is_pandas(table):
+        return from_pandas(table, sink)
+    raise Unstorable(f"a {type(table).__qualname__} is no table")
+
+
+def _describe(columns: Columns) -> dict[str, Any]:
+    described: list[list[Any]] = []
+    for name, values in zip(columns.names, columns.values, strict=True):
+        try:
+            described.append([name, describe(values.type)])
+        except Unstorable as error:
+            raise Unstorable(f"column {name!r}: {error.message}") from None
+    return {"rows": columns.rows, "columns": described} | columns.container
+
+
+def _key_positions(names: Sequence[str], key: Sequence[str]) -> list[int]:
+    for name in key:
+        if name not in names:
+            raise NotFound(f"the key column {name!r} is not in the table; it has {', '.join(names[:20])}")
+    if len(set(key)) != len(key):
+        raise UsageError("a key column is named twice")
+    return [list(names).index(name) for name in key]
+
+
+def hidden_columns(described: dict[str, Any]) -> list[int]:
+    """The positions of columns that only mark missing values of others."""
+    return [at for _, at in described.get("pandas", {}).get("markers", [])]
+
+
+def column_names(artifact: Artifact) -> list[str]:
+    """The names of all columns, hidden ones too."""
+    return [name for name, _ in artifact.type["columns"]]
+
+
+def reader(artifact: Artifact, source: Source) -> Reader:
+    """The segments and bytes of a table."""
+    return Reader(source, artifact, len(artifact.type["columns"]))
+
+
+def decode_table(
+    artifact: Artifact,
+    source: Source,
+    *,
+    columns: Sequence[str] | None = None,
+    rows: tuple[int, int] | None = None,
+) -> pa.Table:
+    """The table, or some of its columns (in the order given) and rows (first, past the last), as Arrow.
+
+    Reads only the chunks that hold them. An index of pandas that is not 0, 1, 2, … is among the columns.
+    Raises NotFound on an unknown column, Damaged on chunks that are not what the type says.
+    """
+    names, hidden = column_names(artifact), set(hidden_columns(artifact.type))
+    if columns is None:
+        wanted = [at for at in range(len(names)) if at not in hidden]
+    else:
+        wanted = [_position(names, name) for name in columns]
+    start, stop = _row_range(artifact, rows)
+    values = read_columns(artifact, source, wanted, start, stop)
+    if not wanted:
+        return pa.table({"": pa.nulls(stop - start)}).select([])
+    return pa.Table.from_arrays(values, names=[names[at] for at in wanted])
+
+
+def _position(names: Sequence[str], name: str) -> int:
+    if name not in names:
+        raise NotFound(f"no column {name!r}; the table has {', '.join(names[:20])}")
+    return names.index(name)
+
+
+def _row_range(artifact: Artifact, rows: tuple[int, int] | None) -> tuple[int, int]:
+    total = int(artifact.type["rows"])
+    if rows is None:
+        return 0, total
+    start = min(max(0, rows[0]), total)
+    return start, min(max(start, rows[1]), total)
+
+
+def read_columns(
+    artifact: Artifact, source: Source, wanted: Sequence[int], start: int, stop: int
+) -> list[pa.ChunkedArray]:
+    """Rows `start` to `stop` of the columns at these positions; a piece for each segment."""
+    content = reader(artifact, source)
+    segments = content.rows(start, stop)
+    return read_segments(artifact, content, segments, wanted, start, stop)
+
+
+def read_segments(
+    artifact: Artifact,
+    content: Reader,
+    segments: Sequence[Segment],
+    wanted: Sequence[int],
+    start: int = 0,
+    stop: int | None = None,
+) -> list[pa.ChunkedArray]:
+    """The columns at these positions, of these segments, cut to rows `start` to `stop`."""
+    blobs: list[list[bytes | memoryview]] = [[] for _ in wanted]
+    for _, found in content.read(segments, wanted):
+        for column, blob in zip(blobs, found, strict=True):
+            column.append(blob)
+    values = []
+    for at, column in zip(wanted, blobs, strict=True):
+        kind = arrow_type(artifact.type["columns"][at][1], large=any(len(blob) > LARGE for blob in column))
+        pieces = []
+        for segment, blob in zip(segments, column, strict=True):
+            rows = segment.stop - segment.start
+            piece = read_array(blob, kind, rows)
+            first = max(0, start - segment.start)
+            last = rows if stop is None else min(rows, stop - segment.start)
+            pieces.append(piece if (first, last) == (0, rows) else piece.slice(first, last - first))
+        values.append(pa.chunked_array(pieces, kind))
+    return values
+
+
+def summarise_table(artifact: Artifact, source: Source) -> dict[str, Any]:
+    """The summary that `encode_table` gave, taken again from the chunks, a segment at a time."""
+    content = reader(artifact, source)
+    summary = Summary(artifact.type["columns"], hidden_columns(artifact.type))
+    wanted = list(summary.found)
+    for segment in content.segments:
+        values = read_segments(artifact, content, [segment], wanted)
+        for at, column in zip(wanted, values, strict=True):
+            summary.add(at, column.chunk(0))
+    return summary.result(artifact.type["rows"])
+
+
+def to_native(artifact: Artifact, source: Source) -> Any:
+    """What was given: a pandas frame or series with its index and dtypes, a polars frame, an Arrow table."""
+    if "pandas" in artifact.type:
+        return to_pandas(artifact, source)
+    return to_polars(artifact, source) if "polars" in artifact.type else to_arrow(artifact, source)
+
+
+def to_arrow(artifact: Artifact, source: Source) -> pa.Table:
+    """The table as Arrow, an index that is not 0, 1, 2, … among the columns."""
+    return decode_table(artifact, source)
+
+
+def to_pandas(artifact: Artifact, source: Source, *, rows: tuple[int, int] | None = None) -> Any:
+    """The table as pandas: as it was if it came from pandas, else with pandas's own dtypes."""
+    from aq.formats.tables import pandas_frames
+
+    if "pandas" not in artifact.type:
+        return pandas_frames.convert(decode_table(artifact, source, rows=rows))
+    start, stop = _row_range(artifact, rows)
+    names = column_names(artifact)
+    values = read_columns(artifact, source, range(len(names)), start, stop)
+    container = {"pandas": artifact.type["pandas"]}
+    return pandas_frames.to_pandas(Columns(names, values, stop - start, container), source, start)
+
+
+def to_polars(artifact: Artifact, source: Source) -> Any:
+    """The table as a polars frame. Raises UsageError where polars is not installed."""
+    from aq.formats.tables.polars_frames import to_polars as convert
+
+    return convert(decode_table(artifact, source), artifact.type.get("polars", {}))
