@@ -1,0 +1,114 @@
+"""Files of the folder as artifacts: read without being fooled by what changes meanwhile.
+
+Invariant: an entry returned here describes one state of the file, that of the stat returned with
+it; a file that changes while it is read is read again, and given up after three attempts.
+Symbolic links are never followed: their target is their content.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Callable
+from stat import S_ISLNK, S_ISREG
+from typing import Final
+
+from aq.formats.errors import AqError, Temporary
+from aq.formats.files import encode_stream
+from aq.formats.identity import Buffer, Digest, Kind, object_id
+from aq.formats.objects import Sink, put_record
+from aq.store import disk
+from aq.store.paths import decode, show
+from aq.store.snapshots import Entry, Origin, pack
+from aq.store.statcache import mode_of, pack_stat
+
+ATTEMPTS: Final = 3
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_GONE: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
+State = tuple[bytes, bytes]
+"""The packed stat of a file and its packed entry."""
+
+
+class HashOnly:
+    """A sink that keeps nothing: only ids come of it."""
+
+    def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
+        """See `Sink`."""
+        return object_id(kind, data)
+
+
+def stat_of(full: bytes) -> bytes | None:
+    """The packed stat of a file or symbolic link, or None where there is none (or something else)."""
+    try:
+        found = os.lstat(full)
+    except OSError as error:
+        if error.errno in _GONE:
+            return None
+        raise _refused(full, error) from error
+    return pack_stat(found) if S_ISREG(found.st_mode) or S_ISLNK(found.st_mode) else None
+
+
+def read_state(root: bytes, path: bytes, sink: Sink) -> State | None:
+    """Put a file's content and return its state, or None if there is no file (any more).
+
+    Raises Temporary where it changes with every attempt, AqError where it cannot be read.
+    """
+    full = os.path.join(root, path)
+    for _ in range(ATTEMPTS):
+        before = stat_of(full)
+        if before is None:
+            return None
+        try:
+            artifact = _read(full, sink)
+        except OSError as error:
+            if error.errno not in _GONE and error.errno != errno.EINVAL:
+                raise _refused(full, error) from error
+            continue
+        if stat_of(full) == before:
+            return before, pack(Entry(artifact, Origin.FILE, None, mode_of(before)))
+    raise Temporary(f"{show(decode(path))} changes while it is read")
+
+
+def _read(full: bytes, sink: Sink) -> Digest:
+    if os.path.islink(full):
+        return put_record(sink, encode_stream(io.BytesIO(os.readlink(full)), sink))
+    fd = os.open(full, _FLAGS)
+    with open(fd, "rb", buffering=0) as file:
+        if not S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return put_record(sink, encode_stream(file, sink))
+
+
+def _refused(full: bytes, error: OSError) -> AqError:
+    return AqError(f"{show(decode(full))} cannot be read: {error.strerror}")
+
+
+def clock_of(folder: str | None) -> Callable[[], int | None]:
+    """The time of the file system that holds `folder` (ns), measured once when first asked for.
+
+    None where nothing may be written (no folder given). Taken from a new file, because only the file
+    system's own clock, with its granularity, can be compared with the times of files.
+    """
+    measured: list[int | None] = []
+
+    def clock() -> int | None:
+        if not measured:
+            measured.append(None if folder is None else _measure(folder))
+        return measured[0]
+
+    return clock
+
+
+def _measure(folder: str) -> int | None:
+    path = os.path.join(folder, f"clock-{os.getpid()}")
+    try:
+        disk.unlink(path)
+        fd = disk.create(path)
+    except AqError:
+        return None
+    try:
+        return os.fstat(fd).st_mtime_ns
+    finally:
+        os.close(fd)
+        disk.unlink(path)

@@ -1,0 +1,140 @@
+"""What `aq add` and `aq remove` do: new rules out of old ones, after looking at the folder.
+
+Invariant: no content is stored, except that of files to be deleted. The caller sets ref
+`tracking` to what is returned here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from aq.formats.errors import Unstorable, UsageError
+from aq.formats.identity import Digest
+from aq.formats.prolly import map_get
+from aq.store import snapshots, tracking
+from aq.store.folders import CONTROL_FOLDER, SPECIAL
+from aq.store.ignore import is_ignored
+from aq.store.paths import ancestors, decode, from_user, outermost, show
+from aq.store.refs import TRACKING, Ref
+from aq.store.scan import Scan
+from aq.store.statcache import StatCache
+from aq.store.tracking import ADD, FORCE, REMOVE, Rule, Tracking
+
+if TYPE_CHECKING:
+    from aq.store.worktree import Worktree
+
+
+class Marks(NamedTuple):
+    """New pending rules.
+
+    `ref`: what ref `tracking` becomes (None: removed), `expect`: what it was. `paths`: the files that
+    are tracked, or not, from now on. `files`: what was deleted from the folder, for `undo`.
+    """
+
+    ref: Ref | None
+    expect: Ref | None
+    paths: list[str]
+    notes: list[str]
+    files: Digest | None = None
+
+
+class _NoRows:
+    """An index in which nothing is known: every tracked file is found."""
+
+    def get(self, database: str, key: bytes) -> None:
+        """Nothing."""
+
+    def items(self, database: str, *, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+        """Nothing."""
+        return []
+
+
+def adding(work: Worktree, chosen: Sequence[str], *, force: bool) -> Marks:
+    """Track files, and everything in folders that is not ignored. Raises NotFound, UsageError, Unstorable."""
+    head, old = work.head(), work.tracking()
+    rules: dict[bytes, Rule] = {}
+    for path in map(from_user, chosen):
+        _require_trackable(work, head, path)
+        if not force:
+            _require_not_ignored(work, head, path)
+        if force or not _is_kept(work, head, old, path):
+            rules[path] = FORCE if force else ADD
+    new = old.dropping(map(from_user, chosen)).adding(rules)
+    places = outermost(map(from_user, chosen))
+    before, _ = _tracked(work, head, old, places)
+    after, notes = _tracked(work, head, new, places)
+    return _marks(work, new, sorted(after - before), notes)
+
+
+def removing(work: Worktree, chosen: Sequence[str], *, delete: bool) -> Marks:
+    """Stop tracking files and what lies in folders. Raises UsageError if nothing there is tracked."""
+    head, old = work.head(), work.tracking()
+    places = outermost(map(from_user, chosen))
+    gone: set[bytes] = set()
+    rules: dict[bytes, Rule] = {}
+    for path in places:
+        found, _ = _tracked(work, head, old, [path])
+        if not found:
+            raise work.not_tracked(path, head)
+        gone |= found
+        rest = old.dropping([path]).rule(path)
+        if rest in (ADD, FORCE) or any(map(snapshots.is_file, _values(work, head, path))):
+            rules[path] = REMOVE
+    files = work.delete(sorted(gone)) if delete else None
+    return _marks(work, old.dropping(places).adding(rules), sorted(gone), [])._replace(files=files)
+
+
+def _marks(work: Worktree, new: Tracking, changed: list[bytes], notes: list[str]) -> Marks:
+    id = tracking.save(work.store, new)
+    expect = work.store.refs().get(TRACKING)
+    return Marks(Ref(id) if id else None, expect, [decode(path) for path in changed], notes)
+
+
+def _values(work: Worktree, head: Digest, path: bytes) -> Iterable[bytes]:
+    return (value for _, value in snapshots.packed_entries(work.store, head, prefix=path))
+
+
+def _tracked(
+    work: Worktree, head: Digest, rules: Tracking, places: Iterable[bytes]
+) -> tuple[set[bytes], list[str]]:
+    """The tracked files at and below places, in the folder or only in HEAD; and what was skipped."""
+    scan = Scan(work.store, head, work.root, StatCache(_NoRows()), rules, untracked=False)
+    found = {each.path for place in places for each in scan.found(place)}
+    return {path for path in found if rules.rule(path) != REMOVE}, scan.notes
+
+
+def _is_kept(work: Worktree, head: Digest, old: Tracking, path: bytes) -> bool:
+    """Whether dropping the rules on a path is enough to have it tracked: HEAD has the file."""
+    value = map_get(work.store, head, path)
+    kept = value is not None and snapshots.is_file(value) and old.dropping([path]).rule(path) is None
+    return kept and not os.path.isdir(os.path.join(work.root, path))
+
+
+def _require_trackable(work: Worktree, head: Digest, path: bytes) -> None:
+    full = os.path.join(work.root, path)
+    try:
+        kind = stat.S_IFMT(os.lstat(full).st_mode)
+    except OSError:
+        raise work.missing(decode(path), head) from None
+    name = show(decode(path))
+    if kind in SPECIAL:
+        raise Unstorable(f"{name} is {SPECIAL[kind]}: only files, folders and links can be tracked")
+    for folder in [*([path] if kind == stat.S_IFDIR and path else []), *ancestors(path)]:
+        if os.path.lexists(os.path.join(work.root, folder, CONTROL_FOLDER)):
+            where = show(decode(folder))
+            raise UsageError(f"{where} is a repository of its own", hint=f"aq -C {where} status")
+    value = map_get(work.store, head, path) if path else None
+    if value is not None and not snapshots.is_file(value) and kind != stat.S_IFDIR:
+        raise work.taken(path)
+
+
+def _require_not_ignored(work: Worktree, head: Digest, path: bytes) -> None:
+    if not path or not is_ignored(work.root, path):
+        return
+    value = map_get(work.store, head, path)
+    if value is None or not snapshots.is_file(value):
+        name = show(decode(path))
+        raise UsageError(f"{name} is ignored", hint=f"aq add -f {name}")

@@ -1,0 +1,171 @@
+"""Snapshots: maps from path to entry, the content of a commit.
+
+Invariant: an entry has one encoding (docs/format.md, section 6); whatever else a hostile
+snapshot holds raises Damaged when it is read. Knows no folder and no history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+import msgspec
+from aq.formats.errors import Damaged
+from aq.formats.identity import Digest
+from aq.formats.objects import Sink, Source, SourceAndSink
+from aq.formats.prolly import build_map, map_diff, map_edit, map_get, map_items
+from aq.store.paths import decode, encode
+
+
+class Origin(IntEnum):
+    """Where a path's content comes from."""
+
+    FILE = 0
+    MADE = 1
+    GIVEN = 2
+
+
+class Mode(IntEnum):
+    """How a tracked file lies in the folder."""
+
+    FILE = 0
+    EXEC = 1
+    SYMLINK = 2
+
+
+class Entry(NamedTuple):
+    """What a snapshot says about one path."""
+
+    artifact: Digest
+    origin: Origin
+    step: Digest | None = None
+    mode: Mode = Mode.FILE
+
+
+class Touched(NamedTuple):
+    """What a command did to one path of the folder; None is no file."""
+
+    before: Entry | None
+    after: Entry | None
+
+
+PathChange = tuple[str, Entry | None, Entry | None]
+"""A path with its entry before and after; None where the snapshot lacks it."""
+
+_Raw = tuple[bytes, int, bytes | None, int]
+_HEAD: Final = b"\x94\xc4\x20"
+_FILE_TAILS: Final = {bytes((0, 0xC0, mode)): mode for mode in Mode}
+FILE_ENTRY_SIZE: Final = 38
+_decoder = msgspec.msgpack.Decoder(_Raw)
+_touched = msgspec.msgpack.Decoder(tuple[_Raw | None, _Raw | None])
+
+
+def pack(entry: Entry) -> bytes:
+    """The bytes of an entry."""
+    return msgspec.msgpack.encode(_raw(entry))
+
+
+def _raw(entry: Entry) -> _Raw:
+    step = None if entry.step is None else bytes(entry.step)
+    return bytes(entry.artifact), int(entry.origin), step, int(entry.mode)
+
+
+def unpack(value: bytes) -> Entry:
+    """Read an entry. Raises Damaged on anything that `pack` does not write."""
+    if is_file(value):
+        return Entry(Digest(value[3:35]), Origin.FILE, None, _FILE_TAILS[value[35:]])
+    try:
+        entry = _entry(_decoder.decode(value))
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Damaged(f"a snapshot's entry cannot be read: {error}") from None
+    if pack(entry) != value:
+        raise Damaged("a snapshot's entry is not in canonical form")
+    return entry
+
+
+def _entry(raw: _Raw) -> Entry:
+    """Raises ValueError where the parts do not go together."""
+    origin, mode = Origin(raw[1]), Mode(raw[3])
+    step = None if raw[2] is None else Digest(raw[2])
+    if (step is None) != (origin is not Origin.MADE) or (mode and origin is not Origin.FILE):
+        raise ValueError(f"an entry of origin {origin.name.lower()} does not go with its step and mode")
+    return Entry(Digest(raw[0]), origin, step, mode)
+
+
+def is_file(value: bytes) -> bool:
+    """Whether a packed entry is that of a tracked file."""
+    return len(value) == FILE_ENTRY_SIZE and value[:3] == _HEAD and value[35:] in _FILE_TAILS
+
+
+def pack_touched(touched: Touched) -> bytes:
+    """The bytes of one entry in an operation's `files`."""
+    pair = [None if entry is None else _raw(entry) for entry in touched]
+    return msgspec.msgpack.encode(pair)
+
+
+def unpack_touched(value: bytes) -> Touched:
+    """Read one entry of an operation's `files`. Raises Damaged."""
+    try:
+        before, after = _touched.decode(value)
+        return Touched(before and _entry(before), after and _entry(after))
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Damaged(f"a record of an overwritten file cannot be read: {error}") from None
+
+
+def empty(sink: Sink) -> Digest:
+    """The snapshot without paths."""
+    return build_map(sink, [])
+
+
+def get_entry(source: Source, root: bytes, path: str) -> Entry | None:
+    """What a snapshot says about `path`, or None."""
+    value = map_get(source, root, encode(path))
+    return None if value is None else unpack(value)
+
+
+def entries(source: Source, root: bytes, *, prefix: str = "") -> Iterator[tuple[str, Entry]]:
+    """All paths, in the order of their bytes.
+
+    With `prefix` "a/b" that path and what lies below it, with "a/b/" only what lies below it.
+    """
+    folder = encode(prefix)
+    below = map_items(source, root, prefix=folder)
+    found = below if folder[-1:] == b"/" else packed_entries(source, root, prefix=folder)
+    for path, value in found:
+        yield decode(path), unpack(value)
+
+
+def packed_entries(source: Source, root: bytes, *, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    """As `entries`, undecoded."""
+    if prefix:
+        own = map_get(source, root, prefix)
+        if own is not None:
+            yield prefix, own
+        prefix += b"/"
+    yield from map_items(source, root, prefix=prefix)
+
+
+def edit(objects: SourceAndSink, root: bytes, changes: Mapping[str, Entry | None]) -> Digest:
+    """The snapshot after setting entries, or dropping those that are None."""
+    packed = {encode(path): None if entry is None else pack(entry) for path, entry in changes.items()}
+    return map_edit(objects, root, sorted(packed.items()))
+
+
+def changes(source: Source, before: bytes, after: bytes) -> Iterator[PathChange]:
+    """Paths whose entries differ, in order. Reads O(differences · log paths) nodes."""
+    for path, old, new in map_diff(source, before, after):
+        yield decode(path), None if old is None else unpack(old), None if new is None else unpack(new)
+
+
+def build_touched(sink: Sink, files: Mapping[bytes, Touched]) -> Digest | None:
+    """The root of an operation's `files`, or None where nothing was touched."""
+    if not files:
+        return None
+    return build_map(sink, ((path, pack_touched(files[path])) for path in sorted(files)))
+
+
+def touched(source: Source, root: bytes) -> Iterator[tuple[bytes, Touched]]:
+    """Read an operation's `files`."""
+    for path, value in map_items(source, root):
+        yield path, unpack_touched(value)

@@ -1,0 +1,306 @@
+"""The folder beside the store: what changed in it, and what a commit of it would hold.
+
+Invariant: looking (`status`, `look`) puts nothing into the store; content enters it through
+`snapshot` and `store_file` alone. What the stat cache learns is written with the next flush.
+Writing into the folder is `store.checkout`'s matter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from aq.formats.errors import AqError, NotFound, Unstorable, UsageError
+from aq.formats.identity import Digest
+from aq.formats.objects import Sink, SourceAndSink, get_record
+from aq.formats.prolly import map_edit, map_get
+from aq.formats.records import Artifact
+from aq.store import history, marks, snapshots, tracking
+from aq.store.checkout import PutBack, Rewrite, Rewriter
+from aq.store.content import HashOnly, clock_of, read_state, stat_of
+from aq.store.nearest import did_you_mean
+from aq.store.paths import (
+    ancestors,
+    decode,
+    encode,
+    from_user,
+    is_within,
+    outermost,
+    relative,
+    require_safe,
+    show,
+)
+from aq.store.refs import TRACKING
+from aq.store.scan import Found, Scan
+from aq.store.snapshots import Entry, Origin
+from aq.store.statcache import DATABASE, StatCache, mode_of, size_of
+from aq.store.store import Store
+from aq.store.tracking import Tracking
+
+Skip = Callable[[str], bool]
+
+
+class WorkStatus(NamedTuple):
+    """The folder against a snapshot: paths with added | changed | removed, untracked ones, notes.
+
+    An untracked folder that holds nothing tracked is one path that ends in a slash.
+    """
+
+    changes: list[tuple[str, str]]
+    untracked: list[str]
+    notes: list[str]
+
+
+class Worktree:
+    """The folder of a store's repository."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.root = os.fsencode(store.root)
+        self.cache = StatCache(store.index)
+        self.clock = clock_of(os.fspath(store.control / "tmp") if store.writable else None)
+
+    def relative(self, path: str | Path, cwd: Path) -> str:
+        """The repository path of what a user typed in `cwd`; "" is the root. Raises UsageError outside."""
+        return relative(self.store.root, path, cwd)
+
+    def tracking(self) -> Tracking:
+        """The pending rules."""
+        ref = self.store.refs().get(TRACKING)
+        return tracking.load(self.store, ref.id if ref else None)
+
+    def head(self) -> Digest:
+        """HEAD's snapshot; the empty one before the first commit."""
+        at = history.head(self.store).commit
+        return snapshots.empty(self.store) if at is None else Digest(history.commit(self.store, at).snapshot)
+
+    def scan(self, head: Digest, rules: Tracking, *, untracked: bool = False) -> Scan:
+        """A pass over the folder."""
+        return Scan(self.store, head, self.root, self.cache, rules, untracked=untracked)
+
+    # Looking
+
+    def status(self, head: Digest) -> WorkStatus:
+        """The folder against the snapshot `head`. Reads files whose stat is new, stores none."""
+        scan = self.scan(head, self.tracking(), untracked=True)
+        changes = [(found.path, kind) for found in scan.found() if (kind := self._kind(found))]
+        self.cache.forget(scan.gone)
+        self.keep_cache()
+        return WorkStatus(
+            [(decode(path), kind) for path, kind in sorted(changes)],
+            [decode(path) for path in sorted(scan.untracked)],
+            scan.notes,
+        )
+
+    def _kind(self, found: Found) -> str:
+        """How a path differs from HEAD, "" if it does not."""
+        if found.stat is None:
+            return "removed"
+        if found.head is None:
+            return "added"
+        if found.entry is not None:
+            return "changed"
+        before = snapshots.unpack(found.head)
+        if mode_of(found.stat) != before.mode or size_of(found.stat) != self._size(before):
+            return "changed"
+        after = self.current(found.path)
+        if after is None:
+            return "removed"
+        return "" if snapshots.pack(after) == found.head else "changed"
+
+    def _size(self, entry: Entry) -> int:
+        return get_record(self.store, Artifact, entry.artifact).size
+
+    def look(self, path: str) -> Entry | None:
+        """What a file holds now, tracked or not, stored or not; None if there is no file."""
+        return self.current(encode(path))
+
+    def current(self, path: bytes, sink: Sink | None = None) -> Entry | None:
+        """The entry of the file as it lies in the folder; its content goes to `sink`, if given."""
+        stat = stat_of(os.path.join(self.root, path))
+        if stat is None:
+            return None
+        known = self.cache.entry(path, stat)
+        if known is not None and (sink is None or self.store.has(known[3:35])):
+            return snapshots.unpack(known)
+        clock = self.clock()
+        state = read_state(self.root, path, HashOnly() if sink is None else sink)
+        if state is None:
+            return None
+        self.cache.learn(path, *state, clock)
+        return snapshots.unpack(state[1])
+
+    def keep_cache(self) -> None:
+        """Write what the stat cache learned by looking; not being able to is no error."""
+        rows = list(self.cache.rows())
+        if rows:
+            with suppress(AqError):
+                self.store.index.put_many(DATABASE, rows)
+
+    # Storing
+
+    def snapshot(self, head: Digest, *, paths: Sequence[str] | None = None) -> Digest:
+        """`head` with the content of the folder's tracked paths (or of those at and below `paths`).
+
+        Made and given entries stay. Raises NotFound or UsageError on a path that is not tracked.
+        """
+        edits = self._edits(head, self.store, [b""] if paths is None else outermost(map(from_user, paths)))
+        self.store.put_stat(self.cache.rows())
+        return map_edit(self.store, head, sorted(edits.items()))
+
+    def changes_into(self, root: Digest, sink: SourceAndSink) -> dict[str, Entry | None]:
+        """What a commit of the folder would change in the snapshot `root`; content goes to `sink`."""
+        head = self.head()
+        edits = self._edits(head, sink, [b""])
+        self.keep_cache()
+        if root == head:
+            return {decode(p): None if e is None else snapshots.unpack(e) for p, e in edits.items()}
+        folder = map_edit(sink, head, sorted(edits.items()))
+        found: dict[str, Entry | None] = {}
+        for path, old, new in snapshots.changes(sink, root, folder):
+            if new is not None and new.origin is Origin.FILE:
+                found[path] = new
+            elif old is not None and old.origin is Origin.FILE:
+                found[path] = None
+        return found
+
+    def _edits(self, head: Digest, sink: Sink, places: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        scan = self.scan(head, self.tracking())
+        edits: dict[bytes, bytes | None] = {}
+        for place in places:
+            for found in scan.found(place):
+                entry = self._stored(found, sink)
+                if entry is not None and found.path in scan.values:
+                    raise self.taken(found.path)
+                if entry != found.head:
+                    edits[found.path] = entry
+            if place:
+                self._require_tracked(head, place, edits)
+                edits |= self._files_above(head, place, edits)
+        self.cache.forget(scan.gone)
+        return edits
+
+    def _stored(self, found: Found, sink: Sink) -> bytes | None:
+        if found.stat is None:
+            return None
+        if found.entry is not None and self.store.has(found.entry[3:35]):
+            return found.entry
+        entry = self.current(found.path, sink)
+        return None if entry is None else snapshots.pack(entry)
+
+    def _files_above(self, head: Digest, place: bytes, edits: Mapping[bytes, object]) -> dict[bytes, None]:
+        """Tracked files of HEAD where a folder lies now."""
+        if not any(entry is not None and is_within(path, place) for path, entry in edits.items()):
+            return {}
+        above = ((folder, map_get(self.store, head, folder)) for folder in ancestors(place))
+        return {folder: None for folder, value in above if value is not None and snapshots.is_file(value)}
+
+    def _require_tracked(self, head: Digest, place: bytes, edits: Mapping[bytes, object]) -> None:
+        """Raise unless something at or below `place` is tracked or was."""
+        if any(is_within(path, place) for path in edits):
+            return
+        known = snapshots.packed_entries(self.store, head, prefix=place)
+        if not any(snapshots.is_file(value) for _, value in known):
+            raise self.not_tracked(place, head)
+
+    def store_file(self, path: str) -> Entry:
+        """Put one file, tracked or not, and return its entry. Raises NotFound, Unstorable, Temporary."""
+        raw = encode(path)
+        require_safe(raw)
+        entry = self.current(raw, self.store)
+        if entry is None:
+            if os.path.lexists(os.path.join(self.root, raw)):
+                raise Unstorable(f"{show(path)} is no file")
+            raise self.missing(path, self.head())
+        self.store.put_stat(self.cache.rows())
+        return entry
+
+    def missing(self, path: str, head: Digest) -> NotFound:
+        """The error for a path that is not there, with the closest ones that are."""
+        return NotFound(
+            f"no path {show(path)}{did_you_mean(path, self._names(path, head))}", hint="aq status"
+        )
+
+    def not_tracked(self, path: bytes, head: Digest) -> UsageError:
+        """The error for a path at and below which nothing is tracked."""
+        if not os.path.lexists(os.path.join(self.root, path)):
+            return self.missing(decode(path), head)
+        name = show(decode(path)) or "."
+        return UsageError(f"{name} is not tracked", hint=f"aq add {name}")
+
+    def taken(self, path: bytes) -> UsageError:
+        """The error for a file that has the path of a made or given value."""
+        name = show(decode(path))
+        return UsageError(
+            f"{name} is a value in the store: no file can have its name", hint=f"aq show {name}"
+        )
+
+    def _names(self, path: str, head: Digest) -> Iterator[str]:
+        folder = path.rpartition("/")[0]
+        with suppress(OSError):
+            for name in os.listdir(os.path.join(self.root, encode(folder))):
+                yield f"{folder}/{decode(name)}" if folder else decode(name)
+        for known, value in snapshots.packed_entries(self.store, head):
+            if snapshots.is_file(value):
+                yield decode(known)
+
+    # Tracking
+
+    def add(self, paths: Iterable[str], *, force: bool = False) -> marks.Marks:
+        """Rules that track files and folders; the caller sets ref `tracking`. Stores no content."""
+        return marks.adding(self, list(paths), force=force)
+
+    def remove(self, paths: Iterable[str], *, delete: bool = False) -> marks.Marks:
+        """Rules that untrack; with `delete` the files go too, stored first (`files`)."""
+        return marks.removing(self, list(paths), delete=delete)
+
+    def delete(self, chosen: Sequence[bytes]) -> Digest | None:
+        """Delete files of the folder, stored first; returns what lay there, for `undo`."""
+        return self._applied(Rewriter(self).without(chosen)).files
+
+    # Writing into the folder
+
+    def prepare_checkout(
+        self, before: Digest, after: Digest, *, force: bool = False, skip: Skip | None = None
+    ) -> Rewrite:
+        """What moving the folder from one snapshot to another takes; nothing is written before `apply`.
+
+        Raises Conflict where it would overwrite what `before` does not hold, unless `force`.
+        """
+        return Rewriter(self).between(before, after, force=force, skip=skip)
+
+    def prepare_restore(self, root: Digest, paths: Sequence[str], *, skip: Skip | None = None) -> Rewrite:
+        """What making files and folders as in a snapshot takes; what it overwrites is stored first."""
+        return Rewriter(self).at(root, list(paths), skip=skip)
+
+    def prepare_put_back(self, files: Digest, *, force: bool = False) -> Rewrite:
+        """What taking back an operation's `files` takes. Raises Conflict where they changed since."""
+        return Rewriter(self).back(files, force=force)
+
+    def checkout(
+        self, before: Digest, after: Digest, *, force: bool = False, skip: Skip | None = None
+    ) -> Rewrite:
+        """`prepare_checkout`, made durable and applied."""
+        return self._applied(self.prepare_checkout(before, after, force=force, skip=skip))
+
+    def restore(self, root: Digest, paths: Sequence[str], *, skip: Skip | None = None) -> Rewrite:
+        """`prepare_restore`, made durable and applied."""
+        return self._applied(self.prepare_restore(root, paths, skip=skip))
+
+    def put_back(self, files: Digest, *, force: bool = False) -> PutBack:
+        """`prepare_put_back`, made durable and applied."""
+        done = self._applied(self.prepare_put_back(files, force=force))
+        return PutBack(done.files, done.written, done.deleted)
+
+    def _applied(self, rewrite: Rewrite) -> Rewrite:
+        if rewrite.files is not None:
+            self.store.flush()
+        rewrite.apply()
+        return rewrite
+
+    def export(self, root: Digest, folder: Path, paths: Iterable[str] | None = None) -> None:
+        """Write the tracked files of a snapshot (or these of them) into an empty folder elsewhere."""
+        Rewriter(self).export(root, folder, paths)
