@@ -21,75 +21,30 @@ from aq.pipeline.syntax import ANNOTATIONS, DOCSTRINGS, PLAIN, Source
 if TYPE_CHECKING:
     from aq.pipeline.reach import Reach, Space
 
-ANYTHING: Final = frozenset(
-    [
-        "builtins.eval",
-        "builtins.exec",
-        "builtins.__import__",
-        "builtins.globals",
-        "importlib.import_module",
-        "importlib.__import__",
-        "importlib.reload",
-        "importlib.util.spec_from_file_location",
-        "importlib.util.module_from_spec",
-        "runpy.run_path",
-        "runpy.run_module",
-        "sys.modules",
-        "pkgutil.walk_packages",
-        "pkgutil.iter_modules",
-        "pkgutil.resolve_name",
-        "pkgutil.get_loader",
-        "_pickle.loads",
-        "_pickle.load",
-        "pickle.loads",
-        "pickle.load",
-        "_pickle.Unpickler",
-        "pickle.Unpickler",
-        "pandas.read_pickle",
-        "pandas.io.pickle.read_pickle",
-        "joblib.load",
-        "joblib.numpy_pickle.load",
-        "cloudpickle.load",
-        "cloudpickle.loads",
-        "dill.load",
-        "dill.loads",
-        "torch.load",
-        "shelve.open",
-        "marshal.loads",
-        "inspect.getmembers",
-        "gc.get_objects",
-    ]
-)
+_ANYTHING_TEXT: Final = """
+builtins.eval builtins.exec builtins.__import__ builtins.globals importlib.import_module
+importlib.__import__ importlib.reload importlib.util.spec_from_file_location
+importlib.util.module_from_spec runpy.run_path runpy.run_module sys.modules pkgutil.walk_packages
+pkgutil.iter_modules pkgutil.resolve_name pkgutil.get_loader _pickle.loads _pickle.load pickle.loads
+pickle.load _pickle.Unpickler pickle.Unpickler pandas.read_pickle pandas.io.pickle.read_pickle
+joblib.load joblib.numpy_pickle.load cloudpickle.load cloudpickle.loads dill.load dill.loads torch.load
+shelve.open marshal.loads inspect.getmembers gc.get_objects
+"""
+ANYTHING: Final = frozenset(_ANYTHING_TEXT.split())
 """Calls that may run any code of the project."""
 
-NOTED: Final = frozenset(
-    [
-        "builtins.getattr",
-        "builtins.vars",
-        "operator.attrgetter",
-        "operator.methodcaller",
-        "inspect.getsource",
-        "inspect.getsourcelines",
-    ]
-)
+_NOTED_TEXT: Final = """
+builtins.getattr builtins.vars operator.attrgetter operator.methodcaller inspect.getsource
+inspect.getsourcelines
+"""
+NOTED: Final = frozenset(_NOTED_TEXT.split())
 """Calls that reach by a computed name into something that names do show."""
 
-_ANNOTATION_READERS: Final = frozenset(
-    [
-        "__annotations__",
-        "get_type_hints",
-        "get_annotations",
-        "getfullargspec",
-        "signature",
-        "validate_call",
-        "beartype",
-        "validate_arguments",
-        "typechecked",
-        "check_types",
-        "inject",
-        "create_model",
-    ]
-)
+_ANNOTATION_READERS_TEXT: Final = """
+__annotations__ get_type_hints get_annotations getfullargspec signature validate_call beartype
+validate_arguments typechecked check_types inject create_model
+"""
+_ANNOTATION_READERS: Final = frozenset(_ANNOTATION_READERS_TEXT.split())
 _DOCSTRING_READERS: Final = frozenset(["__doc__", "getdoc", "getsource", "getsourcelines"])
 
 
@@ -141,9 +96,9 @@ def _dotted(value: Any, path: tuple[str, ...]) -> str:
         return "sys.modules"
     if type(value).__name__ == "_Environ" and type(value).__module__ == "os":
         return ".".join(("os.environ", *path))
-    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-    if isinstance(module, str) and isinstance(name, str) and not path:
-        return f"{module}.{name}"
+    module, own_name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if isinstance(module, str) and isinstance(own_name, str) and not path:
+        return f"{module}.{own_name}"
     return ""
 
 

@@ -68,8 +68,9 @@ class ProjectFinder:
         self.project.names.add(name)
         locations = [str(file.parent)] if file.name == "__init__.py" else None
         if name != own:
-            return ModuleSpec(name, AliasLoader(own), origin=str(file), is_package=locations is not None)
-        loader = SourceLoader(self.project, own, file)
+            alias: Any = AliasLoader(own)
+            return ModuleSpec(name, alias, origin=str(file), is_package=locations is not None)
+        loader: Any = SourceLoader(self.project, own, file)
         spec = spec_from_file_location(name, file, loader=loader, submodule_search_locations=locations)
         if spec is not None:
             spec.cached = None  # importlib's own default would be a file in __pycache__

@@ -221,7 +221,7 @@ def _provides(one: Distribution, top: str) -> bool:
 def _top_location(top: str, module: ModuleType) -> str | None:
     """Where a module's top-level package lies: a folder, or a file; None if that is not known."""
     outer = sys.modules.get(top, module)
-    file = getattr(outer, "__file__", None) or getattr(module, "__file__", None)
+    file: str | None = getattr(outer, "__file__", None) or getattr(module, "__file__", None)
     if not file:
         return None
     file = os.path.realpath(file)

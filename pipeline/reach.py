@@ -23,30 +23,12 @@ from aq.pipeline.syntax import Definition, Source
 from aq.pipeline.tokens import Tokens
 
 MISSING: Final = object()
-_SKIPPED: Final = frozenset(
-    [
-        "__dict__",
-        "__weakref__",
-        "__module__",
-        "__doc__",
-        "__qualname__",
-        "__annotations__",
-        "__firstlineno__",
-        "__abstractmethods__",
-        "__static_attributes__",
-        "__dataclass_params__",
-        "__dataclass_fields__",
-        "__match_args__",
-        "__parameters__",
-        "_abc_impl",
-        "__annotate__",
-        "__annotate_func__",
-        "__annotations_cache__",
-        "__classdictcell__",
-        "__orig_bases__",
-        "__slots__",
-    ]
-)
+_SKIPPED_TEXT: Final = """
+__dict__ __weakref__ __module__ __doc__ __qualname__ __annotations__ __firstlineno__ __abstractmethods__
+__static_attributes__ __dataclass_params__ __dataclass_fields__ __match_args__ __parameters__ _abc_impl
+__annotate__ __annotate_func__ __annotations_cache__ __classdictcell__ __orig_bases__ __slots__
+"""
+_SKIPPED: Final = frozenset(_SKIPPED_TEXT.split())
 
 
 @dataclass(slots=True, frozen=True)

@@ -10,30 +10,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from aq.pipeline.syntax import Definition, Source, decorators
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-_CHANGERS = frozenset(
-    [
-        "append",
-        "add",
-        "update",
-        "setdefault",
-        "pop",
-        "popitem",
-        "clear",
-        "extend",
-        "insert",
-        "remove",
-        "discard",
-        "sort",
-        "reverse",
-        "fill",
-    ]
-)
+_CHANGERS_TEXT: Final = """
+append add update setdefault pop popitem clear extend insert remove discard sort reverse fill
+"""
+_CHANGERS: Final = frozenset(_CHANGERS_TEXT.split())
 
 
 class Import(NamedTuple):

@@ -29,31 +29,12 @@ DOCSTRINGS: Final = "d"
 
 _TAG: Final = b"aq code 1"
 _LEFT_OUT: Final = frozenset({"ctx", "kind", "type_comment", "type_ignores", "simple"})
-_SILENT: Final = frozenset(
-    [
-        "staticmethod",
-        "classmethod",
-        "property",
-        "setter",
-        "getter",
-        "deleter",
-        "wraps",
-        "lru_cache",
-        "cache",
-        "cached_property",
-        "contextmanager",
-        "asynccontextmanager",
-        "abstractmethod",
-        "overload",
-        "final",
-        "override",
-        "total_ordering",
-        "unique",
-        "njit",
-        "jit",
-        "vectorize",
-    ]
-)
+_SILENT_TEXT: Final = """
+staticmethod classmethod property setter getter deleter wraps lru_cache cache cached_property
+contextmanager asynccontextmanager abstractmethod overload final override total_ordering unique njit jit
+vectorize
+"""
+_SILENT: Final = frozenset(_SILENT_TEXT.split())
 """Decorators, by last name, that do not read the annotations of what they decorate."""
 
 
@@ -115,7 +96,7 @@ class Source:
 
     @cached_property
     def aq_names(self) -> frozenset[str]:
-        """How this file spells aq's decorators: `aq.op`, `op`, …"""
+        """How this file spells aq's decorators: `aq.op`, or `op` alone."""
         found = set()
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
@@ -180,7 +161,7 @@ def normal_form(node: ast.AST | Sequence[ast.AST], variant: str, aq_names: froze
 
     Methods of a class that is itself the root stand as their names alone: each is a definition.
     """
-    writer = _Writer("a" in variant, "d" in variant, aq_names)
+    writer = _Writer(variant, aq_names)
     if isinstance(node, ast.AST):
         writer.root = node
         writer.node(node)
@@ -192,11 +173,11 @@ def normal_form(node: ast.AST | Sequence[ast.AST], variant: str, aq_names: froze
 class _Writer:
     """Writes one normal form. `typed`: whether annotations of the class around count."""
 
-    def __init__(self, annotations: bool, docs: bool, aq_names: frozenset[str]) -> None:
+    def __init__(self, variant: str, aq_names: frozenset[str]) -> None:
         self.out: list[bytes] = []
         self.root: ast.AST | None = None
-        self.annotations = annotations
-        self.docs = docs
+        self.annotations = ANNOTATIONS in variant
+        self.docs = DOCSTRINGS in variant
         self.aq_names = aq_names
         self.typed = False
 

@@ -21,43 +21,17 @@ from aq.formats.errors import Unstorable
 from blake3 import blake3
 
 _TAG: Final = b"aq value 1"
-_CANONICAL: Final = frozenset(
-    [
-        "numpy",
-        "pandas",
-        "pyarrow",
-        "polars",
-        "datetime",
-        "decimal",
-        "fractions",
-        "uuid",
-        "zoneinfo",
-        "pytz",
-        "dateutil",
-    ]
-)
-_WITHOUT_STATE: Final = frozenset(
-    [
-        "_thread.lock",
-        "_thread.RLock",
-        "_thread._local",
-        "weakref.ReferenceType",
-        "weakref.WeakKeyDictionary",
-        "weakref.WeakValueDictionary",
-        "weakref.WeakSet",
-        "_weakrefset.WeakSet",
-        "_abc._abc_data",
-        "_contextvars.ContextVar",
-        "_contextvars.Token",
-        "builtins.getset_descriptor",
-        "builtins.member_descriptor",
-        "builtins.wrapper_descriptor",
-        "builtins.method_descriptor",
-        "builtins.classmethod_descriptor",
-        "builtins.method-wrapper",
-    ]
-)
-_FUNCTIONS: Final = (types.BuiltinFunctionType, types.BuiltinMethodType)
+_CANONICAL_TEXT: Final = """
+numpy pandas pyarrow polars datetime decimal fractions uuid zoneinfo pytz dateutil
+"""
+_CANONICAL: Final = frozenset(_CANONICAL_TEXT.split())
+_WITHOUT_STATE_TEXT: Final = """
+_thread.lock _thread.RLock _thread._local weakref.ReferenceType weakref.WeakKeyDictionary
+weakref.WeakValueDictionary weakref.WeakSet _weakrefset.WeakSet _abc._abc_data _contextvars.ContextVar
+_contextvars.Token builtins.getset_descriptor builtins.member_descriptor builtins.wrapper_descriptor
+builtins.method_descriptor builtins.classmethod_descriptor builtins.method-wrapper
+"""
+_WITHOUT_STATE: Final = frozenset(_WITHOUT_STATE_TEXT.split())
 
 
 class Follower(Protocol):
@@ -152,7 +126,7 @@ class Tokens:
         parts = list(items)
         return b"".join((tag, struct.pack("<Q", len(parts)), *parts))
 
-    def str(self, value: str) -> bytes:
+    def text(self, value: str) -> bytes:
         """A text; the root of the project inside it stands as a mark, wherever the project lies."""
         if self.follower.root in value:
             return _text(b"L", value.replace(self.follower.root, "\0"))
@@ -170,7 +144,7 @@ class Tokens:
     def _pairs(self, value: Any) -> list[bytes]:
         return [self.form(key) + self.form(item) for key, item in value.items()]
 
-    def set(self, value: Any) -> bytes:
+    def elements(self, value: Any) -> bytes:
         """A set, by the forms of its elements."""
         tag = b"<" if isinstance(value, frozenset) else b">"
         return self._once(value, lambda one: self._many(tag, sorted(map(self.form, one))))
@@ -206,7 +180,7 @@ class Tokens:
         """staticmethod, classmethod."""
         return _text(b"W", type(value).__name__) + self.form(value.__func__)
 
-    def property(self, value: Any) -> bytes:
+    def accessors(self, value: Any) -> bytes:
         """Getter, setter and deleter."""
         return self._many(b"p", map(self.form, (value.fget, value.fset, value.fdel)))
 
@@ -222,7 +196,7 @@ class Tokens:
         if isinstance(value, enum.Enum):
             return b"E" + self.form(kind) + _text(b"s", value.name) + self.form(value.value)
         if isinstance(value, PurePath):
-            return _text(b"F", kind.__name__) + self.str(os.fspath(value))
+            return _text(b"F", kind.__name__) + self.text(os.fspath(value))
         if isinstance(value, functools.partial | property | staticmethod | classmethod):
             return self._subclass_of_wrapper(value)
         if kind.__module__.partition(".")[0] in _CANONICAL and (known := self._canonical(value)):
@@ -297,15 +271,16 @@ class Tokens:
 
 def _content(value: Any) -> Any:
     """What an instance of a subclass of a builtin type holds as that type."""
-    for base in (dict, list, tuple, set, frozenset, str, bytes, int, float, complex):
+    if isinstance(value, dict):
+        return dict(dict.items(value))
+    containers: tuple[Any, ...] = (list, tuple, set, frozenset)
+    for base in containers:
         if isinstance(value, base):
-            if base is dict:
-                return dict(dict.items(value))
-            return (
-                base(base.__iter__(value))
-                if hasattr(base, "__iter__") and base not in (str, bytes)
-                else base(value)
-            )
+            return base(base.__iter__(value))
+    scalars: tuple[Any, ...] = (str, bytes, int, float, complex)
+    for base in scalars:
+        if isinstance(value, base):
+            return base.__getnewargs__(value)[0]
     return None
 
 
@@ -333,7 +308,7 @@ _MAKERS: Final[dict[type, Callable[[Tokens, Any], bytes]]] = {
     int: lambda made, value: _text(b"i", format(value, "x")),
     float: lambda made, value: b"d" + (struct.pack("<d", value) if value == value else b"NaN NaN "),
     complex: lambda made, value: b"c" + struct.pack("<dd", value.real, value.imag),
-    str: Tokens.str,
+    str: Tokens.text,
     bytes: lambda made, value: _bytes(b"b", value),
     bytearray: lambda made, value: _bytes(b"a", value),
     range: lambda made, value: _text(b"r", repr(value)),
@@ -342,8 +317,8 @@ _MAKERS: Final[dict[type, Callable[[Tokens, Any], bytes]]] = {
     tuple: Tokens.sequence,
     dict: Tokens.mapping,
     types.MappingProxyType: Tokens.mapping,
-    set: Tokens.set,
-    frozenset: Tokens.set,
+    set: Tokens.elements,
+    frozenset: Tokens.elements,
     types.FunctionType: Tokens.function,
     types.BuiltinFunctionType: Tokens.builtin,
     types.MethodType: Tokens.method,
@@ -351,5 +326,5 @@ _MAKERS: Final[dict[type, Callable[[Tokens, Any], bytes]]] = {
     functools.partial: Tokens.partial,
     staticmethod: Tokens.wrapped,
     classmethod: Tokens.wrapped,
-    property: Tokens.property,
+    property: Tokens.accessors,
 }
