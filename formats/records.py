@@ -87,12 +87,18 @@ class Git(Record, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Source(Record, frozen=True, omit_defaults=True, kw_only=True):
-    """One `aq.read` of a run: where it looked, and what it found there."""
+    """One `aq.read` of a run: where it looked, and what it found there.
+
+    `origin`: file | made | given, as in a snapshot; `pinned` the revision that was asked for;
+    `outside` the location of a file that does not lie in the folder.
+    """
 
     path: str
     artifact: Id
+    origin: str = "file"
     options: dict[str, str] = {}
     pinned: str = ""
+    outside: str = ""
 
 
 class Run(Record, frozen=True, omit_defaults=True, kw_only=True):

@@ -1,0 +1,264 @@
+"""`bisect`: which commit made a metric worse.
+
+Invariant: values are those of the metric at each commit: recorded ones for nothing, missing ones by
+running the metric's part of the flow there. What cannot be told is said (`inconclusive`, `unprobed`).
+The search proper is in `pipeline.search`, the segmentation of recorded values in `pipeline.segments`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import EllipsisType
+
+from aq.formats.errors import No
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record
+from aq.formats.records import Artifact, Commit
+from aq.pipeline import facts, log
+from aq.pipeline.judge import Judge, Rule, by_endpoints, fixed_judge
+from aq.pipeline.results import Bisect, CommitValue, Culprit, Evaluations, Shift
+from aq.pipeline.search import Found, Skipped, Trail, first_bad
+from aq.pipeline.segments import LevelShift, noise, shifts
+from aq.store import history, revisions, snapshots
+from aq.store.store import Store
+
+Compute = Callable[[Digest, str], float | None]
+"""The value of a metric at a commit, computed there. Raises Skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked. `range` is GOOD..BAD or None; `recompute` distrusts recorded values."""
+
+    metric: str
+    range: str | None
+    rule: Rule
+    first_parent: bool = False
+    recompute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A recorded value on the first-parent line."""
+
+    commit: Digest
+    value: float
+
+
+def bisect(store: Store, query: Query, compute: Compute) -> Bisect:
+    """Find the commit. Raises No where the ends cannot be told apart, NotFound for unknown names."""
+    trail = Trail(recorded=_recorded(store, query), compute=lambda commit: compute(commit, query.metric))
+    line = _recorded_line(store, query)
+    found_shifts = shifts([point.value for point in line])
+    if query.range is None:
+        ends = _ends_from_series(store, query, line, found_shifts)
+        if ends is None:
+            return _nothing(query, line, found_shifts, trail)
+        good, bad = ends
+    else:
+        start, end = revisions.resolve_range(store, query.range)
+        good, bad = log.commit_of(start), log.commit_of(end)
+    judge = by_endpoints(query.rule, _end(trail, good), _end(trail, bad))
+    graph = _candidates(store, good, bad, first_parent=query.first_parent)
+    found = first_bad(graph, bad, judge, trail)
+    return _answer(store, query, trail, graph, found, (good, bad), line, found_shifts, judge)
+
+
+def _end(trail: Trail, commit: Digest) -> float | None:
+    try:
+        return trail.value(commit)
+    except Skipped as why:
+        raise No(f"the metric has no value at {commit.short()}: {why}", hint="aq metrics") from None
+
+
+def _recorded(store: Store, query: Query) -> Callable[[Digest], float | EllipsisType | None]:
+    def read(commit: Digest) -> float | EllipsisType | None:
+        if query.recompute:
+            return ...
+        return facts.of(store, commit).recorded.get(query.metric, ...)
+
+    return read
+
+
+def _recorded_line(store: Store, query: Query) -> list[Point]:
+    """The recorded numbers on the first-parent line of the bad end, oldest first."""
+    start, tip = None, None
+    if query.range is not None:
+        first, last = revisions.resolve_range(store, query.range)
+        start, tip = log.commit_of(first), log.commit_of(last)
+    else:
+        tip = log.commit_of(revisions.resolve(store, "HEAD"))
+    points = []
+    for id, _ in history.first_parents(store, tip):
+        value = facts.of(store, id).recorded.get(query.metric)
+        if value is not None:
+            points.append(Point(id, value))
+        if id == start:
+            break
+    return points[::-1]
+
+
+def better_of(store: Store, metric: str) -> str | None:
+    """Which direction of a metric is an improvement, as declared: higher | lower, or None."""
+    tip = log.commit_of(revisions.resolve(store, "HEAD"))
+    for id, commit in history.first_parents(store, tip):
+        if metric not in facts.of(store, id).recorded:
+            continue
+        path, key = metric, ""
+        entry = snapshots.get_entry(store, commit.snapshot, path)
+        if entry is None:
+            path, _, key = metric.rpartition(".")
+            entry = snapshots.get_entry(store, commit.snapshot, path)
+        if entry is None:
+            continue
+        declared = (get_record(store, Artifact, entry.artifact).type or {}).get("better")
+        return declared.get(key) if isinstance(declared, dict) else declared
+    return None
+
+
+def _ends_from_series(
+    store: Store, query: Query, line: Sequence[Point], found: Sequence[LevelShift]
+) -> tuple[Digest, Digest] | None:
+    """The two neighbouring recorded commits of the most recent adverse change."""
+    rule = query.rule
+    if rule.fixed():
+        judge = fixed_judge(rule)
+        bad = [judge.is_bad(point.value) for point in line]
+        edges = [i for i in range(1, len(line)) if bad[i] and not bad[i - 1]]
+        return (line[edges[-1] - 1].commit, line[edges[-1]].commit) if edges else None
+    better = better_of(store, query.metric)
+    for shift in reversed(found):
+        delta = shift.after - shift.before
+        adverse = rule.either or better is None or (delta < 0) == (better == "higher")
+        if adverse and abs(delta) >= (rule.worse_by or 0.0):
+            return line[shift.index - 1].commit, line[shift.index].commit
+    return None
+
+
+def _nothing(query: Query, line: Sequence[Point], found: Sequence[LevelShift], trail: Trail) -> Bisect:
+    if len(line) < 2:
+        count = f"{len(line)} recorded value{'s' * (len(line) != 1)}"
+        reason = f"{count} of {query.metric}: name a range GOOD..BAD"
+    else:
+        reason = f"no change for the worse beyond noise among {len(line)} recorded values of {query.metric}"
+    return Bisect(
+        metric=query.metric,
+        good=None,
+        bad=None,
+        culprit=None,
+        verdict="inconclusive",
+        confidence=0.0,
+        evaluations=Evaluations(recorded=len(line)),
+        path=trail.probes,
+        shifts=_shift_records(line, found),
+        unprobed=[],
+        reason=reason,
+    )
+
+
+def _shift_records(line: Sequence[Point], found: Sequence[LevelShift]) -> list[Shift]:
+    return [
+        Shift(commit=str(line[shift.index].commit), from_=shift.before, to=shift.after) for shift in found
+    ]
+
+
+def _candidates(store: Store, good: Digest, bad: Digest, *, first_parent: bool) -> dict[Digest, Commit]:
+    """BAD and its ancestors that are none of GOOD's. Raises No where GOOD is no ancestor's side."""
+    if first_parent:
+        graph: dict[Digest, Commit] = {}
+        for id, commit in history.first_parents(store, bad):
+            if id == good:
+                break
+            graph[id] = commit
+    else:
+        graph = dict(history.walk(store, [bad], exclude=[good]))
+    if bad not in graph:
+        raise No(f"{bad.short()} lies in the history of {good.short()}: swap the ends of the range")
+    return graph
+
+
+def _answer(
+    store: Store,
+    query: Query,
+    trail: Trail,
+    graph: dict[Digest, Commit],
+    found: Found,
+    ends: tuple[Digest, Digest],
+    line: Sequence[Point],
+    found_shifts: Sequence[LevelShift],
+    judge: Judge,
+) -> Bisect:
+    culprit, verdict, confidence, reason = None, "inconclusive", 0.0, ""
+    if found.culprit is not None:
+        culprit = _culprit(store, trail, found.culprit)
+        verdict, confidence = _grade(query, culprit, line, judge)
+    else:
+        reason = f"one of {len(found.candidates)} commits; none of the rest could be evaluated"
+    return Bisect(
+        metric=query.metric,
+        good=CommitValue(commit=str(ends[0]), value=trail.values[ends[0]]),
+        bad=CommitValue(commit=str(ends[1]), value=trail.values[ends[1]]),
+        culprit=culprit,
+        verdict=verdict,
+        confidence=confidence,
+        evaluations=Evaluations(
+            recorded=trail.count("recorded"), computed=trail.count("computed"), skipped=trail.count("skipped")
+        ),
+        path=trail.probes,
+        shifts=_shift_records(line, found_shifts),
+        unprobed=_unprobed(graph, trail),
+        reason=reason,
+    )
+
+
+def _culprit(store: Store, trail: Trail, id: Digest) -> Culprit:
+    commit = get_record(store, Commit, id)
+    parent_value = None
+    if commit.parents:
+        try:
+            parent_value = trail.value(Digest(commit.parents[0]))
+        except Skipped:
+            parent_value = None
+    return Culprit(commit=str(id), message=commit.message, value=trail.values[id], parent_value=parent_value)
+
+
+def _grade(query: Query, culprit: Culprit, line: Sequence[Point], judge: Judge) -> tuple[str, float]:
+    """`proved` needs both neighbours computed afresh; recorded values make it `confirmed`.
+
+    Confidence: the probability that two values which differ by so much lie on different levels,
+    given the noise of the recorded series; 1 for a series without noise.
+    """
+    if culprit.parent_value is None or judge.is_bad(culprit.parent_value):
+        return "inconclusive", 0.0
+    if query.recompute:
+        return "proved", 1.0
+    sigma = noise([point.value for point in line])
+    if sigma == 0.0 or culprit.value is None:
+        return "confirmed", 1.0
+    z = abs(culprit.value - culprit.parent_value) / (sigma * math.sqrt(2))
+    return "confirmed", round(math.erf(z / math.sqrt(2)), 6)
+
+
+def _unprobed(graph: dict[Digest, Commit], trail: Trail) -> list[str]:
+    """Stretches of commits without a value, each as a range."""
+    ranges: list[str] = []
+    newest: Digest | None = None
+    oldest: Digest | None = None
+    for id in graph:
+        if id not in trail.values:
+            newest, oldest = newest or id, id
+            continue
+        if newest is not None and oldest is not None:
+            ranges.append(_range(graph, oldest, newest))
+        newest = oldest = None
+    if newest is not None and oldest is not None:
+        ranges.append(_range(graph, oldest, newest))
+    return ranges
+
+
+def _range(graph: dict[Digest, Commit], oldest: Digest, newest: Digest) -> str:
+    parents = graph[oldest].parents
+    start = Digest(parents[0]) if parents else oldest
+    return f"{start}..{newest}"

@@ -1,0 +1,146 @@
+"""The three ways to commit: the folder's tracked paths, values from Python, the results of a run.
+
+Invariant: each makes a proposal of edits against HEAD's snapshot and hands it to
+`pipeline.recording`; nothing else moves a branch forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aq.formats.errors import NotFound, UsageError
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record
+from aq.formats.records import Commit, Run
+from aq.pipeline import git, times
+from aq.pipeline.recording import Head, Proposal, Recorded, head, record
+from aq.pipeline.results import ByteCounts, CommitResult, PathCounts
+from aq.store import paths as path_rules
+from aq.store import revisions, snapshots
+from aq.store.snapshots import Entry, Mode, Origin
+
+if TYPE_CHECKING:
+    from aq.pipeline.repo import Repo
+
+Edits = dict[str, Entry | None]
+
+
+def folder(
+    repo: Repo, paths: Sequence[str | Path] | None, message: str | None, time: str | int | None
+) -> CommitResult:
+    """Snapshot the tracked paths, or only some of them."""
+    before = repo.store.new_bytes()
+    at = head(repo.store)
+    wanted = None if paths is None else [repo.worktree.relative(p, repo.context.cwd) for p in paths]
+    root = repo.worktree.snapshot(at.snapshot, paths=wanted)
+    edits = {path: after for path, _, after in snapshots.changes(repo.store, at.snapshot, root)}
+    tracking = "clear" if wanted is None else "keep"
+    return _propose(repo, at, edits, message or _default(edits), time, before, tracking=tracking)
+
+
+def values(
+    repo: Repo,
+    given: Mapping[str, Any],
+    message: str | None,
+    keys: Mapping[str, Sequence[str]],
+    time: str | int | None,
+) -> CommitResult:
+    """Commit exactly these values on top of HEAD. `keys`: the columns that identify a table's rows."""
+    before = repo.store.new_bytes()
+    unknown = sorted(set(keys) - set(given))
+    if unknown:
+        raise UsageError(f"keys= names '{unknown[0]}', which is not among the values")
+    at = head(repo.store)
+    edits: Edits = {path: _given(repo, at, path, value, keys.get(path, ())) for path, value in given.items()}
+    changed: Edits = {
+        path: entry
+        for path, entry in edits.items()
+        if snapshots.get_entry(repo.store, at.snapshot, path) != entry
+    }
+    return _propose(repo, at, changed, message or _default(edits), time, before, tracking="keep")
+
+
+def _given(repo: Repo, at: Head, path: str, value: object, key: Sequence[str]) -> Entry:
+    from aq.formats import values as codec
+
+    path_rules.check(path)
+    present = snapshots.get_entry(repo.store, at.snapshot, path)
+    if present is not None and present.origin is not Origin.GIVEN:
+        what = "a tracked file" if present.origin is Origin.FILE else "made by a flow"
+        raise UsageError(f"{path} is {what}: choose another path for the value")
+    encoded = codec.encode(value, repo.store, key=key, at=f"value '{path}'")
+    repo.store.put_summary(encoded.id, encoded.summary)
+    return Entry(encoded.id, Origin.GIVEN, None, Mode.FILE)
+
+
+def adopt(repo: Repo, run: str, message: str | None, time: str | int | None) -> CommitResult:
+    """Commit what a gated, failed or uncommitted run would have committed."""
+    before = repo.store.new_bytes()
+    revision = revisions.resolve(repo.store, run)
+    if revision.run is None:
+        raise NotFound(f"'{run}' is no run", hint="aq runs")
+    found = get_record(repo.store, Run, revision.run)
+    if found.status == "failed":
+        raise UsageError(f"run {run} failed: there is nothing whole to commit", hint=f"aq show {run}")
+    base = snapshots.empty(repo.store)
+    if found.base is not None:
+        base = Digest(get_record(repo.store, Commit, found.base).snapshot)
+    edits = {path: after for path, _, after in snapshots.changes(repo.store, base, found.snapshot)}
+    at = Head(None, None, None, base)
+    text = message or f"adopt run {revision.run.short()} of {found.flow}"
+    return _propose(repo, at, edits, text, time, before, runs=[revision.run], tracking="keep")
+
+
+def _propose(
+    repo: Repo,
+    at: Head,
+    edits: Mapping[str, Entry | None],
+    message: str,
+    time: str | int | None,
+    before: int,
+    *,
+    tracking: str,
+    runs: Sequence[Digest] = (),
+) -> CommitResult:
+    proposal = Proposal(
+        command="commit",
+        base=at.snapshot,
+        edits=edits,
+        message=message,
+        author=repo.author(),
+        runs=runs,
+        git=git.state(repo.root),
+        time=times.parse(time) if isinstance(time, str) else time,
+        tracking=tracking,
+    )
+    recorded = record(repo.store, repo.context, proposal)
+    if recorded is None:
+        raise UsageError("nothing to commit: no path is tracked yet", hint="aq add PATH")
+    return result(repo, recorded, before)
+
+
+def result(repo: Repo, recorded: Recorded, before: int) -> CommitResult:
+    """What `commit` answers. `before`: bytes that this process had stored when the commit began."""
+    commit, known = recorded.commit, recorded.facts
+    counts = PathCounts(added=known.added, changed=known.changed, removed=known.removed)
+    return CommitResult(
+        id=str(recorded.id),
+        parents=[bytes(parent).hex() for parent in commit.parents],
+        message=commit.message,
+        author=commit.author,
+        time=times.text(commit.time),
+        paths=counts if recorded.created else PathCounts(),
+        bytes=ByteCounts(new=repo.store.new_bytes() - before, total=known.total),
+        created=recorded.created,
+        branch=head(repo.store).branch,
+    )
+
+
+def _default(edits: Mapping[str, Entry | None]) -> str:
+    """A message for a commit from Python that gave none."""
+    if not edits:
+        return "no changes"
+    first, *rest = sorted(edits)
+    return f"update {first}" + (f" and {len(rest)} more" if rest else "")

@@ -1,0 +1,224 @@
+"""`diff`: one comparison from the file to the schema, the rows, the code, the params and the metrics.
+
+Invariant: cost follows what differs: equal roots, nodes, segments and chunks are never read.
+Pickles are never opened: models are compared by their summaries.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aq.formats.identity import Digest
+from aq.formats.objects import Source, get_record
+from aq.formats.records import Artifact, Run
+from aq.pipeline import environment, facts
+from aq.pipeline.codediff import code_changes
+from aq.pipeline.facts import Facts
+from aq.pipeline.results import Diff, MetricDiff, PackageDiff, ParamDiff, PathDiff
+from aq.store import snapshots
+from aq.store.snapshots import Entry
+from aq.store.store import Store
+
+TEXT_MOST: Final = 4 << 20
+
+
+class Side:
+    """One side of a comparison: a label (None for the folder), a snapshot root, its facts."""
+
+    __slots__ = ("facts", "id", "root", "source")
+
+    def __init__(self, id: Digest | None, root: Digest, source: Source, known: Facts) -> None:
+        self.id = id
+        self.root = root
+        self.source = source
+        self.facts = known
+
+
+def compare(store: Store, before: Side, after: Side, paths: Sequence[str]) -> Diff:
+    """Everything that differs between two sides, perhaps below some paths only."""
+    found = [
+        (path, old, new)
+        for path, old, new in snapshots.changes(after.source, before.root, after.root)
+        if not paths or any(path == one or path.startswith(one.rstrip("/") + "/") for one in paths)
+    ]
+    return Diff(
+        from_=str(before.id) if before.id else None,
+        to=str(after.id) if after.id else None,
+        paths=[_path_diff(store, after.source, *change) for change in found],
+        code=code_changes(store, before, after, found),
+        params=_params(store, before.facts, after.facts),
+        environment=_environment(store, before.facts, after.facts),
+        metrics=_metrics(before.facts, after.facts),
+    )
+
+
+def _path_diff(store: Store, source: Source, path: str, old: Entry | None, new: Entry | None) -> PathDiff:
+    now = new or old
+    assert now is not None
+    record = get_record(source, Artifact, now.artifact)
+    origin = now.origin.name.lower()
+    if old is None or new is None:
+        change = "added" if old is None else "removed"
+        detail: dict[str, Any] = {"size": {"from": None, "to": record.size}}
+        if old is not None:
+            detail = {"size": {"from": record.size, "to": None}}
+        return PathDiff(path=path, kind=record.kind, change=change, detail=detail, origin=origin)
+    if old.artifact == new.artifact:
+        same = old.mode == new.mode and old.origin == new.origin
+        detail = {} if same else {"mode": {"from": old.mode.name.lower(), "to": new.mode.name.lower()}}
+        change = "provenance" if same else "changed"
+        return PathDiff(path=path, kind=record.kind, change=change, detail=detail, origin=origin)
+    detail = artifact_detail(store, source, get_record(source, Artifact, old.artifact), record, old, new)
+    return PathDiff(path=path, kind=record.kind, change="changed", detail=detail, origin=origin)
+
+
+def artifact_detail(
+    store: Store, source: Source, before: Artifact, after: Artifact, old: Entry, new: Entry
+) -> dict[str, Any]:
+    """How two versions of one path differ, by kind."""
+    size = {"from": before.size, "to": after.size}
+    if before.format != after.format:
+        return {"format": {"from": before.format, "to": after.format}, "size": size}
+    if after.kind == "table":
+        from aq.formats import tables
+
+        return dict(tables.compare_tables(before, after, source))
+    if after.format == "bytes":
+        return {"size": size, **_text_detail(source, before, after)}
+    if after.format in ("json", "metric"):
+        from aq.formats import values
+
+        def value(record: Artifact) -> Any:
+            found = values.decode(record, source)
+            return getattr(found, "value", found)
+
+        return {"value": {"from": value(before), "to": value(after)}}
+    return {"size": size, **_summary_detail(store, source, (before, old), (after, new))}
+
+
+def _text_detail(source: Source, before: Artifact, after: Artifact) -> dict[str, Any]:
+    if before.size > TEXT_MOST or after.size > TEXT_MOST:
+        return {"binary": True}
+    from aq.formats import values
+
+    def lines(record: Artifact) -> list[str] | None:
+        data = b"".join(values.file_bytes(record, source))
+        if b"\0" in data[:8192]:
+            return None
+        try:
+            return data.decode("utf-8").splitlines()
+        except UnicodeDecodeError:
+            return None
+
+    old, new = lines(before), lines(after)
+    if old is None or new is None:
+        return {"binary": True}
+    diff = list(difflib.unified_diff(old, new, lineterm="", n=3))[2:]
+    added = sum(line.startswith("+") for line in diff)
+    return {
+        "lines": {"added": added, "removed": sum(line.startswith("-") for line in diff)},
+        "diff": "\n".join(diff),
+    }
+
+
+def _summary_detail(
+    store: Store, source: Source, before: tuple[Artifact, Entry], after: tuple[Artifact, Entry]
+) -> dict[str, Any]:
+    """Models and arrays by their summaries: hyperparameters, then tensors."""
+    from aq.formats import values
+
+    def summary(record: Artifact, entry: Entry) -> dict[str, Any]:
+        known = store.summary(entry.artifact)
+        return values.summarise(record, source) if known is None else known
+
+    old, new = summary(*before), summary(*after)
+    detail: dict[str, Any] = {}
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) == new.get(key):
+            continue
+        if isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
+            detail[key] = _mapping_changes(old[key], new[key])
+        elif key == "tensors":
+            detail[key] = _tensor_changes(old.get(key) or [], new.get(key) or [])
+        else:
+            detail[key] = {"from": old.get(key), "to": new.get(key)}
+    return detail
+
+
+def _mapping_changes(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "from": old.get(name), "to": new.get(name)}
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _tensor_changes(old: list[Any], new: list[Any]) -> dict[str, Any]:
+    before = {str(one.get("name", index)): one for index, one in enumerate(old)}
+    after = {str(one.get("name", index)): one for index, one in enumerate(new)}
+    shared = before.keys() & after.keys()
+    return {
+        "added": len(after.keys() - before.keys()),
+        "removed": len(before.keys() - after.keys()),
+        "changed": sum(before[name].get("digest") != after[name].get("digest") for name in shared),
+        "equal": sum(before[name].get("digest") == after[name].get("digest") for name in shared),
+    }
+
+
+def _params(store: Store, before: Facts, after: Facts) -> list[ParamDiff]:
+    old, new = _all_params(store, before), _all_params(store, after)
+    if before.flows.keys() != after.flows.keys():
+        shared = {flow for flow in before.flows if flow in after.flows}
+        old = {key: value for key, value in old.items() if key[0] in shared}
+        new = {key: value for key, value in new.items() if key[0] in shared}
+    many = len({flow for flow, _ in old | new}) > 1
+    return [
+        ParamDiff(
+            name=f"{flow}.{name}" if many else name, from_=old.get((flow, name)), to=new.get((flow, name))
+        )
+        for flow, name in sorted(old.keys() | new.keys())
+        if old.get((flow, name)) != new.get((flow, name))
+    ]
+
+
+def _all_params(store: Store, known: Facts) -> dict[tuple[str, str], str]:
+    return {
+        (flow, name): value
+        for flow, run in known.flows.items()
+        for name, value in get_record(store, Run, run).params.items()
+    }
+
+
+def _environment(store: Store, before: Facts, after: Facts) -> list[PackageDiff]:
+    """Environments of the newest run that each side knows of a flow that both have."""
+    for flow in sorted(before.flows.keys() & after.flows.keys()):
+        if before.flows[flow] == after.flows[flow]:
+            continue
+        old = get_record(store, Run, before.flows[flow]).environment
+        new = get_record(store, Run, after.flows[flow]).environment
+        if old != new:
+            return environment.differences(environment.load(store, old), environment.load(store, new))
+    return []
+
+
+def _metrics(before: Facts, after: Facts) -> list[MetricDiff]:
+    old, new = before.recorded, after.recorded
+    return [
+        MetricDiff(name=name, from_=old.get(name), to=new.get(name))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+
+
+def run_side(store: Store, run: Digest, base: Facts) -> Side:
+    """A run that no commit holds, as one side."""
+    record = get_record(store, Run, run)
+    known = facts.Facts(
+        flows={**base.flows, record.flow: run},
+        given=base.given,
+        metrics=record.metrics,
+        checks=record.checks,
+    )
+    return Side(run, Digest(record.snapshot), store, known)

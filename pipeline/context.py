@@ -1,0 +1,47 @@
+"""What the outermost layer knows and hands down: clock, user, working directory, command line.
+
+Invariant: below `cli/` and the package root nothing else reads the environment or the clock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_QUERY = re.compile(r"(?<=\?)\S+")
+_SECRET = re.compile(r"(?i)(pass|secret|token|key|credential|auth)[^=]*=")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`now` gives nanoseconds since 1970 UTC, `offset` the minutes east of UTC at such a time.
+
+    `author` is what the caller wants recorded ("" leaves it to the configuration and to Git);
+    `user` is user@host; `argv` the command line, for the operation log; `environ` the environment
+    variables, of which only declared ones are ever looked at.
+    """
+
+    now: Callable[[], int]
+    offset: Callable[[int], int]
+    cwd: Path
+    user: str
+    author: str = ""
+    argv: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def with_argv(self, argv: Sequence[str]) -> Context:
+        """The same for another command."""
+        return replace(self, argv=tuple(argv))
+
+
+def redact(argv: Sequence[str]) -> list[str]:
+    """A command line without secrets: no user information or query in URLs, no value of a secret's name."""
+    return [_redact_one(_QUERY.sub("…", _USERINFO.sub("…@", word))) for word in argv]
+
+
+def _redact_one(word: str) -> str:
+    found = _SECRET.match(word)
+    return f"{found.group(0)}…" if found else word

@@ -1,0 +1,100 @@
+"""The value of a metric at a commit that did not record it: its part of the flow is run there.
+
+Invariant: code and params are that commit's, or those of the nearest run before it on the
+first-parent line; data is only what the commit holds. What was computed is kept as steps, so
+asking again is free; no ref moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from aq.formats.errors import AqError
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record
+from aq.formats.records import Commit, Run
+from aq.pipeline import bisect as search
+from aq.pipeline import facts, log, replay
+from aq.pipeline.judge import Rule
+from aq.pipeline.replay import Request
+from aq.pipeline.results import Bisect
+from aq.pipeline.search import Skipped
+
+if TYPE_CHECKING:
+    from aq.pipeline.repo import Repo
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+def bisect(
+    repo: Repo,
+    metric: str,
+    range: str | None,
+    rule: Rule,
+    *,
+    first_parent: bool,
+    recompute: bool,
+    on_event: OnEvent,
+) -> Bisect:
+    """See `Repo.bisect`."""
+    known = set(log.metric_names(repo.store))
+    if range is not None:
+        known.update(log.metric_names(repo.store, range.rpartition("..")[2] or None))
+    full = log.resolve_metric(sorted(known), metric)
+    query = search.Query(full, range, rule, first_parent=first_parent, recompute=recompute)
+
+    def compute(commit: Digest, name: str) -> float | None:
+        on_event({"event": "probe", "commit": str(commit), "metric": name})
+        return value_at(repo, commit, name, fresh=recompute, on_event=on_event)
+
+    return search.bisect(repo.store, query, compute)
+
+
+def value_at(repo: Repo, id: Digest, metric: str, *, fresh: bool, on_event: OnEvent) -> float | None:
+    """Run the metric's part of its flow at a commit. None is NaN. Raises Skipped with the reason."""
+    flow, _, rest = metric.partition("/")
+    known = facts.of(repo.store, id)
+    if metric in known.given:
+        return known.given[metric]
+    run_id = known.flows.get(flow)
+    if run_id is None:
+        raise Skipped(f"the flow {flow} had not been run yet")
+    run = get_record(repo.store, Run, run_id)
+    step = _step_of(run, metric)
+    if step is None:
+        raise Skipped(f"the flow {flow} had no metric {rest}")
+    commit = get_record(repo.store, Commit, id)
+    own = bytes(run_id) in [bytes(one) for one in commit.runs]
+
+    def request(folder: str) -> Request:
+        return Request(
+            root=str(repo.root),
+            folder=folder,
+            code=str(replay.code_for(repo, commit.snapshot, run.code)),
+            snapshot=str(Digest(commit.snapshot)),
+            file=run.file,
+            flow=flow,
+            params=run.params if own else run.given,
+            time=repo.context.now(),
+            environ=dict(repo.context.environ),
+            targets=[step],
+            fresh=fresh,
+            sources=run.sources if own else [],
+        )
+
+    try:
+        result = replay.replay(repo, request, on_event)
+    except AqError as error:
+        raise Skipped(error.message) from None
+    if metric not in result.metrics:
+        raise Skipped(result.error.get("message", f"{metric} was not computed"))
+    return result.metrics[metric]
+
+
+def _step_of(run: Run, metric: str) -> str | None:
+    """The step behind a metric: FLOW/NAME of FLOW/NAME or FLOW/NAME.key."""
+    names = [one.name for one in run.steps if one.role == "metric"]
+    if metric in names:
+        return metric
+    return next((name for name in names if metric.startswith(name + ".")), None)

@@ -1,0 +1,137 @@
+"""What is known of a commit without walking its snapshot: its flows' runs, metrics, checks, counts.
+
+Invariant: derived. Facts lie beside the commit as its summary and can always be made again from
+the commits and runs alone (`derive`), so they are no part of any id. A metric is recorded for a
+commit only where the commit says that its flow is current, or where it was given with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record
+from aq.formats.records import Artifact, Commit, Run
+from aq.store import history, snapshots
+from aq.store.snapshots import Entry, Origin
+from aq.store.store import Store
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`flows`: the newest run of each flow as of this commit; `given`: metrics committed as values.
+
+    `metrics` and `checks` are those of the current flows; `total`: logical bytes of the snapshot.
+    """
+
+    flows: dict[str, bytes] = {}
+    given: dict[str, float | None] = {}
+    metrics: dict[str, float | None] = {}
+    checks: dict[str, str] = {}
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    total: int = 0
+
+    @property
+    def recorded(self) -> dict[str, float | None]:
+        """Every metric value that counts at this commit."""
+        return {**self.given, **self.metrics}
+
+
+NONE = Facts()
+
+
+def of(store: Store, commit: bytes) -> Facts:
+    """The facts of a commit: its summary, or made again from the nearest ancestor that has one."""
+    known = _stored(store, commit)
+    if known is not None:
+        return known
+    missing: list[tuple[Digest, Commit]] = []
+    base = NONE
+    for id, record in history.first_parents(store, Digest(commit)):
+        found = _stored(store, id)
+        if found is not None:
+            base = found
+            break
+        missing.append((id, record))
+    for _, record in reversed(missing):
+        base = derive(store, record, base)
+    return base
+
+
+def _stored(store: Store, commit: bytes) -> Facts | None:
+    found = store.summary(commit)
+    if found is None:
+        return None
+    try:
+        return msgspec.convert(found, Facts)
+    except msgspec.ValidationError:
+        return None  # a summary is a claim that can be made again
+
+
+def save(store: Store, commit: bytes, facts: Facts) -> None:
+    """Lay the facts beside the commit."""
+    store.put_summary(commit, msgspec.to_builtins(facts, builtin_types=(bytes,)))
+
+
+def derive(store: Store, commit: Commit, parent: Facts) -> Facts:
+    """The facts of a commit from its record and its first parent's facts; O(changed paths)."""
+    flows = dict(parent.flows)
+    for id in commit.runs:
+        flows[get_record(store, Run, id).flow] = id
+    before = _parent_snapshot(store, commit)
+    given, total = dict(parent.given), parent.total
+    counts = {"added": 0, "changed": 0, "removed": 0}
+    for path, old, now in snapshots.changes(store, before, commit.snapshot):
+        counts["added" if old is None else "removed" if now is None else "changed"] += 1
+        total += _size(store, now) - _size(store, old)
+        _note_given(store, given, path, now)
+    metrics: dict[str, float | None] = {}
+    checks: dict[str, str] = {}
+    for flow in commit.current:
+        if flow in flows:
+            run = get_record(store, Run, flows[flow])
+            metrics.update(run.metrics)
+            checks.update(run.checks)
+    return Facts(flows=flows, given=given, metrics=metrics, checks=checks, total=total, **counts)
+
+
+def _size(store: Store, entry: Entry | None) -> int:
+    return get_record(store, Artifact, entry.artifact).size if entry is not None else 0
+
+
+def _parent_snapshot(store: Store, commit: Commit) -> bytes:
+    if not commit.parents:
+        return snapshots.empty(store)
+    return get_record(store, Commit, commit.parents[0]).snapshot
+
+
+def _note_given(store: Store, given: dict[str, float | None], path: str, entry: Entry | None) -> None:
+    for name in [name for name in given if name == path or name.startswith(path + ".")]:
+        del given[name]
+    if entry is not None and entry.origin is Origin.GIVEN:
+        given.update(metric_values(store, path, entry.artifact))
+
+
+def metric_values(store: Store, path: str, artifact: bytes) -> dict[str, float | None]:
+    """{PATH: value} of a metric artifact, {PATH.key: value} of a flat dict, {} of anything else."""
+    record = get_record(store, Artifact, artifact)
+    if record.format != "metric":
+        return {}
+    from aq.formats import values
+
+    return flat(path, values.decode(record, store))
+
+
+def flat(path: str, value: Any) -> dict[str, float | None]:
+    """A metric's value under its full names; NaN is None, as in JSON."""
+    value = getattr(value, "value", value)
+    if isinstance(value, dict):
+        return {f"{path}.{key}": _number(item) for key, item in value.items()}
+    return {path: _number(value)}
+
+
+def _number(value: Any) -> float | None:
+    number = float(value)
+    return None if number != number else number

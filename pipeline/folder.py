@@ -1,0 +1,245 @@
+"""The folder: tracking its files, and comparing it with what is committed.
+
+Invariant: looking (`status`, `diff`) stores nothing and imports no user code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aq.formats.errors import NotFound, UsageError
+from aq.formats.identity import Buffer, Digest, Kind, object_id
+from aq.formats.objects import MemoryObjects, get_record
+from aq.formats.records import Run, Source
+from aq.pipeline import facts, freshness, show
+from aq.pipeline.compare import Side, compare, run_side
+from aq.pipeline.recording import Head, head
+from aq.pipeline.results import Change, Diff, FlowStatus, Status, Tracked
+from aq.store import revisions, snapshots
+from aq.store.snapshots import Entry, Origin
+
+if TYPE_CHECKING:
+    from aq.pipeline.repo import Repo
+    from aq.store.store import Store
+
+
+def add(repo: Repo, paths: Sequence[str | Path], *, force: bool) -> Tracked:
+    """See `Repo.add`."""
+    at = head(repo.store)
+    wanted = [repo.worktree.relative(path, repo.context.cwd) for path in paths]
+    _refuse_made(repo, at, wanted)
+    change = repo.worktree.add(wanted, force=force)
+    if change.ref != change.expect:
+        move = repo.transaction("add", " ".join(wanted))
+        move.set("tracking", change.ref, expect=change.expect)
+        move.commit()
+    return Tracked(added=change.paths, notes=change.notes)
+
+
+def _refuse_made(repo: Repo, at: Head, wanted: Sequence[str]) -> None:
+    """A file inside a flow's namespace would hide what the flow makes."""
+    flows = facts.of(repo.store, at.id).flows if at.id else {}
+    for path in wanted:
+        flow = path.split("/")[0]
+        if flow in flows:
+            raise UsageError(
+                f"{path} lies in {flow}/, which holds what the flow {flow} makes: move it elsewhere",
+                hint=f"mv {path} {path.replace(flow, flow + '_files', 1)}",
+            )
+
+
+def remove(repo: Repo, paths: Sequence[str | Path], *, delete: bool) -> Tracked:
+    """See `Repo.remove`. A given value is dropped by a commit of its own."""
+    at = head(repo.store)
+    wanted = [repo.worktree.relative(path, repo.context.cwd) for path in paths]
+    given = [path for path in wanted if _origin(repo, at, path) is Origin.GIVEN]
+    for path in wanted:
+        if _origin(repo, at, path) is Origin.MADE:
+            raise UsageError(f"{path} is made by a flow: it goes when its op goes", hint=f"aq lineage {path}")
+    if given:
+        _drop_given(repo, at, given)
+    files = [path for path in wanted if path not in given]
+    if not files:
+        return Tracked(removed=given)
+    move = repo.transaction("remove", " ".join(files))
+    change = repo.worktree.remove(files, delete=delete)
+    move.set("tracking", change.ref, expect=change.expect)
+    move.files = change.files
+    move.commit()
+    return Tracked(removed=given + change.paths, notes=change.notes)
+
+
+def _origin(repo: Repo, at: Head, path: str) -> Origin | None:
+    entry = snapshots.get_entry(repo.store, at.snapshot, path)
+    return entry.origin if entry else None
+
+
+def _drop_given(repo: Repo, at: Head, given: Sequence[str]) -> None:
+    from aq.pipeline.recording import Proposal, record
+
+    edits: dict[str, Entry | None] = dict.fromkeys(given)
+    message = f"remove {', '.join(given)}"
+    proposal = Proposal(
+        command="remove", base=at.snapshot, edits=edits, message=message, author=repo.author()
+    )
+    record(repo.store, repo.context, proposal)
+
+
+def status(repo: Repo) -> Status:
+    """See `Repo.status`."""
+    at = head(repo.store)
+    found = repo.worktree.status(at.snapshot)
+    return Status(
+        branch=at.branch,
+        head=str(at.id) if at.id else None,
+        changes=[Change(path=path, change=change) for path, change in found.changes],
+        untracked=list(found.untracked),
+        flows=flow_states(repo, at),
+        notes=list(found.notes),
+    )
+
+
+def flow_states(repo: Repo, at: Head) -> list[FlowStatus]:
+    """Each flow of HEAD and what of it is stale in the folder."""
+    if at.id is None:
+        return []
+    made = {path.split("/")[0] for path, entry in _made(repo, at)}
+    states = []
+    for flow, id in sorted(facts.of(repo.store, at.id).flows.items()):
+        if flow not in made:
+            continue
+        run = get_record(repo.store, Run, id)
+        stale = freshness.stale_steps(repo.store, run, _code_reader(repo), _lookup(repo, at))
+        inexact = any(not step.exact for step in stale)
+        states.append(FlowStatus(flow=flow, stale=stale, hint="aq run -n" if inexact else None))
+    return states
+
+
+def _made(repo: Repo, at: Head) -> list[tuple[str, Entry]]:
+    return [
+        (path, entry)
+        for flow in facts.of(repo.store, at.id or b"").flows
+        for path, entry in snapshots.entries(repo.store, at.snapshot, prefix=flow + "/")
+        if entry.origin is Origin.MADE
+    ]
+
+
+def _code_reader(repo: Repo) -> freshness.ReadCode:
+    def read(path: str) -> bytes | None:
+        try:
+            return (repo.root / path).read_bytes()
+        except (OSError, ValueError):
+            return None
+
+    return read
+
+
+def _lookup(repo: Repo, at: Head) -> freshness.Lookup:
+    """What a source would be read as now: the folder's file, or HEAD's made or given artifact."""
+
+    def look(source: Source) -> bytes | None:
+        if source.outside:
+            return outside_artifact(Path(source.outside))
+        entry = snapshots.get_entry(repo.store, at.snapshot, source.path)
+        if entry is not None and entry.origin is not Origin.FILE:
+            return entry.artifact
+        found = repo.worktree.look(source.path)
+        return found.artifact if found else None
+
+    return look
+
+
+def outside_artifact(path: Path) -> bytes | None:
+    """The id of a file outside the folder, read but not stored; None where it cannot be read."""
+    from aq.formats.files import encode_stream
+    from aq.formats.records import encode
+
+    try:
+        with path.open("rb", buffering=0) as stream:
+            return object_id(Kind.ARTIFACT, encode(encode_stream(stream, _Nothing())))
+    except OSError:
+        return None
+
+
+class _Nothing:
+    """A sink that keeps nothing."""
+
+    def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
+        """See `Sink`."""
+        return object_id(kind, data)
+
+
+class _Overlay:
+    """The store with some objects in memory on top of it, which are never stored."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._memory = MemoryObjects()
+
+    def get(self, kind: Kind, id: bytes) -> bytes:
+        """See `Source`."""
+        if bytes(id) in self._memory.objects:
+            return self._memory.get(kind, id)
+        return self._store.get(kind, id)
+
+    def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
+        """See `Sink`."""
+        return self._memory.put(kind, data, base=base)
+
+
+def diff(repo: Repo, a: str | None, b: str | None, paths: Sequence[str]) -> Diff:
+    """See `Repo.diff`."""
+    store = repo.store
+    if a is not None and b is None and ".." in a:
+        first, second = revisions.resolve_range(store, a)
+        before, after = _side(repo, first), _side(repo, second)
+    elif a is not None and b is not None:
+        before, after = _side(repo, revisions.resolve(store, a)), _side(repo, revisions.resolve(store, b))
+    else:
+        before = _side(repo, revisions.resolve(store, a)) if a is not None else _head_side(repo)
+        after = _folder_side(repo, before)
+    found = compare(store, before, after, paths)
+    if paths and not found.paths:
+        _require_known(repo, before, after, paths)
+    return found
+
+
+def _side(repo: Repo, revision: revisions.Revision) -> Side:
+    if revision.commit is None:
+        assert revision.run is not None
+        base = get_record(repo.store, Run, revision.run).base
+        return run_side(repo.store, revision.run, facts.of(repo.store, base) if base else facts.NONE)
+    return Side(revision.commit, revision.snapshot, repo.store, facts.of(repo.store, revision.commit))
+
+
+def _head_side(repo: Repo) -> Side:
+    at = head(repo.store)
+    return Side(at.id, at.snapshot, repo.store, facts.of(repo.store, at.id) if at.id else facts.NONE)
+
+
+def _folder_side(repo: Repo, before: Side) -> Side:
+    """The folder as it would be committed on top of `before`, in memory."""
+    overlay = _Overlay(repo.store)
+    edits: Mapping[str, Entry | None] = repo.worktree.changes_into(before.root, overlay)
+    root = snapshots.edit(overlay, before.root, edits)
+    return Side(None, root, overlay, before.facts)
+
+
+def _require_known(repo: Repo, before: Side, after: Side, paths: Sequence[str]) -> None:
+    """Raise NotFound for a path that neither side has."""
+    for path in paths:
+        for side in (before, after):
+            if path in ("", "."):
+                break
+            if snapshots.get_entry(side.source, side.root, path) is not None:
+                break
+            below = snapshots.entries(side.source, side.root, prefix=path.rstrip("/") + "/")
+            if next(below, None) is not None:
+                break
+        else:
+            text = str(before.id) if before.id else "HEAD"
+            if before.id is None:
+                raise NotFound(f"no path '{path}' here", hint="aq status")
+            show.locate(repo.store, revisions.resolve(repo.store, text), path)

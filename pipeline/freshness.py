@@ -1,0 +1,168 @@
+"""Whether a flow's last result is what its sources, code, params and environment give now.
+
+Invariant: never optimistic. What is not stale here, `aq run` finds unchanged; an exact entry means
+that a run would do something; what only importing the code could tell is inexact. User code is
+parsed, never imported. Downstream steps are listed as inexact: an equal output would spare them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aq.formats.identity import Digest, Kind
+from aq.formats.objects import get_record
+from aq.formats.records import Run, Source
+from aq.pipeline import facts
+from aq.pipeline.results import Reason, StaleStep
+from aq.store import snapshots
+from aq.store.snapshots import Entry, Origin
+from aq.store.store import Store
+
+if TYPE_CHECKING:
+    from aq.pipeline.recording import Head
+
+ReadCode = Callable[[str], bytes | None]
+Lookup = Callable[[Source], bytes | None]
+
+
+class Static(msgspec.Struct, frozen=True):
+    """What a run leaves for later looks: `code` (pipeline.static), readers of each source, upstream steps."""
+
+    code: dict[str, Any]
+    readers: dict[str, list[str]]
+    upstream: dict[str, list[str]]
+
+
+def store_static(store: Store, static: Static) -> Digest:
+    """Put it as a chunk of JSON."""
+    return store.put(Kind.CHUNK, msgspec.json.encode(static, order="sorted"))
+
+
+def load_static(store: Store, run: Run) -> Static | None:
+    """Read it back; None where the run recorded none."""
+    if run.static is None:
+        return None
+    return msgspec.json.decode(store.get(Kind.CHUNK, run.static), type=Static)
+
+
+def stale_steps(store: Store, run: Run, read: ReadCode, lookup: Lookup) -> list[StaleStep]:
+    """What of the run's flow is stale, given the code and the sources as they are now."""
+    static = load_static(store, run)
+    if static is None:
+        unknown = Reason(kind="code", detail="the run recorded no code to compare with")
+        return [StaleStep(step=None, exact=False, reasons=[unknown])]
+    direct: dict[str | None, list[Reason]] = {}
+    inexact: set[str | None] = set()
+    for step, exact, reason in _changes(run, static, read, lookup):
+        known = direct.setdefault(step, [])
+        if reason not in known:
+            known.append(reason)
+        if not exact:
+            inexact.add(step)
+    result = [StaleStep(step=step, exact=step not in inexact, reasons=why) for step, why in direct.items()]
+    return result + _downstream(static, {step for step in direct if step is not None})
+
+
+def _changes(
+    run: Run, static: Static, read: ReadCode, lookup: Lookup
+) -> Iterator[tuple[str | None, bool, Reason]]:
+    for source in run.sources:
+        if source.pinned:
+            continue
+        now = lookup(source)
+        if now is None or bytes(now) != source.artifact:
+            what = f"{source.path} changed" if now is not None else f"{source.path} is gone"
+            readers: list[str | None] = [*static.readers.get(source.path, [])]
+            for step in readers or [None]:
+                yield step, True, Reason(kind="data", detail=what)
+    from aq.pipeline.static import compare_static
+
+    for change in compare_static(static.code, read):
+        yield change.step, change.exact, Reason(kind=change.kind, detail=change.detail)
+
+
+def _downstream(static: Static, stale: set[str]) -> list[StaleStep]:
+    """Steps that follow a stale one, in the order of the flow."""
+    found: list[StaleStep] = []
+    reached = set(stale)
+    for step, upstream in static.upstream.items():
+        causes = [name for name in upstream if name in reached]
+        if causes and step not in reached:
+            reached.add(step)
+            detail = ", ".join(name.partition("/")[2] for name in causes)
+            found.append(StaleStep(step=step, exact=False, reasons=[Reason(kind="upstream", detail=detail)]))
+    return found
+
+
+def current_flows(store: Store, head: Head, snapshot: Digest, runs: Sequence[bytes]) -> list[str]:
+    """The flows whose made paths in `snapshot` are what its sources, code and params give.
+
+    A flow that was current at the parent and that no edit touches stays so, without a look at code.
+    """
+    known = dict(facts.of(store, head.id).flows) if head.id else {}
+    fresh = set()
+    for id in runs:
+        flow = get_record(store, Run, id).flow
+        known[flow] = id
+        fresh.add(flow)
+    before = set(head.commit.current) if head.commit else set()
+    changed = {path for path, _, _ in snapshots.changes(store, head.snapshot, snapshot)}
+    code_touched = any(path.endswith(".py") for path in changed)
+
+    def is_current(flow: str, run: bytes) -> bool:
+        if flow in before and flow not in fresh and not code_touched and not _touches(store, run, changed):
+            return True
+        return not _stale_at(store, run, snapshot)
+
+    return [flow for flow, run in sorted(known.items()) if is_current(flow, run)]
+
+
+def _touches(store: Store, run: bytes, changed: set[str]) -> bool:
+    record = get_record(store, Run, run)
+    prefix = record.flow + "/"
+    sources = {source.path for source in record.sources}
+    return any(path in sources or path.startswith(prefix) for path in changed)
+
+
+def _stale_at(store: Store, run: bytes, snapshot: Digest) -> bool:
+    """Whether a run's results are not what the sources and the code in `snapshot` give."""
+    record = get_record(store, Run, run)
+    if not _made_paths_match(store, record, snapshot):
+        return True
+
+    def lookup(source: Source) -> bytes | None:
+        entry = snapshots.get_entry(store, snapshot, source.path)
+        return entry.artifact if entry else None
+
+    return bool(stale_steps(store, record, code_reader(store, snapshot), lookup))
+
+
+def _made_paths_match(store: Store, run: Run, snapshot: Digest) -> bool:
+    prefix = run.flow + "/"
+
+    def made(root: bytes) -> dict[str, Entry]:
+        return {
+            path: entry
+            for path, entry in snapshots.entries(store, root, prefix=prefix)
+            if entry.origin is Origin.MADE
+        }
+
+    return made(run.snapshot) == made(snapshot)
+
+
+def code_reader(store: Store, snapshot: bytes) -> ReadCode:
+    """Reads project files of a snapshot."""
+
+    def read(path: str) -> bytes | None:
+        entry = snapshots.get_entry(store, snapshot, path)
+        if entry is None or entry.origin is not Origin.FILE:
+            return None
+        from aq.formats import values
+        from aq.formats.records import Artifact
+
+        record = get_record(store, Artifact, entry.artifact)
+        return b"".join(values.file_bytes(record, store)) if record.format == "bytes" else None
+
+    return read

@@ -1,0 +1,130 @@
+"""What made an artifact, down to its sources; and where an artifact went.
+
+Invariant: read from steps and runs alone; no value is loaded. Parsing is no step here: a table
+parsed from a file appears as the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record
+from aq.formats.records import Commit, Run, Step
+from aq.pipeline import facts, show
+from aq.pipeline.results import Downstream, Lineage, Use
+from aq.store import history, snapshots
+from aq.store.revisions import Revision
+from aq.store.snapshots import Entry
+from aq.store.store import Store
+
+
+def upstream(store: Store, spec: str) -> Lineage:
+    """The tree of steps and sources behind REV:PATH."""
+    revision, path, entry = show.find(store, spec)
+    return _Tracer(store, revision).trace(path, entry)
+
+
+class _Tracer:
+    """Names artifacts by the paths they had where they were read."""
+
+    def __init__(self, store: Store, revision: Revision) -> None:
+        self._store = store
+        self._parsed: dict[bytes, bytes] | None = None
+        self._paths: dict[bytes, tuple[str, Entry | None]] = {}
+        for id in self._runs(revision):
+            run = get_record(store, Run, id)
+            self._note(run.snapshot)
+            for source in run.sources:
+                self._paths[bytes(source.artifact)] = (source.path, None)
+        self._note(revision.snapshot)
+
+    def _runs(self, revision: Revision) -> list[bytes]:
+        if revision.run is not None:
+            return [revision.run]
+        if revision.commit is None:
+            return []
+        return list(facts.of(self._store, revision.commit).flows.values())
+
+    def _note(self, root: bytes) -> None:
+        for path, entry in snapshots.entries(self._store, root):
+            self._paths[bytes(entry.artifact)] = (path, entry)
+
+    def trace(self, path: str, entry: Entry) -> Lineage:
+        """One artifact and, below it, what its step read."""
+        artifact = str(Digest(entry.artifact))
+        if entry.step is None:
+            return Lineage(path=path, artifact=artifact, step=None, inputs=[])
+        step = get_record(self._store, Step, entry.step)
+        inputs = [self._input(name, bytes(id)) for name, id in step.inputs.items()]
+        return Lineage(path=path, artifact=artifact, step=show.step_name(path, entry), inputs=inputs)
+
+    def _input(self, name: str, artifact: bytes) -> Lineage:
+        path, entry = self._paths.get(artifact, (None, None))
+        if path is None:
+            parsed = self._file_behind(artifact)
+            if parsed is not None:
+                return self._input(name, parsed)
+        if path is not None and entry is not None:
+            return self.trace(path, entry)
+        return Lineage(path=path or name, artifact=artifact.hex(), step=None, inputs=[])
+
+    def _file_behind(self, artifact: bytes) -> bytes | None:
+        """The file that a parse step made this table of."""
+        if self._parsed is None:
+            self._parsed = dict(_parsed_tables(self._store))
+        return self._parsed.get(artifact)
+
+
+def _parsed_tables(store: Store) -> Iterator[tuple[bytes, bytes]]:
+    """(table, file) for every parse step of every run."""
+    for id in store.runs():
+        for one in get_record(store, Run, id).steps:
+            if one.role != "parse" or one.step is None:
+                continue
+            step = get_record(store, Step, one.step)
+            for file in step.inputs.values():
+                yield from ((bytes(table), bytes(file)) for _, table in step.outputs)
+
+
+def downstream(store: Store, spec: str) -> Downstream:
+    """Every path of every commit, on any branch or tag, that this artifact went into."""
+    _, _, entry = show.find(store, spec)
+    tainted = {bytes(entry.artifact)}
+    tips = {bytes(ref.id): ref.id for ref in store.refs().values() if ref.id is not None}
+    commits = [id for id in tips.values() if store.kind_of(id) is not None]
+    used: list[Use] = []
+    walked = list(history.walk(store, [Digest(id) for id in commits if _is_commit(store, id)]))
+    for id, commit in reversed(walked):
+        for flow_run in commit.runs:
+            _spread(store, get_record(store, Run, flow_run), tainted)
+        used += [Use(commit=str(id), path=path) for path in _uses(store, commit, tainted)]
+    return Downstream(used_by=used)
+
+
+def _is_commit(store: Store, id: bytes) -> bool:
+    kind = store.kind_of(id)
+    return kind is not None and kind.name == "COMMIT"
+
+
+def _spread(store: Store, run: Run, tainted: set[bytes]) -> None:
+    """Add the outputs of every step that read something tainted, in the order of the run."""
+    for one in sorted(run.steps, key=lambda step: step.role != "parse"):
+        if one.step is None:
+            continue
+        step = get_record(store, Step, one.step)
+        if any(bytes(id) in tainted for id in step.inputs.values()):
+            tainted.update(bytes(id) for _, id in step.outputs)
+
+
+def _uses(store: Store, commit: Commit, tainted: set[bytes]) -> list[str]:
+    """Paths that the commit itself brought and whose step read something tainted."""
+    root = get_record(store, Commit, commit.parents[0]).snapshot if commit.parents else snapshots.empty(store)
+    found = []
+    for path, _, entry in snapshots.changes(store, root, commit.snapshot):
+        if entry is None or entry.step is None:
+            continue
+        step = get_record(store, Step, entry.step)
+        if any(bytes(id) in tainted for id in step.inputs.values()):
+            found.append(path)
+    return found

@@ -1,0 +1,165 @@
+"""The log: commits newest first, each with its refs, runs, recorded metrics and checks.
+
+Invariant: one commit record and one summary are read per entry; values are recorded ones, never
+inherited from an older commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+
+import msgspec
+from aq.formats.errors import NotFound
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record
+from aq.formats.records import Commit, Git, Run
+from aq.pipeline import facts, times
+from aq.pipeline.results import LogEntry, MetricPoint
+from aq.store import history, revisions, snapshots
+from aq.store.store import Store
+
+
+def git_json(git: Git | None) -> dict[str, object] | None:
+    """{commit, dirty} or None."""
+    return None if git is None else {"commit": git.commit, "dirty": git.dirty}
+
+
+def names_by_commit(store: Store, prefix: str) -> dict[bytes, list[str]]:
+    """{commit: names} of all refs under `branch/` or `tag/`."""
+    found: dict[bytes, list[str]] = {}
+    for name, ref in sorted(store.refs().items()):
+        if name.startswith(prefix) and ref.id is not None:
+            found.setdefault(bytes(ref.id), []).append(name.removeprefix(prefix))
+    return found
+
+
+def entry_fields(
+    store: Store, id: Digest, commit: Commit, tags: Sequence[str], branches: Sequence[str]
+) -> dict[str, object]:
+    """The fields that a log entry and a shown revision share."""
+    known = facts.of(store, id)
+    flows = [get_record(store, Run, run).flow for run in commit.runs]
+    return {
+        "id": str(id),
+        "parents": [bytes(parent).hex() for parent in commit.parents],
+        "message": commit.message,
+        "author": commit.author,
+        "time": times.text(commit.time),
+        "flow": flows[-1] if flows else None,
+        "tags": list(tags),
+        "branches": list(branches),
+        "metrics": known.recorded,
+        "checks": known.checks,
+        "git": git_json(commit.git),
+        "flows": flows,
+        "runs": [bytes(run).hex() for run in commit.runs],
+    }
+
+
+def entries(
+    store: Store,
+    range: str | None = None,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    paths: Sequence[str] = (),
+) -> Iterator[LogEntry]:
+    """Log entries of a range `A..B`, or of a revision and its ancestors (default HEAD)."""
+    tags, branches = names_by_commit(store, "tag/"), names_by_commit(store, "branch/")
+    earliest = times.parse(since) if since else None
+    latest = times.parse(until, end_of_day=True) if until else None
+    for id, commit in commits(store, range):
+        if latest is not None and commit.time > latest:
+            continue
+        if earliest is not None and commit.time < earliest:
+            continue
+        if paths and not _touches(store, commit, paths):
+            continue
+        fields = entry_fields(store, id, commit, tags.get(id, ()), branches.get(id, ()))
+        runs = commit.runs
+        run = bytes(runs[-1]).hex() if runs else None
+        yield LogEntry(**fields, run=run)  # type: ignore[arg-type]
+
+
+def commits(store: Store, range: str | None) -> Iterator[tuple[Digest, Commit]]:
+    """The commits of a range, newest first; nothing for an unborn HEAD."""
+    if range is not None and ".." in range:
+        start, end = revisions.resolve_range(store, range)
+        yield from history.walk(store, [commit_of(end)], exclude=[commit_of(start)])
+        return
+    if range is None and _unborn(store):
+        return
+    yield from history.walk(store, [commit_of(revisions.resolve(store, range or "HEAD"))])
+
+
+def _unborn(store: Store) -> bool:
+    refs = store.refs()
+    head = refs.get("HEAD")
+    return head is None or (head.id is None and head.target not in refs)
+
+
+def commit_of(revision: revisions.Revision) -> Digest:
+    """The commit that a revision names. Raises NotFound for a run that no commit holds."""
+    if revision.commit is None:
+        raise NotFound(f"{revision.text} is a run that no commit holds", hint=f"aq show {revision.text}")
+    return revision.commit
+
+
+def _touches(store: Store, commit: Commit, paths: Sequence[str]) -> bool:
+    """Whether a commit changed one of these files or folders against its first parent."""
+    before = get_record(store, Commit, commit.parents[0]).snapshot if commit.parents else None
+    root = snapshots.empty(store) if before is None else before
+    wanted = [path.rstrip("/") for path in paths]
+    for path, old, new in snapshots.changes(store, root, commit.snapshot):
+        same = old is not None and new is not None and old.artifact == new.artifact
+        if not same and any(path == one or path.startswith(one + "/") for one in wanted):
+            return True
+    return False
+
+
+def metric_names(store: Store, range: str | None = None) -> list[str]:
+    """Every metric recorded anywhere in a range."""
+    names: set[str] = set()
+    for id, _ in commits(store, range):
+        names.update(facts.of(store, id).recorded)
+    return sorted(names)
+
+
+def resolve_metric(known: Sequence[str], name: str) -> str:
+    """The full name of a metric from any unique suffix. Raises NotFound with the candidates."""
+    if name in known:
+        return name
+    found = [full for full in known if full.endswith(("/" + name, "." + name))]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise NotFound(f"'{name}' could be {', '.join(found)}", hint=f"aq metrics {found[0]}")
+    last = {full.rpartition("/")[2]: full for full in known}
+    near = get_close_matches(name, [*known, *last], n=1, cutoff=0.4)
+    if near:
+        full = last.get(near[0], near[0])
+        raise NotFound(f"no metric '{name}' (did you mean {near[0]}?)", hint=f"aq metrics {full}")
+    raise NotFound(f"no metric '{name}' is recorded here", hint="aq metrics")
+
+
+def series(store: Store, name: str | None, range: str | None) -> dict[str, list[MetricPoint]]:
+    """{metric: points}, oldest first; both ends of a range included; recorded values only."""
+    chosen = list(commits(store, range))
+    if range is not None and ".." in range:
+        start = commit_of(revisions.resolve_range(store, range)[0])
+        chosen.append((start, get_record(store, Commit, start)))
+    found: dict[str, list[MetricPoint]] = {}
+    for id, commit in reversed(chosen):
+        for path, value in facts.of(store, id).recorded.items():
+            point = MetricPoint(commit=str(id), time=times.text(commit.time), value=value)
+            found.setdefault(path, []).append(point)
+    if name is None:
+        return dict(sorted(found.items()))
+    full = resolve_metric(list(found) or metric_names(store), name)
+    return {full: found.get(full, [])}
+
+
+def plain(value: object) -> object:
+    """A record as JSON-able builtins."""
+    return msgspec.to_builtins(value)

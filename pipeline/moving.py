@@ -1,0 +1,162 @@
+"""`switch` and `restore`: the folder follows a revision.
+
+Invariant: work that is in no commit is never lost: `switch` refuses to overwrite it, `restore`
+stores it first, and both leave it to `undo` in their operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aq.formats.errors import Conflict, NotFound, UsageError
+from aq.pipeline import git, show
+from aq.pipeline.recording import head
+from aq.pipeline.results import Moved
+from aq.store import revisions, snapshots
+from aq.store.refs import Ref, check_name
+from aq.store.snapshots import Entry, Origin
+
+if TYPE_CHECKING:
+    from aq.pipeline.repo import Repo
+
+
+def switch(repo: Repo, name: str, *, create: bool, code: bool, force: bool) -> Moved:
+    """Go to a branch, new (`create`) or not, or to any other revision, detached."""
+    refs = repo.store.refs()
+    at = head(repo.store)
+    full = f"branch/{name}"
+    if create:
+        return _create(repo, name)
+    if full in refs:
+        goal, target = refs[full], Ref(target=full)
+    elif refs["HEAD"].target == full:
+        return Moved(branch=name, head=None, notes=[f"already on {name}, which has no commit yet"])
+    else:
+        revision = _revision(repo, name)
+        goal = target = Ref(id=revision.commit)
+    root = revisions.resolve(repo.store, str(goal.id)).snapshot
+    left = _left_to_git(repo, code=code)
+    done = repo.worktree.prepare_checkout(at.snapshot, root, force=force, skip=left)
+    change = repo.transaction("switch", f"{at.branch or 'detached'} to {name}")
+    change.files = done.files
+    change.set("HEAD", target, expect=refs["HEAD"])
+    change.commit()
+    done.apply()
+    return Moved(
+        branch=name if full in refs else None,
+        head=str(goal.id),
+        written=done.written,
+        deleted=done.deleted,
+        left=done.skipped,
+        notes=_git_note(done.skipped, "git checkout"),
+    )
+
+
+def _create(repo: Repo, name: str) -> Moved:
+    """A new branch at HEAD: no file moves. Before the first commit the unborn branch is renamed."""
+    from aq.pipeline.naming import refuse_hidden
+
+    full = f"branch/{name}"
+    check_name(full)
+    refuse_hidden(name)
+    refs = repo.store.refs()
+    if full in refs:
+        raise Conflict(f"branch '{name}' is there already", hint=f"aq switch {name}")
+    at = head(repo.store)
+    change = repo.transaction("switch", f"create {name}")
+    if at.id is not None:
+        change.set(full, Ref(id=at.id), expect=None)
+    change.set("HEAD", Ref(target=full), expect=refs["HEAD"])
+    change.commit()
+    return Moved(branch=name, head=str(at.id) if at.id else None)
+
+
+def _revision(repo: Repo, name: str) -> revisions.Revision:
+    try:
+        revision = revisions.resolve(repo.store, name)
+    except NotFound as error:
+        hint = [*error.hints[:1], f"aq switch -c {name}"]
+        raise NotFound(error.message, hint=hint) from None
+    if revision.commit is None:
+        raise UsageError(f"'{name}' is a run that no commit holds", hint=f"aq commit --run {name} -m MSG")
+    return revision
+
+
+def _left_to_git(repo: Repo, *, code: bool) -> Callable[[str], bool]:
+    """Which files Git looks after in this work tree."""
+    if code:
+        return lambda path: False
+    theirs = git.tracked_files(repo.root)
+    return lambda path: path in theirs
+
+
+def _git_note(left: Sequence[str], command: str) -> list[str]:
+    if not left:
+        return []
+    names = " ".join(left[:3]) + (" …" if len(left) > 3 else "")
+    return [f"left to Git: {names}; to move them too: {command} REV -- {names}, or --code"]
+
+
+def restore(
+    repo: Repo, paths: Sequence[str | Path], *, from_: str | None, output: str | Path | None, code: bool
+) -> Moved:
+    """See `Repo.restore`."""
+    revision = revisions.resolve(repo.store, from_ or "HEAD")
+    if output is not None:
+        return _copy(repo, revision, paths, Path(output))
+    wanted = [repo.worktree.relative(path, repo.context.cwd) for path in paths]
+    for path in wanted:
+        _require_file(repo, revision, path)
+    left = _left_to_git(repo, code=code)
+    done = repo.worktree.prepare_restore(revision.snapshot, wanted, skip=left)
+    if done.files is not None:
+        change = repo.transaction("restore", f"{' '.join(wanted)} from {revision.text}")
+        change.files = done.files
+        change.commit()
+        done.apply()
+    at = head(repo.store)
+    notes = _git_note(done.skipped, "git checkout")
+    if done.files is None and not notes:
+        notes = ["nothing differs"]
+    return Moved(
+        branch=at.branch,
+        head=str(at.id) if at.id else None,
+        written=done.written,
+        deleted=done.deleted,
+        left=done.skipped,
+        notes=notes,
+    )
+
+
+def _require_file(repo: Repo, revision: revisions.Revision, path: str) -> None:
+    """Raise NotFound for what the revision lacks, UsageError for what is only in the store."""
+    entry = snapshots.get_entry(repo.store, revision.snapshot, path)
+    if entry is not None and entry.origin is Origin.FILE:
+        return
+    below = list(_below(repo, revision, path))
+    if any(found.origin is Origin.FILE for _, found in below):
+        return
+    if entry is not None or below:
+        name = path if entry is not None else below[0][0]
+        raise UsageError(
+            f"{path} lies only in the store: give it a place with -o",
+            hint=f"aq restore --from {revision.text} -o FILE {name}",
+        )
+    show.locate(repo.store, revision, path)
+
+
+def _below(repo: Repo, revision: revisions.Revision, path: str) -> list[tuple[str, Entry]]:
+    prefix = "" if path in ("", ".") else path.rstrip("/") + "/"
+    return list(snapshots.entries(repo.store, revision.snapshot, prefix=prefix))
+
+
+def _copy(repo: Repo, revision: revisions.Revision, paths: Sequence[str | Path], output: Path) -> Moved:
+    if len(paths) != 1:
+        raise UsageError("-o writes one path: name just one", hint="aq restore -o FILE PATH")
+    target = output if output.is_absolute() else repo.context.cwd / output
+    artifact = show.get(repo.store, f"{revision.text}:{paths[0]}")
+    artifact.save(target)
+    at = head(repo.store)
+    return Moved(branch=at.branch, head=str(at.id) if at.id else None, written=[str(output)])

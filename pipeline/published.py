@@ -1,0 +1,209 @@
+"""What a run publishes: its made paths, the files that it read, the code that it reached.
+
+Invariant: a run replaces all made paths of its flow (a renamed op leaves no zombie) and touches no
+other path of the folder than those it read or reached.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aq.formats.errors import NotFound, UsageError
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record, put_record
+from aq.formats.records import Run, Source
+from aq.pipeline import facts, freshness
+from aq.pipeline.execution import Execution
+from aq.pipeline.freshness import Static, store_static
+from aq.pipeline.graph import Output, Read
+from aq.pipeline.load import Project
+from aq.pipeline.recording import Head
+from aq.pipeline.results import RunDone, StepCounts, Violation
+from aq.store import snapshots
+from aq.store.snapshots import Entry, Mode, Origin
+from aq.store.store import Store
+
+if TYPE_CHECKING:
+    from aq.pipeline.repo import Repo
+    from aq.pipeline.selecting import Job
+
+
+def refuse_files_inside(repo: Repo, at: Head, flow: str) -> None:
+    """A tracked or given path inside a flow's namespace would hide what the flow makes."""
+    for path, entry in snapshots.entries(repo.store, at.snapshot, prefix=flow + "/"):
+        if entry.origin is not Origin.MADE:
+            raise UsageError(
+                f"{path} lies in {flow}/, which holds what the flow {flow} makes: move it elsewhere",
+                hint=f"aq remove {path}",
+            )
+
+
+def last_steps(store: Store, at: Head, flow: str) -> dict[str, bytes]:
+    """{FLOW/NAME: id of the step} of the newest run of a flow at HEAD: what reasons are told against."""
+    run = facts.of(store, at.id).flows.get(flow) if at.id else None
+    if run is None:
+        return {}
+    return {
+        one.name: bytes(one.step)
+        for one in get_record(store, Run, run).steps
+        if one.step is not None and one.role != "parse"
+    }
+
+
+def edits_of(
+    repo: Repo,
+    project: Project,
+    root: Digest,
+    job: Job,
+    found: Execution,
+    read: Mapping[str, Entry],
+) -> dict[str, Entry | None]:
+    """The entries that the run's snapshot has instead of `root`'s."""
+    edits: dict[str, Entry | None] = {
+        path: None
+        for path, entry in snapshots.entries(repo.store, root, prefix=job.name + "/")
+        if entry.origin is Origin.MADE
+    }
+    for path, made in found.artifacts.items():
+        edits[path] = Entry(Digest(made.artifact), Origin.MADE, Digest(made.step), Mode.FILE)
+    edits.update(read)
+    edits.update(_code_entries(repo, project))
+    return edits
+
+
+def _code_entries(repo: Repo, project: Project) -> dict[str, Entry]:
+    """The project files that were loaded, from the very bytes that ran."""
+    from aq.formats.files import encode_stream
+
+    found = {}
+    for path, data in project.loaded().items():
+        artifact = put_record(repo.store, encode_stream(io.BytesIO(data), repo.store))
+        present = repo.worktree.store_file(path)
+        mode = present.mode if present is not None else Mode.FILE
+        found[path] = Entry(artifact, Origin.FILE, None, mode)
+    return found
+
+
+def code_snapshot(repo: Repo, project: Project) -> Digest:
+    """A snapshot of the project files that were loaded."""
+    entries: dict[str, Entry | None] = dict(_code_entries(repo, project))
+    return snapshots.edit(repo.store, snapshots.empty(repo.store), entries)
+
+
+def static_of(repo: Repo, project: Project, job: Job) -> Digest:
+    """What `status` compares later without importing anything."""
+    from aq.pipeline.static import snapshot_static
+
+    readers: dict[str, list[str]] = {}
+    upstream: dict[str, list[str]] = {}
+    for node in job.graph.steps:
+        upstream[node.name] = sorted({leaf.step for _, leaf in node.leaves() if isinstance(leaf, Output)})
+        for _, leaf in node.leaves():
+            if isinstance(leaf, Read) and node.name not in readers.setdefault(leaf.label, []):
+                readers[leaf.label].append(node.name)
+    code = snapshot_static(job.flow, {node.name: node.op for node in job.graph.steps}, project)
+    return store_static(repo.store, Static(code=code, readers=readers, upstream=upstream))
+
+
+def judged(
+    repo: Repo, accept: Sequence[str], why: str, found: Execution
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The states of the checks after `--accept`, and who accepted what and why."""
+    checks, accepted = dict(found.checks), {}
+    for name in accept:
+        full = _check_name(checks, name)
+        if checks[full] in ("failed", "error"):
+            checks[full] = "accepted"
+            accepted[full] = f"{repo.author()}: {why}"
+    return checks, accepted
+
+
+def _check_name(checks: Mapping[str, str], name: str) -> str:
+    matches = [full for full in checks if full == name or full.endswith("/" + name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise NotFound(f"'{name}' could be {', '.join(matches)}", hint=f"aq run --accept {matches[0]} -m WHY")
+    near = get_close_matches(name, [*checks, *(full.rpartition("/")[2] for full in checks)], n=1)
+    guess = f" (did you mean {near[0]}?)" if near else ""
+    raise NotFound(f"no check '{name}' in this flow{guess}", hint="aq checks")
+
+
+def is_unchanged(repo: Repo, at: Head, job: Job, snapshot: Digest, sources: Sequence[Source]) -> bool:
+    """Whether HEAD holds this very result already: same made paths, sources, params, and code.
+
+    Code is the same where its syntax is: an edited comment is left for `aq commit`.
+    """
+    if at.id is None or at.commit is None:
+        return False
+    last = facts.of(repo.store, at.id).flows.get(job.name)
+    if last is None or job.name not in at.commit.current:
+        return False
+    run = get_record(repo.store, Run, last)
+    if run.params != job.bound.texts or run.given != job.bound.given or run.file != job.file:
+        return False
+    if snapshot == at.snapshot:
+        return True
+    changed = [path for path, _, _ in snapshots.changes(repo.store, at.snapshot, snapshot)]
+    if any(path.startswith(job.name + "/") or not path.endswith(".py") for path in changed):
+        return False
+    return not _code_is_stale(repo, run, sources)
+
+
+def _code_is_stale(repo: Repo, run: Run, sources: Sequence[Source]) -> bool:
+    now = {source.path: source.artifact for source in sources}
+
+    def read(path: str) -> bytes | None:
+        try:
+            return (repo.root / path).read_bytes()
+        except OSError:
+            return None
+
+    return bool(freshness.stale_steps(repo.store, run, read, lambda source: now.get(source.path)))
+
+
+def counts(run: Run) -> StepCounts:
+    """How many steps ran, were reused, failed; parsing is no step."""
+    states = [one.status for one in run.steps if one.role != "parse"]
+    return StepCounts(
+        total=len(states),
+        run=states.count("run"),
+        reused=states.count("reused"),
+        failed=states.count("failed"),
+        cancelled=states.count("cancelled"),
+    )
+
+
+def message(run: Run) -> str:
+    """`run delays: 4 ran, 2 reused, auc 0.93`."""
+    count = counts(run)
+    parts = [f"{count.run} ran", f"{count.reused} reused"]
+    for name, value in list(run.metrics.items())[:3]:
+        shown = "NaN" if value is None else f"{value:.4g}"
+        parts.append(f"{name.rpartition('/')[2]} {shown}")
+    return f"run {run.flow}: {', '.join(parts)}"
+
+
+def done(id: Digest, run: Run, commit: str | None) -> RunDone:
+    """The last record of a run's stream."""
+    error: dict[str, Any] | None = dict(run.error) if run.error else None
+    return RunDone(
+        run=str(id),
+        commit=commit,
+        status=run.status,
+        steps=counts(run),
+        metrics=run.metrics,
+        checks=run.checks,
+        violations=[msgspec.convert(one, Violation) for one in run.violations],
+        reused_seconds=sum(one.saved for one in run.steps),
+        error=error,
+        flow=run.flow,
+        seconds=run.seconds,
+        message=message(run),
+        params=run.given,
+        notes=[],
+    )

@@ -1,0 +1,173 @@
+"""Recording: one commit on top of HEAD, by compare-and-swap, rebased where the paths are disjoint.
+
+Invariant: a commit holds exactly its edits on top of its parent; losing a race never loses either
+side's paths; commit times never precede the parent's. What counts as an edit is the caller's say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aq.formats.errors import Conflict
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record, put_record
+from aq.formats.records import Commit, Git
+from aq.pipeline import facts, freshness
+from aq.pipeline.context import Context, redact
+from aq.pipeline.facts import Facts
+from aq.store import snapshots
+from aq.store.refs import Ref
+from aq.store.snapshots import Entry
+from aq.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where HEAD points: a branch (None when detached), its commit (None when unborn), its snapshot."""
+
+    branch: str | None
+    id: Digest | None
+    commit: Commit | None
+    snapshot: Digest
+
+    @property
+    def ref(self) -> str:
+        """The name of the ref that a commit moves."""
+        return f"branch/{self.branch}" if self.branch else "HEAD"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A commit to be: edits {path: entry, or None to drop it}, message, author and runs.
+
+    `base` is the snapshot that the edits were made from; `tags` are set in the same operation;
+    `tracking` says what becomes of pending tracking rules ("keep" or "clear").
+    """
+
+    command: str
+    base: Digest
+    edits: Mapping[str, Entry | None]
+    message: str
+    author: str
+    runs: Sequence[Digest] = ()
+    git: Git | None = None
+    time: int | None = None
+    tags: Sequence[str] = ()
+    tracking: str = "keep"
+    always: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What was committed; `created` is false where there was nothing to commit."""
+
+    id: Digest
+    commit: Commit
+    facts: Facts
+    created: bool
+
+
+def head(store: Store) -> Head:
+    """Read HEAD once."""
+    refs = store.refs()
+    ref = refs.get("HEAD")
+    branch, id = None, ref.id if ref else None
+    if ref is not None and ref.target:
+        branch = ref.target.removeprefix("branch/")
+        found = refs.get(ref.target)
+        id = found.id if found else None
+    if id is None:
+        return Head(branch, None, None, snapshots.empty(store))
+    commit = get_record(store, Commit, id)
+    return Head(branch, id, commit, Digest(commit.snapshot))
+
+
+def record(store: Store, context: Context, proposal: Proposal) -> Recorded | None:
+    """Commit the proposal; None where there is nothing to commit and no commit yet.
+
+    Raises Conflict where another commit changed one of the same paths in the meantime.
+    """
+    while True:
+        at = head(store)
+        _refuse_overlap(store, proposal, at)
+        snapshot = snapshots.edit(store, at.snapshot, proposal.edits)
+        if snapshot == at.snapshot and not proposal.runs and not proposal.always:
+            return _nothing(store, context, proposal, at)
+        commit = _commit(store, context, proposal, at, snapshot)
+        id = put_record(store, commit)
+        parent = facts.of(store, at.id) if at.id else facts.NONE
+        known = facts.derive(store, commit, parent)
+        facts.save(store, id, known)
+        try:
+            _move(store, context, proposal, at, id)
+        except Conflict as lost:
+            if getattr(lost, "ref", None) is None or (lost.ref or "").startswith("tag/"):
+                raise
+            continue
+        return Recorded(id, commit, known, created=True)
+
+
+def _refuse_overlap(store: Store, proposal: Proposal, at: Head) -> None:
+    if at.snapshot == proposal.base:
+        return
+    theirs = {path for path, _, _ in snapshots.changes(store, proposal.base, at.snapshot)}
+    both = sorted(theirs & proposal.edits.keys())
+    if both:
+        more = f" and {len(both) - 1} more" if len(both) > 1 else ""
+        raise Conflict(
+            f"another commit changed {both[0]}{more} in the meantime; nothing was committed",
+            hint=["aq diff", "aq log"],
+        )
+
+
+def _commit(store: Store, context: Context, proposal: Proposal, at: Head, snapshot: Digest) -> Commit:
+    now = context.now() if proposal.time is None else proposal.time
+    time = max(now, at.commit.time) if at.commit else now
+    return Commit(
+        snapshot=snapshot,
+        time=time,
+        offset=context.offset(time),
+        author=proposal.author,
+        message=proposal.message,
+        parents=[at.id] if at.id else [],
+        runs=list(proposal.runs),
+        current=freshness.current_flows(store, at, snapshot, proposal.runs),
+        git=proposal.git,
+    )
+
+
+def _nothing(store: Store, context: Context, proposal: Proposal, at: Head) -> Recorded | None:
+    """Nothing to commit: HEAD stands. Pending rules that led to nothing go, as after a commit."""
+    if proposal.tracking == "clear" and at.id is not None and "tracking" in store.refs():
+        change = store.transaction(
+            proposal.command, time=context.now(), user=context.user, argv=redact(context.argv)
+        )
+        change.set("tracking", None)
+        change.commit()
+    if at.id is None or at.commit is None:
+        return None
+    return Recorded(at.id, at.commit, facts.of(store, at.id), created=False)
+
+
+def _move(store: Store, context: Context, proposal: Proposal, at: Head, id: Digest) -> None:
+    first_line = proposal.message.partition("\n")[0]
+    change = store.transaction(
+        proposal.command,
+        time=context.now(),
+        user=context.user,
+        argv=redact(context.argv),
+        description=first_line,
+    )
+    old = Ref(id=at.id) if at.id else None
+    change.set(at.ref, Ref(id=id), expect=old)
+    if at.branch:
+        change.set("HEAD", Ref(target=at.ref), expect=Ref(target=at.ref))
+    for tag in proposal.tags:
+        change.set(f"tag/{tag}", Ref(id=id), expect=None)
+    if proposal.tracking == "clear":
+        change.set("tracking", None)
+    for run in proposal.runs:
+        change.add_run(run)
+    change.commit()

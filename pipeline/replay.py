@@ -1,0 +1,231 @@
+"""Executing an old flow in a process of its own: the code of a commit in a clean folder.
+
+Invariant: the code comes from a snapshot and the data from the store; nothing of the folder that
+the user works in is read. One request comes as JSON on standard input; answers go out as JSON, a
+line each: events, then `result` or `error`. `Replay` is the caller's side, `main` the other.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aq.formats.errors import AqError, OpFailed
+from aq.formats.identity import Digest
+from aq.formats.records import Source
+from aq.store import snapshots
+
+if TYPE_CHECKING:
+    from aq.pipeline.graph import Graph
+    from aq.pipeline.load import Project
+    from aq.pipeline.repo import Repo
+    from aq.store.store import Store
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """`code`: the snapshot with the code; `snapshot`: where reads look; `sources`: what a run read.
+
+    `targets`: steps that are wanted with what they need (none: all). `fresh`: execute everything
+    again and leave no trace in the repository. `params`: texts.
+    """
+
+    root: str
+    folder: str
+    code: str
+    snapshot: str
+    file: str
+    flow: str
+    params: dict[str, str]
+    time: int
+    targets: list[str] = []
+    fresh: bool = False
+    sources: list[Source] = []
+    expected: dict[str, str] = {}
+    environ: dict[str, str] = {}
+    rtol: float = 1e-9
+    atol: float = 0.0
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """One output: who made it, its id, and how it compares with the expected one."""
+
+    path: str
+    step: str
+    artifact: str
+    verdict: str = ""
+    detail: str = ""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What an execution gave, in the order of the flow."""
+
+    made: list[Made]
+    metrics: dict[str, float | None]
+    executed: int
+    error: dict[str, str] = {}
+
+
+def replay(repo: Repo, request: Callable[[str], Request], on_event: OnEvent) -> Result:
+    """Execute a request (made for a temporary folder) in a new process. Raises OpFailed, AqError."""
+    base = repo.store.control / "tmp"
+    with TemporaryDirectory(dir=base, prefix="replay-") as folder:
+        asked = request(folder)
+        code = Path(folder) / "code"
+        repo.worktree.export(Digest.parse(asked.code), code)
+        command = [sys.executable, "-P", "-m", "aq.pipeline.replay"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=code
+        ) as child:
+            try:
+                return _converse(child, msgspec.json.encode(asked), on_event)
+            except BaseException:
+                child.kill()
+                raise
+
+
+def _converse(child: subprocess.Popen[bytes], request: bytes, on_event: OnEvent) -> Result:
+    assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+    child.stdin.write(request)
+    child.stdin.close()
+    for line in child.stdout:
+        answer = msgspec.json.decode(line)
+        if "event" in answer:
+            on_event(answer["event"])
+        elif "result" in answer:
+            return msgspec.convert(answer["result"], Result)
+        elif "error" in answer:
+            raise OpFailed(answer["error"]["message"], hint=answer["error"]["hints"])
+    tail = child.stderr.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+    raise AqError(f"the process that executed the old flow ended early: {(tail or ['no word'])[0]}")
+
+
+def main() -> None:
+    """The other side: read a request, execute it, answer. Standard output carries answers alone."""
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
+
+    def answer(record: dict[str, Any]) -> None:
+        os.write(answers, msgspec.json.encode(record) + b"\n")
+
+    try:
+        result = _execute(request, lambda event: answer({"event": event}))
+        answer({"result": msgspec.to_builtins(result)})
+    except AqError as error:
+        answer({"error": {"message": error.message, "hints": list(error.hints)}})
+    finally:
+        os.close(answers)
+
+
+def _execute(request: Request, on_event: OnEvent) -> Result:
+    from aq.pipeline.load import Project
+    from aq.store.store import Store
+
+    with Store.open(Path(request.root)) as store, Project(Path.cwd()) as project:
+        graph = _graph(project, request)
+        if not request.fresh:
+            return _run(store, store, project, graph, request, on_event)
+        from aq.pipeline.scratch import Scratch
+
+        top = Scratch(store, Path(request.folder) / "scratch", time=request.time)
+        try:
+            return _run(store, top, project, graph, request, on_event)
+        finally:
+            top.close()
+
+
+def _graph(project: Project, request: Request) -> Graph:
+    from aq.formats.errors import NotFound
+    from aq.pipeline.ops import flows_of
+    from aq.pipeline.params import bind, parameters
+    from aq.pipeline.trace import trace
+
+    module = project.load(request.file)
+    flows = flows_of(vars(module), module.__name__)
+    if request.flow not in flows:
+        raise NotFound(f"{request.file} had no flow '{request.flow}' at that commit")
+    flow = flows[request.flow]
+    names = parameters(flow)
+    bound = bind(flow, {key: text for key, text in request.params.items() if key in names})
+    with project.beside(request.file):
+        graph = trace(flow, bound.values, root=project.root)
+    if not request.targets:
+        return graph
+    known = {node.name for node in graph.steps}
+    missing = [name for name in request.targets if name not in known]
+    if missing:
+        raise NotFound(f"the flow {request.flow} had no step {missing[0]} at that commit")
+    return graph.up_to(request.targets)
+
+
+def _run(
+    below: Store, store: Any, project: Project, graph: Graph, request: Request, on_event: OnEvent
+) -> Result:
+    from aq.pipeline import runner
+    from aq.pipeline.sources import CommitReader
+
+    recorded = {source.path: source for source in request.sources}
+    reader = CommitReader(below, Digest.parse(request.snapshot), recorded)
+    with project.beside(request.file):
+        found = runner.execute(
+            graph,
+            store=store,
+            project=project,
+            read=reader,
+            clock=perf_counter,
+            environ=request.environ,
+            on_event=on_event,
+        )
+    store.flush()
+    made = [_made(store, request, path, one) for path, one in found.artifacts.items()]
+    executed = sum(one.status == "run" for one in found.steps if one.role != "parse")
+    error = found.error.as_dict() if found.error else {}
+    return Result(made=made, metrics=dict(found.metrics), executed=executed, error=error)
+
+
+def _made(store: Any, request: Request, path: str, one: Any) -> Made:
+    artifact = Digest(one.artifact)
+    verdict = detail = ""
+    expected = request.expected.get(path)
+    if expected is not None:
+        verdict, detail = _verdict(store, request, expected, artifact)
+    step = "/".join(path.split("/")[:2])
+    return Made(path=path, step=step, artifact=str(artifact), verdict=verdict, detail=detail)
+
+
+def _verdict(store: Any, request: Request, expected: str, artifact: Digest) -> tuple[str, str]:
+    if expected == str(artifact):
+        return "identical", ""
+    from aq.formats.objects import get_record
+    from aq.formats.records import Artifact
+    from aq.pipeline.equality import verdict
+
+    before = get_record(store, Artifact, Digest.parse(expected))
+    after = get_record(store, Artifact, artifact)
+    return verdict(before, after, store, rtol=request.rtol, atol=request.atol)
+
+
+def code_for(repo: Repo, snapshot: bytes, recorded: bytes | None) -> Digest:
+    """A snapshot of the Python files that a commit tracks, with those that its run loaded."""
+    entries: dict[str, snapshots.Entry | None] = {
+        path: entry
+        for path, entry in snapshots.entries(repo.store, snapshot)
+        if entry.origin is snapshots.Origin.FILE and path.endswith(".py")
+    }
+    if recorded is not None:
+        for path, entry in snapshots.entries(repo.store, recorded):
+            entries.setdefault(path, entry)
+    return snapshots.edit(repo.store, snapshots.empty(repo.store), entries)
+
+
+if __name__ == "__main__":
+    main()

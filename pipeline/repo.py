@@ -1,0 +1,382 @@
+"""`Repo`: the public face. Every verb of the command line is a method with the same name.
+
+Invariant: a method resolves names, calls one function of this layer and returns its record; it
+prints nothing and reads no environment: what it needs of these is in `context`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from aq.pipeline import results, settings
+from aq.pipeline.context import Context, redact
+from aq.store.layout import discover
+from aq.store.store import Store
+
+if TYPE_CHECKING:
+    from aq.pipeline.face import Artifact
+    from aq.pipeline.ops import Flow
+    from aq.store.transaction import Transaction
+    from aq.store.worktree import Worktree
+
+Paths = Sequence[str | Path]
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+class Repo:
+    """A repository: the folder at `root` and the store in its `.aq`.
+
+    Use it as a context manager, or call `close`. Not to be shared between threads.
+    """
+
+    def __init__(self, store: Store, context: Context) -> None:
+        self.store = store
+        self.context = context
+
+    @classmethod
+    def create(cls, path: Path, context: Context) -> Self:
+        """Make `path` a repository; one that is there already is opened as it is."""
+        if (path / ".aq" / "format").exists():
+            return cls(Store.open(path), context)
+        store = Store.create(path, time=context.now(), user=context.user, argv=redact(context.argv))
+        return cls(store, context)
+
+    @classmethod
+    def find(cls, path: Path, context: Context) -> Self:
+        """Open the nearest repository at or above `path`. Raises NotARepository."""
+        return cls(Store.open(discover(path)), context)
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds `.aq`."""
+        return self.store.root
+
+    @cached_property
+    def worktree(self) -> Worktree:
+        """The folder's tracked files."""
+        from aq.store.worktree import Worktree
+
+        return Worktree(self.store)
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """The configuration of this repository."""
+        return settings.load(self.store.control)
+
+    def author(self) -> str:
+        """Who is recorded: the configuration, the caller's word, Git's, else user@host."""
+        from aq.pipeline import git
+
+        return (
+            settings.author(self.settings)
+            or self.context.author
+            or git.author(self.root)
+            or self.context.user
+        )
+
+    def transaction(self, command: str, description: str = "") -> Transaction:
+        """A change of refs under this command line and clock."""
+        return self.store.transaction(
+            command,
+            time=self.context.now(),
+            user=self.context.user,
+            argv=redact(self.context.argv),
+            description=description,
+        )
+
+    def close(self) -> None:
+        """Let go of the store's files."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<aq.Repo {self.root}>"
+
+    # -- record -----------------------------------------------------------------------------
+
+    def add(self, paths: Paths | str, *, force: bool = False) -> results.Tracked:
+        """Track files, and the files in folders. `force` takes ignored ones too."""
+        from aq.pipeline import folder
+
+        return folder.add(self, _list(paths), force=force)
+
+    def remove(self, paths: Paths | str, *, delete: bool = False) -> results.Tracked:
+        """Stop tracking files (kept in the folder unless `delete`); drop given values."""
+        from aq.pipeline import folder
+
+        return folder.remove(self, _list(paths), delete=delete)
+
+    def status(self) -> results.Status:
+        """The folder against HEAD, and which flows are stale. Imports no user code."""
+        from aq.pipeline import folder
+
+        return folder.status(self)
+
+    def commit(
+        self,
+        values_or_paths: Mapping[str, Any] | Paths | str | None = None,
+        *,
+        message: str | None = None,
+        keys: Mapping[str, Sequence[str]] | None = None,
+        run: str | None = None,
+        time: str | int | None = None,
+    ) -> results.CommitResult:
+        """Commit on top of HEAD.
+
+        A dict commits exactly these values, under these paths; `keys` names the columns that
+        identify a row. Paths, or None for all tracked ones, snapshot the folder. `run` adopts the
+        results of a run that was not committed. `time`: ISO text or nanoseconds since 1970 UTC.
+        """
+        from aq.pipeline import committing
+
+        if isinstance(values_or_paths, Mapping):
+            return committing.values(self, values_or_paths, message, keys or {}, time)
+        paths = None if values_or_paths is None else _list(values_or_paths)
+        if run is not None:
+            return committing.adopt(self, run, message, time)
+        return committing.folder(self, paths, message, time)
+
+    def undo(self) -> results.Undone:
+        """Take back the last operation; taking back an undo is redo."""
+        from aq.pipeline import undoing
+
+        return undoing.undo(self)
+
+    def ops(self, limit: int | None = None) -> list[results.OperationEntry]:
+        """The operation log, newest first."""
+        from aq.pipeline import undoing
+
+        return undoing.ops(self, limit)
+
+    # -- look -------------------------------------------------------------------------------
+
+    def log(
+        self,
+        range: str | None = None,
+        *,
+        metric: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        paths: Paths = (),
+        limit: int | None = None,
+    ) -> Iterator[results.LogEntry]:
+        """Commits newest first: of `A..B`, or of a revision and its ancestors. `metric` must exist."""
+        from itertools import islice
+
+        from aq.pipeline import log
+
+        if metric is not None:
+            log.resolve_metric(log.metric_names(self.store, range), metric)
+        inside = [self.worktree.relative(path, self.context.cwd) for path in paths]
+        entries = log.entries(self.store, range, since=since, until=until, paths=inside)
+        return islice(entries, limit)
+
+    def show(self, spec: str = "HEAD") -> results.ShowRevision | results.ShowPath:
+        """A commit or a run (REV), or one path (REV:PATH, or PATH at HEAD)."""
+        from aq.pipeline import show
+
+        return show.show(self.store, spec)
+
+    def ls(self, rev: str = "HEAD", *, kind: str | None = None) -> list[results.PathEntry]:
+        """The paths of a revision (REV or REV:FOLDER), perhaps of one kind only."""
+        from aq.pipeline import show
+
+        return show.listing(self.store, rev, kind)
+
+    def get(self, spec: str) -> Artifact:
+        """The artifact that REV:PATH, or PATH at HEAD, names."""
+        from aq.pipeline import show
+
+        return show.get(self.store, spec)
+
+    def diff(self, a: str | None = None, b: str | None = None, *, paths: Paths = ()) -> results.Diff:
+        """What differs. Nothing: HEAD and the folder; `a`: it and the folder; `a..b` or both: these."""
+        from aq.pipeline import folder
+
+        return folder.diff(self, a, b, [self.worktree.relative(path, self.context.cwd) for path in paths])
+
+    # -- branch -----------------------------------------------------------------------------
+
+    def branch(self, action: str = "list", *names: str, at: str | None = None) -> list[results.Ref]:
+        """`list`, `add NAME`, `remove NAME...`, `rename OLD NEW`; returns the branches afterwards."""
+        from aq.pipeline import naming
+
+        return naming.branch(self, action, names, at)
+
+    def tag(self, action: str = "list", *names: str, at: str | None = None) -> list[results.Ref]:
+        """`list`, `add NAME`, `remove NAME...`, `rename OLD NEW`; returns the tags afterwards."""
+        from aq.pipeline import naming
+
+        return naming.tag(self, action, names, at)
+
+    def switch(
+        self, branch: str, *, create: bool = False, code: bool = False, force: bool = False
+    ) -> results.Moved:
+        """Go to a branch (or, detached, to any revision): the folder's tracked files follow.
+
+        Raises Conflict rather than overwrite work that is in no commit. In a Git work tree files
+        that Git tracks are left alone unless `code`.
+        """
+        from aq.pipeline import moving
+
+        return moving.switch(self, branch, create=create, code=code, force=force)
+
+    def restore(
+        self,
+        paths: Paths | str,
+        *,
+        from_: str | None = None,
+        output: str | Path | None = None,
+        code: bool = False,
+    ) -> results.Moved:
+        """Bring back files as they were at a revision (default HEAD); `output` writes a copy elsewhere."""
+        from aq.pipeline import moving
+
+        return moving.restore(self, _list(paths), from_=from_, output=output, code=code)
+
+    # -- run --------------------------------------------------------------------------------
+
+    def run(
+        self,
+        target: str | Flow[..., Any] | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+        message: str | None = None,
+        tag: str | None = None,
+        commit: bool = True,
+        force: bool = False,
+        accept: Sequence[str] = (),
+        keep_going: bool = False,
+        on_event: OnEvent | None = None,
+    ) -> list[results.RunDone] | results.Plan:
+        """Bring flows up to date: `FILE`, `FILE:FLOW`, a flow object, or None for those of HEAD.
+
+        Returns one record a flow, or with `dry_run` the plan. `on_event` gets each step's record.
+        """
+        from aq.pipeline import running
+
+        request = running.Request(
+            target=target,
+            params=dict(params or {}),
+            message=message,
+            tag=tag,
+            commit=commit,
+            force=force,
+            accept=tuple(accept),
+            keep_going=keep_going,
+        )
+        if dry_run:
+            return running.plan(self, request)
+        return running.run(self, request, on_event or _ignore)
+
+    def runs(
+        self,
+        flow: str | None = None,
+        *,
+        status: str | None = None,
+        metric: str | None = None,
+        sort: str | None = None,
+    ) -> list[results.RunEntry]:
+        """Every run, newest first, also failed, gated and uncommitted ones."""
+        from aq.pipeline import runlist
+
+        return runlist.runs(self.store, flow=flow, status=status, metric=metric, sort=sort)
+
+    def steps(self, rev: str = "HEAD") -> list[results.StepEntry]:
+        """The steps of the runs behind a revision."""
+        from aq.pipeline import runlist
+
+        return runlist.steps(self.store, rev)
+
+    def logs(self, spec: str) -> results.LogText:
+        """The captured output of one step: OP, or REV:OP with a run or a commit."""
+        from aq.pipeline import runlist
+
+        return runlist.logs(self.store, spec)
+
+    def checks(self, rev: str = "HEAD") -> list[results.CheckEntry]:
+        """The checks at a revision."""
+        from aq.pipeline import runlist
+
+        return runlist.checks(self.store, rev)
+
+    def repro(
+        self, spec: str = "HEAD", *, rtol: float = 1e-9, atol: float = 0.0, on_event: OnEvent | None = None
+    ) -> results.Repro:
+        """Execute a commit's run again, in a clean folder with its code, and compare ids."""
+        from aq.pipeline import repro
+
+        return repro.repro(self, spec, rtol=rtol, atol=atol, on_event=on_event or _ignore)
+
+    # -- explain ----------------------------------------------------------------------------
+
+    def lineage(self, spec: str, *, downstream: bool = False) -> results.Lineage | results.Downstream:
+        """What made an artifact, down to its sources; or what it went into."""
+        from aq.pipeline import lineage
+
+        return lineage.downstream(self.store, spec) if downstream else lineage.upstream(self.store, spec)
+
+    def metrics(
+        self, name: str | None = None, range: str | None = None
+    ) -> dict[str, list[results.MetricPoint]]:
+        """Recorded values by full name, oldest first, both ends of a range included."""
+        from aq.pipeline import log
+
+        return log.series(self.store, name, range)
+
+    def bisect(
+        self,
+        metric: str,
+        range: str | None = None,
+        *,
+        worse_by: float | None = None,
+        above: float | None = None,
+        below: float | None = None,
+        either: bool = False,
+        first_parent: bool = False,
+        recompute: bool = False,
+        on_event: OnEvent | None = None,
+    ) -> results.Bisect:
+        """Which commit made a metric worse: in `GOOD..BAD`, or at the latest change for the worse."""
+        from aq.pipeline import evaluate
+        from aq.pipeline.judge import Rule
+
+        rule = Rule(worse_by=worse_by, above=above, below=below, either=either)
+        return evaluate.bisect(
+            self,
+            metric,
+            range,
+            rule,
+            first_parent=first_parent,
+            recompute=recompute,
+            on_event=on_event or _ignore,
+        )
+
+    def config(self, name: str | None = None, value: str | None = None) -> dict[str, str]:
+        """All settings, one, or (with `value`; empty removes) set one."""
+        if name is not None:
+            settings.require_known(name)
+        if name is not None and value is not None:
+            settings.save(self.store.control, name, value)
+            self.__dict__.pop("settings", None)
+        return {key: text for key, text in self.settings.items() if name in (None, key)}
+
+
+def _list(paths: Paths | str | Path) -> list[str | Path]:
+    return [paths] if isinstance(paths, str | Path) else list(paths)
+
+
+def _ignore(event: dict[str, Any]) -> None:
+    """Nobody listens."""

@@ -1,0 +1,194 @@
+"""Runs, looked at: the list of them, the steps, logs and checks of one.
+
+Invariant: every run is listed, also failed, gated and uncommitted ones; reads records only.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+from aq.formats.errors import NotFound, UsageError
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record
+from aq.formats.records import Artifact, Run, RunStep, Step
+from aq.pipeline import facts, log, show, times
+from aq.pipeline.results import CheckEntry, LogText, PathEntry, RunEntry, StepEntry
+from aq.store import history, revisions
+from aq.store.store import Store
+
+STATES = ("committed", "unchanged", "gated", "failed", "uncommitted")
+
+
+def runs(
+    store: Store, *, flow: str | None, status: str | None, metric: str | None, sort: str | None
+) -> list[RunEntry]:
+    """Runs newest first, or by a metric, a param or `seconds`; `metric` keeps those that have it."""
+    if status is not None and status not in STATES:
+        raise UsageError(f"'{status}' is no status of a run (there are {', '.join(STATES)})")
+    commits = _commits_of_runs(store)
+    found = [_entry(store, id, commits) for id in store.runs()]
+    if flow is not None:
+        known = sorted({one.flow for one in found})
+        if flow not in known:
+            near = get_close_matches(flow, known, n=1)
+            guess = f" (did you mean {near[0]}?)" if near else ""
+            raise NotFound(f"no run of a flow '{flow}'{guess}", hint="aq runs")
+        found = [one for one in found if one.flow == flow]
+    if status is not None:
+        found = [one for one in found if one.status == status]
+    if metric is not None:
+        full = log.resolve_metric(sorted({name for one in found for name in one.metrics}), metric)
+        found = [one for one in found if full in one.metrics]
+        sort = sort or None
+    return found if sort is None else _sorted(found, sort)
+
+
+def _sorted(found: list[RunEntry], sort: str) -> list[RunEntry]:
+    """Largest first; runs without the value last."""
+    if sort == "time":
+        return found
+    if sort == "seconds":
+        return sorted(found, key=lambda one: -one.seconds)
+    full = log.resolve_metric(sorted({name for one in found for name in one.metrics}), sort)
+
+    def key(one: RunEntry) -> tuple[bool, float]:
+        value = one.metrics.get(full)
+        return value is None, -(value or 0.0)
+
+    return sorted(found, key=key)
+
+
+def _commits_of_runs(store: Store) -> dict[bytes, str]:
+    """{run: the oldest commit that holds it}, over all branches and tags."""
+    tips = [ref.id for ref in store.refs().values() if ref.id is not None]
+    commits = [id for id in tips if (kind := store.kind_of(id)) is not None and kind.name == "COMMIT"]
+    found: dict[bytes, str] = {}
+    for id, commit in history.walk(store, commits):
+        found.update((bytes(run), str(id)) for run in commit.runs)
+    return found
+
+
+def _entry(store: Store, id: Digest, commits: dict[bytes, str]) -> RunEntry:
+    run = get_record(store, Run, id)
+    return RunEntry(
+        run=str(id),
+        flow=run.flow,
+        time=times.text(run.time),
+        status=run.status,
+        commit=commits.get(bytes(id)),
+        params=dict(run.params),
+        metrics=run.metrics,
+        checks=run.checks,
+        seconds=run.seconds,
+    )
+
+
+def runs_behind(store: Store, text: str) -> list[tuple[Digest, Run]]:
+    """The runs behind a revision: the run itself, the commit's own, or the newest of its flows."""
+    revision = revisions.resolve(store, text)
+    if revision.run is not None:
+        ids: list[bytes] = [revision.run]
+    elif revision.commit is not None:
+        ids = list(facts.of(store, revision.commit).flows.values())
+    else:
+        ids = []
+    return [(Digest(id), get_record(store, Run, id)) for id in ids]
+
+
+def steps(store: Store, text: str) -> list[StepEntry]:
+    """The steps of the runs behind a revision."""
+    return [entry for _, run in runs_behind(store, text) for entry in show.step_entries(store, run)]
+
+
+def checks(store: Store, text: str) -> list[CheckEntry]:
+    """Every check of the runs behind a revision, with its evidence."""
+    return [entry for _, run in runs_behind(store, text) for entry in _checks(run)]
+
+
+def _checks(run: Run) -> list[CheckEntry]:
+    evidence: dict[str, dict[str, Any]] = {str(one.get("check")): one for one in run.violations}
+    found = []
+    for name, state in sorted(run.checks.items()):
+        seen = evidence.get(name, {})
+        found.append(
+            CheckEntry(
+                check=name,
+                state=state,
+                severity="warning" if state == "warning" else str(seen.get("severity", "error")),
+                value=seen.get("value"),
+                bound=seen.get("bound"),
+                rows=seen.get("rows"),
+                accepted=run.accepted.get(name),
+            )
+        )
+    return found
+
+
+def logs(store: Store, spec: str) -> LogText:
+    """The output of one step, of the newest run that executed it unless a revision is named."""
+    text, op = revisions.split_path(store, spec)
+    if op is None:
+        op, text = text or spec, None
+    for id, run in _runs_to_search(store, text):
+        step = _step(run, op, required=text is not None)
+        if step is not None and (step.log is not None or text is not None):
+            return _log_text(store, id, run, step)
+    raise _unknown_step(store, op)
+
+
+def _runs_to_search(store: Store, text: str | None) -> list[tuple[Digest, Run]]:
+    if text is not None:
+        return runs_behind(store, text)
+    return [(id, get_record(store, Run, id)) for id in store.runs()]
+
+
+def _step(run: Run, op: str, *, required: bool) -> RunStep | None:
+    known = [one for one in run.steps if one.role != "parse"]
+    found = [one for one in known if one.name == op or one.name.endswith("/" + op)]
+    if not found and required:
+        names = [one.name for one in known]
+        near = get_close_matches(op, [*names, *(name.rpartition("/")[2] for name in names)], n=1)
+        guess = f" (did you mean {near[0]}?)" if near else ""
+        raise NotFound(f"no step '{op}' in that run{guess}", hint="aq steps")
+    return found[0] if found else None
+
+
+def _unknown_step(store: Store, op: str) -> NotFound:
+    names = sorted({one.name for id in store.runs() for one in get_record(store, Run, id).steps})
+    near = get_close_matches(op, [*names, *(name.rpartition("/")[2] for name in names)], n=1)
+    guess = f" (did you mean {near[0]}?)" if near else ""
+    return NotFound(f"no run has a log of a step '{op}'{guess}", hint="aq steps")
+
+
+def _log_text(store: Store, id: Digest, run: Run, step: RunStep) -> LogText:
+    from aq.formats import values
+
+    text = ""
+    if step.log is not None:
+        record = get_record(store, Artifact, step.log)
+        text = b"".join(values.file_bytes(record, store)).decode("utf-8", "replace")
+    return LogText(
+        run=str(id),
+        step=step.name,
+        status=step.status,
+        text=text,
+        error=step.error or None,
+        inputs=_inputs(store, run, step),
+    )
+
+
+def _inputs(store: Store, run: Run, step: RunStep) -> list[PathEntry]:
+    """What the step read, so that a failure can be looked into."""
+    made = step.attempt or step.step
+    if made is None:
+        return []
+    names = show.makers(store, run)
+    found = []
+    for name, id in get_record(store, Step, made).inputs.items():
+        record = get_record(store, Artifact, id)
+        path = names.get(bytes(id), name)
+        found.append(
+            PathEntry(path=path, kind=record.kind, id=bytes(id).hex(), size=record.size, origin="made")
+        )
+    return found

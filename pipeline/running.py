@@ -1,0 +1,243 @@
+"""`run`: bring flows up to date, record what happened, and publish what passed.
+
+Invariant: the branch moves once, after every op has ended, by one commit of the flows that passed;
+a flow that failed or was gated leaves a run that can be looked into, and HEAD as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aq.formats.errors import Conflict, UsageError
+from aq.formats.identity import Digest
+from aq.formats.objects import put_record
+from aq.formats.records import Run, Source
+from aq.pipeline import dry, environment, git, published, runner, selecting
+from aq.pipeline.execution import Execution
+from aq.pipeline.load import Project
+from aq.pipeline.recording import Head, Proposal, head, record
+from aq.pipeline.results import Plan, PlannedStep, RunDone
+from aq.pipeline.selecting import Job
+from aq.pipeline.sources import FolderReader
+from aq.store import snapshots
+from aq.store.refs import check_name
+from aq.store.snapshots import Entry
+
+if TYPE_CHECKING:
+    from aq.pipeline.repo import Repo
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked of `run`; see `Repo.run`."""
+
+    target: object = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    message: str | None = None
+    tag: str | None = None
+    commit: bool = True
+    force: bool = False
+    accept: Sequence[str] = ()
+    keep_going: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One flow's run: its record, what it would commit, and how it ended."""
+
+    job: Job
+    run: Run
+    execution: Execution
+    edits: dict[str, Entry | None]
+    id: Digest
+
+
+def project_of(repo: Repo) -> Project:
+    """The user's code: what lies in the folder."""
+    return Project(repo.root)
+
+
+def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
+    """See `Repo.run`."""
+    if request.accept and not request.message:
+        raise UsageError("--accept needs a reason", hint='aq run --accept CHECK -m "WHY"')
+    if request.tag is not None:
+        _require_free_tag(repo, request.tag)
+    at = head(repo.store)
+    outcomes = []
+    working = at.snapshot
+    with project_of(repo) as project:
+        for job in selecting.jobs(repo, project, request.target, request.params):
+            outcome = _one(repo, project, request, at, working, job, on_event)
+            outcomes.append(outcome)
+            if outcome.run.status in ("committed", "unchanged", "uncommitted"):
+                working = Digest(outcome.run.snapshot)
+    return _publish(repo, request, at, outcomes)
+
+
+def plan(repo: Repo, request: Request) -> Plan:
+    """What `run` would do. Imports the code, runs no op, moves nothing."""
+    at = head(repo.store)
+    steps: list[PlannedStep] = []
+    with project_of(repo) as project:
+        for job in selecting.jobs(repo, project, request.target, request.params):
+            published.refuse_files_inside(repo, at, job.name)
+            with project.beside(job.file):
+                steps += dry.plan(
+                    job.graph,
+                    store=repo.store,
+                    project=project,
+                    read=FolderReader(repo, at.snapshot, job.name),
+                    environ=repo.context.environ,
+                    previous=published.last_steps(repo.store, at, job.name).get,
+                    force=request.force,
+                )
+    return Plan(steps=steps)
+
+
+def _execute(
+    repo: Repo,
+    project: Project,
+    request: Request,
+    at: Head,
+    reader: FolderReader,
+    job: Job,
+    on_event: OnEvent,
+) -> Execution:
+    published.refuse_files_inside(repo, at, job.name)
+    with project.beside(job.file):
+        return runner.execute(
+            job.graph,
+            store=repo.store,
+            project=project,
+            read=reader,
+            clock=lambda: repo.context.now() / 1e9,
+            environ=repo.context.environ,
+            previous=published.last_steps(repo.store, at, job.name).get,
+            force=request.force,
+            keep_going=request.keep_going,
+            on_event=on_event,
+        )
+
+
+def _one(
+    repo: Repo,
+    project: Project,
+    request: Request,
+    at: Head,
+    working: Digest,
+    job: Job,
+    on_event: OnEvent,
+) -> Outcome:
+    """Run one flow and make its record; the branch stays where it is."""
+    started = repo.context.now()
+    reader = FolderReader(repo, working, job.name)
+    found = _execute(repo, project, request, at, reader, job, on_event)
+    sources = [reader.sources[read.index] for read in job.graph.reads if read.index in reader.sources]
+    edits = published.edits_of(repo, project, working, job, found, reader.edits)
+    snapshot = snapshots.edit(repo.store, working, edits)
+    checks, accepted = published.judged(repo, request.accept, request.message or "", found)
+    status = _status(repo, request, at, job, found, checks, snapshot, sources)
+    made = Run(
+        flow=job.name,
+        file=job.file,
+        time=started,
+        status=status,
+        snapshot=snapshot,
+        base=at.id,
+        code=published.code_snapshot(repo, project),
+        params=job.bound.texts,
+        given=job.bound.given,
+        environment=environment.store(repo.store, environment.capture()),
+        git=git.state(repo.root),
+        sources=sources,
+        steps=list(found.steps),
+        static=published.static_of(repo, project, job),
+        metrics=dict(found.metrics),
+        checks=checks,
+        violations=list(found.violations),
+        accepted=accepted,
+        seconds=(repo.context.now() - started) / 1e9,
+        error=found.error.as_dict() if found.error else {},
+        author=repo.author(),
+    )
+    return Outcome(job, made, found, edits, put_record(repo.store, made))
+
+
+def _status(
+    repo: Repo,
+    request: Request,
+    at: Head,
+    job: Job,
+    found: Execution,
+    checks: Mapping[str, str],
+    snapshot: Digest,
+    sources: Sequence[Source],
+) -> str:
+    if found.failed:
+        return "failed"
+    if any(state in ("failed", "error") for state in checks.values()):
+        return "gated"
+    if not request.commit:
+        return "uncommitted"
+    if not request.tag and published.is_unchanged(repo, at, job, snapshot, sources):
+        return "unchanged"
+    return "committed"
+
+
+def _publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome]) -> list[RunDone]:
+    """One commit of the flows that passed, and one operation that names the other runs."""
+    passed = [one for one in outcomes if one.run.status == "committed"]
+    others = [one for one in outcomes if one.run.status != "committed"]
+    commit = None
+    if passed:
+        edits = {path: entry for one in passed for path, entry in one.edits.items()}
+        message = request.message or "; ".join(published.message(one.run) for one in passed)
+        proposal = Proposal(
+            command="run",
+            base=at.snapshot,
+            edits=edits,
+            message=message,
+            author=repo.author(),
+            runs=[one.id for one in passed],
+            git=passed[0].run.git,
+            tags=[request.tag] if request.tag else [],
+        )
+        try:
+            recorded = record(repo.store, repo.context, proposal)
+        except Conflict:
+            _register(repo, outcomes)
+            raise
+        commit = str(recorded.id) if recorded else None
+    if others:
+        _register(repo, others)
+    unmoved = str(at.id) if at.id else None
+    return [published.done(one.id, one.run, commit if one in passed else unmoved) for one in outcomes]
+
+
+def _register(repo: Repo, outcomes: Sequence[Outcome]) -> None:
+    """Name runs that no commit holds in the operation log, so that they can be found."""
+    names = ", ".join(f"{one.job.name}: {one.run.status}" for one in outcomes)
+    change = repo.transaction("run", names)
+    for one in outcomes:
+        change.add_run(one.id)
+    change.commit()
+
+
+def _require_free_tag(repo: Repo, name: str) -> None:
+    from aq.pipeline.naming import refuse_hidden
+
+    check_name(f"tag/{name}")
+    refuse_hidden(name)
+    if f"tag/{name}" in repo.store.refs():
+        raise Conflict(f"tag '{name}' is there already", hint=f"aq tag remove {name}")
+
+
+def folder_of(repo: Repo) -> Path:
+    """Where temporary folders of runs lie."""
+    return repo.store.control / "tmp"

@@ -1,0 +1,72 @@
+"""The configuration of one repository: `.aq/config`, a TOML file of `section.name = value`.
+
+Invariant: only names listed in `KNOWN` are settings; a file that cannot be read is an error
+that names the line, never silently ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from aq.formats.errors import AqError, NotFound, UsageError
+from aq.store import disk
+
+KNOWN: Final[dict[str, str]] = {
+    "author.name": "the name recorded in commits",
+    "author.email": "the address recorded in commits",
+}
+
+
+def load(control: Path) -> dict[str, str]:
+    """All settings as {"section.name": text}; empty where there is no file."""
+    path = control / "config"
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        sections = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise AqError(f".aq/config cannot be read: {error}", hint="edit .aq/config") from None
+    return {
+        f"{section}.{name}": str(value)
+        for section, values in sections.items()
+        if isinstance(values, dict)
+        for name, value in values.items()
+    }
+
+
+def require_known(name: str) -> None:
+    """Raise NotFound, with the nearest names, for what is no setting."""
+    if name in KNOWN:
+        return
+    near = get_close_matches(name, KNOWN, n=1, cutoff=0.4)
+    hint = f"aq config get {near[0]}" if near else "aq config"
+    raise NotFound(f"no setting '{name}' (there are {', '.join(KNOWN)})", hint=hint)
+
+
+def save(control: Path, name: str, value: str) -> None:
+    """Set one setting; an empty value removes it."""
+    require_known(name)
+    if "\n" in value or "\0" in value:
+        raise UsageError(f"the value of {name} must be one line")
+    settings = load(control)
+    settings.pop(name, None)
+    if value:
+        settings[name] = value
+    lines: list[str] = []
+    for section in sorted({key.split(".", 1)[0] for key in settings}):
+        lines.append(f"[{section}]")
+        inside = {key: text for key, text in settings.items() if key.split(".", 1)[0] == section}
+        lines += [f"{key.split('.', 1)[1]} = {json.dumps(text)}" for key, text in sorted(inside.items())]
+    disk.write_whole(str(control / "config"), ("\n".join(lines) + "\n").encode())
+
+
+def author(settings: dict[str, str]) -> str:
+    """`Name <email>` from the settings, or what there is of it."""
+    name, email = settings.get("author.name", ""), settings.get("author.email", "")
+    return f"{name} <{email}>" if name and email else name or email

@@ -1,0 +1,160 @@
+"""Where `aq.read` finds its artifacts: the folder and HEAD for a run, a commit for everything else.
+
+Invariant: what a read found is kept as a `Source`, so that a run can say what it was made from.
+A made or given path wins over a file of the folder; a revision before a colon pins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from aq.formats.errors import NotFound, UsageError
+from aq.formats.identity import Digest
+from aq.formats.objects import put_record
+from aq.formats.records import Source
+from aq.store import revisions, snapshots
+from aq.store.snapshots import Entry, Origin
+from aq.store.store import Store
+
+if TYPE_CHECKING:
+    from aq.pipeline.graph import Read
+    from aq.pipeline.repo import Repo
+
+
+class Reader(Protocol):
+    """Finds the artifact of a read, and remembers it."""
+
+    sources: dict[int, Source]
+
+    def __call__(self, read: Read) -> Digest:
+        """The artifact. Raises NotFound."""
+
+
+class FolderReader:
+    """Reads for a run: the folder's files now, other flows' paths as of `snapshot`.
+
+    `edits` are the entries of files that were read: what the run's commit tracks.
+    """
+
+    def __init__(self, repo: Repo, snapshot: Digest, flow: str) -> None:
+        self._repo = repo
+        self._snapshot = snapshot
+        self._flow = flow
+        self.sources: dict[int, Source] = {}
+        self.edits: dict[str, Entry] = {}
+
+    def __call__(self, read: Read) -> Digest:
+        """See `Reader`."""
+        source, entry = self._find(read)
+        self.sources[read.index] = source
+        if entry is not None:
+            self.edits[source.path] = entry
+        return Digest(source.artifact)
+
+    def _find(self, read: Read) -> tuple[Source, Entry | None]:
+        options = {key: repr(value) for key, value in read.options.items()}
+        pinned = pinned_source(self._repo.store, read.path)
+        if pinned is not None:
+            return pinned, None
+        if is_outside(read.path, self._repo.root):
+            return self._outside(read)
+        path = self._repo.worktree.relative(read.path, self._repo.root)
+        entry = snapshots.get_entry(self._repo.store, self._snapshot, path)
+        if entry is not None and entry.origin is not Origin.FILE:
+            if path.split("/")[0] == self._flow and entry.origin is Origin.MADE:
+                raise UsageError(
+                    f"{read.where}: {path} is made by this very flow: pass the op's result instead"
+                )
+            origin = entry.origin.name.lower()
+            return Source(path=path, artifact=entry.artifact, origin=origin, options=options), None
+        file = self._repo.worktree.store_file(path)
+        if file is None:
+            raise self._missing(read, path)
+        return Source(path=path, artifact=file.artifact, options=options), file
+
+    def _outside(self, read: Read) -> tuple[Source, Entry | None]:
+        if read.name is None:
+            name = Path(read.path).name
+            raise UsageError(
+                f"{read.where}: {read.path} lies outside the repository: it needs a name",
+                hint=f'aq.read("{read.path}", name="data/{name}")',
+            )
+        from aq.formats.files import encode_stream
+
+        place = Path(read.path)
+        place = place if place.is_absolute() else self._repo.root / place
+        try:
+            with place.open("rb", buffering=0) as stream:
+                artifact = put_record(self._repo.store, encode_stream(stream, self._repo.store))
+        except OSError as error:
+            raise NotFound(f"{read.where}: {read.path} cannot be read: {error.strerror}") from None
+        name = self._repo.worktree.relative(read.name, self._repo.root)
+        options = {key: repr(value) for key, value in read.options.items()}
+        source = Source(path=name, artifact=artifact, origin="given", options=options, outside=str(place))
+        return source, Entry(artifact, Origin.GIVEN)
+
+    def _missing(self, read: Read, path: str) -> NotFound:
+        from difflib import get_close_matches
+
+        folder = self._repo.root / path
+        if folder.is_dir():
+            return NotFound(f"{read.where}: {path} is a folder: read its files one by one")
+        known = [name for name, _ in snapshots.entries(self._repo.store, self._snapshot)]
+        beside = folder.parent
+        if beside.is_dir():
+            prefix = path.rpartition("/")[0]
+            known += [f"{prefix}/{one.name}" if prefix else one.name for one in beside.iterdir()]
+        near = get_close_matches(path, known, n=1, cutoff=0.6)
+        guess = f" (did you mean {near[0]}?)" if near else ""
+        return NotFound(f"{read.where}: no path '{path}' in the folder or at HEAD{guess}", hint="aq ls")
+
+
+class CommitReader:
+    """Reads for a reproduction or a probe: only what a commit holds, or what a run of it read."""
+
+    def __init__(self, store: Store, snapshot: Digest, recorded: Mapping[str, Source]) -> None:
+        self._store = store
+        self._snapshot = snapshot
+        self._recorded = recorded
+        self.sources: dict[int, Source] = {}
+
+    def __call__(self, read: Read) -> Digest:
+        """See `Reader`."""
+        pinned = pinned_source(self._store, read.path)
+        known = self._recorded.get(read.label)
+        if known is not None:
+            source = known
+        elif pinned is not None:
+            source = pinned
+        else:
+            entry = snapshots.get_entry(self._store, self._snapshot, read.label)
+            if entry is None:
+                raise NotFound(f"{read.where}: this commit holds no {read.label}", hint="aq ls REV")
+            source = Source(path=read.label, artifact=entry.artifact, origin=entry.origin.name.lower())
+        self.sources[read.index] = source
+        return Digest(source.artifact)
+
+
+def is_outside(path: str, root: Path) -> bool:
+    """Whether a path as written in a flow leads out of the repository."""
+    if not path.startswith(("/", "..", "~")):
+        return False
+    place = Path(path) if path.startswith("/") else root / path
+    try:
+        place.resolve().relative_to(root.resolve())
+    except ValueError:
+        return True
+    return False
+
+
+def pinned_source(store: Store, text: str) -> Source | None:
+    """The source that `REV:PATH` pins; None where there is no such revision in front of a colon."""
+    revision, path = revisions.split_path(store, text)
+    if revision is None or path is None:
+        return None
+    from aq.pipeline.show import locate
+
+    full, entry = locate(store, revisions.resolve(store, revision), path)
+    return Source(path=full, artifact=entry.artifact, origin=entry.origin.name.lower(), pinned=revision)
