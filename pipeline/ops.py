@@ -14,10 +14,13 @@ from contextvars import ContextVar
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 import msgspec
 from aq.formats.errors import UsageError
+
+if TYPE_CHECKING:
+    from aq.formats.metric_values import Metric
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -159,13 +162,6 @@ class Flow(Generic[P, R]):
         return f"<aq.flow {self.name}>"
 
 
-class MetricValue(msgspec.Struct, frozen=True):
-    """A number, or a flat dict of numbers, to be committed as a metric by hand."""
-
-    value: Any
-    better: str | dict[str, str] | None = None
-
-
 def within(
     value: Any, *, below: float | None = None, above: float | None = None, key: str | None = None
 ) -> bool:
@@ -208,7 +204,7 @@ def metric(function: Callable[P, R], /) -> Op[P, R]: ...
 @overload
 def metric(
     value: float | Mapping[str, float], /, *, better: Better | Mapping[str, Better] | None = None
-) -> MetricValue: ...
+) -> Metric: ...
 @overload
 def metric(
     *,
@@ -230,7 +226,9 @@ def metric(function: Any = None, /, *, name: str | None = None, **options: Any) 
     """
     made = _options("metric", options)
     if isinstance(function, Real | Mapping):
-        return MetricValue(function, made.better)
+        from aq.formats.metric_values import Metric
+
+        return Metric(function, made.better or "")
     return _decorate("metric", function, name, made)
 
 

@@ -43,7 +43,7 @@ def trace(flow: Flow[..., Any], params: Mapping[str, Any], *, root: Path | None 
 def _failed(flow: Flow[..., Any], error: Exception, root: Path | None) -> OpFailed:
     where = last_place(error, root)
     failure = OpFailed(f"the flow {flow.name} failed at {where}: {one_line(error)}")
-    failure.add_note(trimmed(error, root))
+    failure.trace = trimmed(error, root)
     return failure
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from aq.formats.errors import UsageError
+from aq.formats.metric_values import Metric
 from aq.pipeline import ops
 from aq.pipeline.graph import Graph
-from aq.pipeline.ops import MetricValue, Op, check, flow, flows_of, metric, op, read
+from aq.pipeline.ops import Op, check, flow, flows_of, metric, op, read
 from aq.pipeline.trace import trace
 
 
@@ -67,8 +68,8 @@ def test_decorators_keep_names_roles_and_options() -> None:
 
 
 def test_a_metric_of_a_number_is_a_value_to_commit() -> None:
-    assert metric(0.93, better="higher") == MetricValue(0.93, "higher")
-    assert metric({"f1": 0.5}, better={"f1": "higher"}) == MetricValue({"f1": 0.5}, {"f1": "higher"})
+    assert metric(0.93, better="higher") == Metric(0.93, "higher")
+    assert metric({"f1": 0.5}, better={"f1": "higher"}) == Metric({"f1": 0.5}, {"f1": "higher"})
 
 
 def test_an_op_of_a_module_pickles_by_name() -> None:

@@ -270,9 +270,8 @@ def test_a_flow_that_is_none_says_why_and_where(body: Any, said: str, hint: str)
 def test_an_exception_of_the_flow_itself_is_told_with_its_line_and_trace() -> None:
     with pytest.raises(OpFailed, match=r"the flow raises failed at .*test_trace.py:\d+: KeyError") as caught:
         traced(raises)
-    trace_text = caught.value.__notes__[0]
-    assert '{}["missing"]' in trace_text
-    assert "pipeline/trace.py" not in trace_text
+    assert '{}["missing"]' in caught.value.trace
+    assert "pipeline/trace.py" not in caught.value.trace
 
 
 def test_messages_show_files_relative_to_the_root() -> None:

@@ -1,0 +1,99 @@
+"""Values that a flow gives its ops itself: how they enter a step's key.
+
+Invariant: equal texts mean values that the op cannot tell apart. Code inside a value (a function, a
+lambda, a partial) is followed like the op's own; what cannot be compared never gives the same twice.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Any, Final
+
+from aq.formats import canonical
+from aq.formats.errors import Unstorable
+from aq.pipeline.fingerprint import Fingerprint, fingerprint
+from aq.pipeline.graph import Argument, Constant, build, leaves
+from aq.pipeline.load import Project
+from aq.pipeline.reach import Reach
+from blake3 import blake3
+
+_SCALARS: Final = (
+    *(type(None), bool, int, float, str, bytes, Decimal, PurePath, enum.Enum),
+    *(datetime.date, datetime.time, datetime.timedelta),
+)
+_SHOWN: Final = 8
+_LONGEST: Final = 60
+
+
+def described(
+    argument: Argument, at: str, project: Project, environ: Mapping[str, str]
+) -> tuple[str, Fingerprint]:
+    """The text of an argument in `Step.params`, and what the code inside it reaches.
+
+    An argument with artifacts inside is told by its nesting: each artifact is the text `input`.
+    """
+    value = build("", argument, lambda place, leaf: "input")
+    shown = shown_as(argument.value) if isinstance(argument, Constant) else _count(argument)
+    try:
+        return f"{shown} {canonical.fingerprint(value, at=at)}", Fingerprint()
+    except Unstorable:
+        token = Reach(project).tokens.token(value, at)
+        digest = blake3(b"aq constant 1" + token.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{shown} {digest}", fingerprint(value, project, environ=environ)
+
+
+def plain(value: Any, *, at: str) -> str:
+    """The text of a value without code in it. Raises Unstorable."""
+    return f"{shown_as(value)} {canonical.fingerprint(value, at=at)}"
+
+
+def shown_as(value: Any) -> str:
+    """A value in few words, for people: `6`, `'a'`, `DataFrame 3×2`, `clean()`. No address, no digest."""
+    if isinstance(value, _SCALARS):
+        return _cut(str(value) if isinstance(value, enum.Enum | PurePath) else repr(value))
+    if type(value) in (list, tuple, set, frozenset, dict):
+        return _container(value)
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__qualname__}()"
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"{type(value).__name__} {'×'.join(map(str, shape))}"
+    return type(value).__name__
+
+
+def _container(value: Any) -> str:
+    items = [*value.items()] if isinstance(value, dict) else [(item,) for item in value]
+    short = len(items) <= _SHOWN and all(isinstance(part, _SCALARS) for item in items for part in item)
+    if not short:
+        return f"{type(value).__name__} of {len(items)}"
+    if isinstance(value, set | frozenset):
+        return _cut("{" + ", ".join(sorted(shown_as(item) for item in value)) + "}")
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _count(argument: Argument) -> str:
+    found = sum(1 for _ in leaves("", argument))
+    return f"{found} input{'s' * (found != 1)}"
+
+
+def merged(first: Fingerprint, *others: Fingerprint) -> Fingerprint:
+    """Everything that any of them reaches."""
+    parts = (first, *(other for other in others if other != Fingerprint()))
+    if len(parts) == 1:
+        return first
+    return Fingerprint(
+        code={name: digest for part in parts for name, digest in part.code.items()},
+        values={name: token for part in parts for name, token in part.values.items()},
+        packages={name: version for part in parts for name, version in part.packages.items()},
+        variables={name: digest for part in parts for name, digest in part.variables.items()},
+        opaque=list(dict.fromkeys(one for part in parts for one in part.opaque)),
+        files=sorted({file for part in parts for file in part.files}),
+    )

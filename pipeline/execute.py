@@ -1,0 +1,124 @@
+"""One step, in this process: decode the inputs, call the op, store what it returned.
+
+Invariant: whatever the user's code raises becomes a `Failure` with a log that is kept; a damaged or
+full store is no failure of the step and passes through, as do Ctrl-C and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aq.formats import values
+from aq.formats.errors import AqError, Conflict, Damaged, Temporary
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record
+from aq.formats.records import Artifact
+from aq.pipeline import inputs, measures, mutation, returns
+from aq.pipeline.capture import Log, Tee, captured, new_log
+from aq.pipeline.execution import Failure, StepStore
+from aq.pipeline.frames import last_place, one_line, trimmed
+from aq.pipeline.graph import Node
+from aq.pipeline.inputs import Input
+from aq.pipeline.ops import executing
+from aq.pipeline.returns import Outputs
+from aq.pipeline.seeds import seeded
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one step: outputs, or a failure. `log` is None where nothing was written."""
+
+    outputs: Outputs
+    failure: Failure | None
+    log: Digest | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Runs steps one after the other. `root` shortens file names; `tee` hears what ops write."""
+
+    store: StepStore
+    root: Path | None = None
+    tee: Tee | None = None
+
+    def attempt(self, node: Node, given: Mapping[str, Input], seed: int) -> Outcome:
+        """Run a step, again after an exception as often as its op allows."""
+        trials = node.op.options.retries + 1
+        with new_log(self._folder()) as log:
+            for trial in range(1, trials + 1):
+                outputs, failure, notes = self._once(node, given, seed, log)
+                if failure is None:
+                    break
+                log.write(failure.trace or failure.error + "\n")
+                if trial < trials:
+                    log.write(f"attempt {trial} of {trials} failed\n")
+            stored = self._stored(log)
+        if failure is not None:
+            failure = Failure(failure.step, failure.kind, failure.error, failure.trace, stored)
+        return Outcome(outputs, failure, stored, notes)
+
+    def _folder(self) -> Path:
+        folder = self.store.control / "tmp"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def _stored(self, log: Log) -> Digest | None:
+        if not log.size:
+            return None
+        return values.encode_file(log.reader(), log.size, self.store).id
+
+    def _once(
+        self, node: Node, given: Mapping[str, Input], seed: int, log: Log
+    ) -> tuple[Outputs, Failure | None, tuple[str, ...]]:
+        try:
+            with tempfile.TemporaryDirectory(dir=self._folder()) as folder:
+                loaded = {place: self._load(one, Path(folder)) for place, one in given.items()}
+                before = mutation.look(loaded)
+                result = self._call(node, loaded, seed, log)
+                notes = tuple(
+                    f"{node.name} changes its input {place} in place: later steps get it as it was"
+                    for place in mutation.changed(before, loaded)
+                )
+                return self._store(node, result, loaded), None, notes
+        except (Damaged, Conflict, Temporary):
+            raise
+        except AqError as error:
+            trace = trimmed(error, self.root) if last_place(error) else ""
+            return [], Failure(node.name, error.kind, error.message, trace), ()
+        except _Raised as raised:
+            cause = raised.__cause__ or raised
+            return [], Failure(node.name, "op_failed", one_line(cause), trimmed(cause, self.root)), ()
+
+    def _load(self, given: Input, folder: Path) -> Any:
+        record = get_record(self.store, Artifact, given.artifact)
+        return inputs.load(given, record, self.store, folder)
+
+    def _call(self, node: Node, loaded: Mapping[str, Any], seed: int, log: Log) -> Any:
+        args, kwargs = node.call(lambda place, leaf: loaded[place])
+        token = executing.set(node.name)
+        try:
+            with captured(log, tee=self.tee), seeded(seed):
+                return returns.finished(node.op.function(*args, **kwargs))
+        except AqError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise _Raised from error
+        finally:
+            executing.reset(token)
+
+    def _store(self, node: Node, result: Any, loaded: Mapping[str, Any]) -> Outputs:
+        if node.role == "metric":
+            return returns.store_metric(self.store, node, result)
+        if node.role == "check":
+            verdict, evidence = measures.verdict(result, node.op.name, loaded, node.op.preset)
+            return returns.store_check(self.store, node, verdict, evidence)
+        return returns.store_outputs(self.store, node, result)
+
+
+class _Raised(Exception):
+    """The user's code raised: the cause."""

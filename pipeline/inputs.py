@@ -1,0 +1,170 @@
+"""Inputs: how an artifact is handed to an op, as the op's annotation asks.
+
+Invariant: an op gets a value of its own, decoded from the store, so that changing it changes
+nothing upstream. Files by name and annotation: DataFrame or Table parses a table file, Path is a
+read-only copy, bytes and str the content; without annotation a table file is parsed for pandas, a
+.json file is the document in it, and any other is a Path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from inspect import Parameter
+from pathlib import Path
+from typing import Any, Final, cast
+
+from aq.formats.errors import UsageError
+from aq.formats.identity import Digest
+from aq.formats.objects import Source
+from aq.formats.records import Artifact
+from aq.pipeline import hints, parsing
+from aq.pipeline.graph import Argument, Group, Leaf, Node, Read
+from aq.pipeline.hints import Form
+
+_READ_ONLY: Final = 0o444
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One artifact on its way into an op. `form` is how it is handed over, `native` as it is.
+
+    `place`: where among the arguments; `label`: the source's path or the output's; `file`: the
+    name that a copy gets.
+    """
+
+    place: str
+    label: str
+    artifact: Digest
+    form: Form
+    file: str = ""
+
+
+def forms(node: Node) -> dict[str, Form]:
+    """What the op's annotations ask for, by place."""
+    annotated = hints.resolve(node.op.function)
+    found: dict[str, Form] = {}
+    for name, argument in node.arguments.items():
+        annotation = annotated.get(name)
+        several = node.signature.parameters[name].kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        for place, inner in _annotated(name, argument, annotation, same=several):
+            found[place] = hints.form(inner) if inner is not None else "native"
+    return found
+
+
+def _annotated(
+    place: str, argument: Argument, annotation: Any, *, same: bool = False
+) -> Iterator[tuple[str, Any]]:
+    if not isinstance(argument, Group):
+        yield place, annotation
+        return
+    for key, item in zip(argument.keys, argument.items, strict=True):
+        yield from _annotated(
+            f"{place}[{key!r}]", item, annotation if same else hints.inside(annotation, key)
+        )
+
+
+def file_name(leaf: Leaf) -> str:
+    """The file name of a source, as it was written; none for what a step made."""
+    return leaf.path.rpartition("/")[2].rpartition(":")[2] if isinstance(leaf, Read) else ""
+
+
+def handed_over(record: Artifact, form: Form, file: str) -> Form:
+    """How an artifact reaches an op that asks for `form`. A table form of a file means: parse it."""
+    if record.kind == "table":
+        return form if form in ("arrow", "polars") else "native"
+    if record.kind != "file":
+        return "native"
+    if form in ("path", "bytes", "str") or form in hints.TABLES:
+        return form
+    kind = parsing.file_kind(file)
+    if kind == ("json", ""):
+        return "document"
+    return "path" if kind is None or form == "document" else "pandas"
+
+
+def load(given: Input, record: Artifact, source: Source, folder: Path) -> Any:
+    """The value for an op. Copies of files go into `folder`, each into one of its own."""
+    from aq.formats import tables, values
+
+    if record.kind == "table":
+        readers: dict[str, Callable[[Artifact, Source], Any]] = {
+            "arrow": tables.to_arrow,
+            "polars": tables.to_polars,
+        }
+        return readers.get(given.form, tables.to_pandas)(record, source)
+    if given.form == "path":
+        return _copy(given, record, source, folder)
+    if given.form == "bytes":
+        return b"".join(values.file_bytes(record, source))
+    if given.form in ("str", "document"):
+        return _text(given, b"".join(values.file_bytes(record, source)))
+    return values.decode(record, source)
+
+
+def _copy(given: Input, record: Artifact, source: Source, folder: Path) -> Path:
+    from aq.formats import values
+
+    place = folder / str(len(os.listdir(folder)))
+    place.mkdir()
+    path = place / (given.file or "file")
+    with path.open("wb") as stream:
+        for piece in values.file_bytes(record, source):
+            stream.write(piece)
+    path.chmod(_READ_ONLY)
+    return path
+
+
+def _text(given: Input, data: bytes) -> Any:
+    try:
+        text = data.decode()
+        return json.loads(text) if given.form == "document" else text
+    except UnicodeDecodeError:
+        raise UsageError(f"{given.label} is no UTF-8 text: annotate {given.place} as bytes or Path") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{given.label} is no JSON document: {error}") from None
+
+
+def as_table(store: Source, record: Artifact, path: str, form: str) -> Any:
+    """An artifact as a pandas, Arrow or polars table (`form`), a file of one parsed without a record."""
+    from aq.formats import tables
+
+    wanted = cast("Form", form)
+    if record.kind == "table":
+        return {"pandas": tables.to_pandas, "arrow": tables.to_arrow, "polars": tables.to_polars}[form](
+            record, store
+        )
+    if record.kind != "file":
+        raise UsageError(f"{path} is a {record.kind}, no table")
+    parser = parsing.parser_for(path, wanted)
+    return converted(parsing.parse(record, store, parser, {}, label=path), wanted)
+
+
+def native(store: Source, record: Artifact, path: str, options: Mapping[str, Any], folder: Path) -> Any:
+    """What an op without annotation would get: the value of `aq.read` outside a flow.
+
+    A copy of a file lies in `folder`, which the caller keeps.
+    """
+    form = handed_over(record, "native", path)
+    if form in hints.TABLES:
+        parser = parsing.parser_for(path, form)
+        return parsing.parse(record, store, parser, options, label=path)
+    return load(
+        Input("value", path, Digest(b"\0" * 32), form, path.rpartition("/")[2]), record, store, folder
+    )
+
+
+def converted(table: Any, form: Form) -> Any:
+    """A table that a parser returned in the library that was asked for."""
+    import pyarrow as pa
+
+    if form == "pandas":
+        return table.to_pandas() if isinstance(table, pa.Table) else table
+    found = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
+    if form == "arrow":
+        return found
+    import polars
+
+    return polars.from_arrow(found)

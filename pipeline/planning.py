@@ -1,0 +1,256 @@
+"""Planning: the record of a step before it runs, and whether its result is known already.
+
+Invariant: the parts of a step's record are exactly those of docs/format.md, section 10. Reads,
+fingerprints and constants are settled for the whole graph before its first step, so that what runs
+is what was digested, and bad input is told before anything has run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record
+from aq.formats.records import Artifact, Step
+from aq.pipeline import constants, hints, inputs, ops, parsing
+from aq.pipeline.execution import StepStore
+from aq.pipeline.fingerprint import Fingerprint, fingerprint, variable_digest
+from aq.pipeline.graph import Constant, Graph, Group, Leaf, Node, Read
+from aq.pipeline.hints import Form
+from aq.pipeline.inputs import Input
+from aq.pipeline.load import Project
+from aq.pipeline.parsing import Parser
+from aq.pipeline.reasons import Reason, differences, reason
+from aq.pipeline.seeds import seed_of
+
+PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
+ReadSource = Callable[[Read], Digest]
+Previous = Callable[[str], bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Parse:
+    """A table file that an op wants as a table."""
+
+    read: Leaf
+    label: str
+    file: Digest
+    record: Artifact
+    parser: Parser
+    options: Mapping[str, Any]
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is settled about one node before anything runs."""
+
+    node: Node
+    fingerprint: Fingerprint
+    params: Mapping[str, str]
+    forms: Mapping[str, Form]
+    seed: int
+
+
+@dataclass(slots=True)
+class Planner:
+    """Settles a graph against a store and a project.
+
+    `read` finds the artifact of a source, `previous` the id of the step recorded last under FLOW/NAME.
+    """
+
+    graph: Graph
+    store: StepStore
+    project: Project
+    read: ReadSource
+    environ: Mapping[str, str] = field(default_factory=dict)
+    previous: Previous = lambda name: None
+    sources: dict[int, Digest] = field(default_factory=dict)
+    prepared: dict[str, Prepared] = field(default_factory=dict)
+    _reached: dict[int, Fingerprint] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Find the sources and fingerprint the ops. Raises AqError; nothing has run then."""
+        for read in self.graph.reads:
+            self.sources[read.index] = self.read(read)
+        for node in self.graph.steps:
+            self.prepared[node.name] = self._prepare(node)
+            self._refuse_unreadable(node)
+
+    def _refuse_unreadable(self, node: Node) -> None:
+        """A source that an op wants as a table must be a table, or a file of a known kind."""
+        for place, leaf in node.leaves():
+            if isinstance(leaf, Read):
+                record = get_record(self.store, Artifact, self.sources[leaf.index])
+                file = inputs.file_name(leaf)
+                form = inputs.handed_over(record, self.prepared[node.name].forms[place], file)
+                if record.kind == "file" and form in hints.TABLES:
+                    parsing.parser_for(file, form)
+
+    def _prepare(self, node: Node) -> Prepared:
+        params: dict[str, str] = {}
+        reached = [self._reaches(node)]
+        for name, argument in node.arguments.items():
+            if isinstance(argument, Constant | Group):
+                at = f"argument {name!r} of {node.name} ({node.where})"
+                params[name], inside = constants.described(argument, at, self.project, self.environ)
+                reached.append(inside)
+        seed = seed_of(self.graph.name, node, self.graph.params)
+        return Prepared(node, constants.merged(*reached), params, inputs.forms(node), seed)
+
+    def _reaches(self, node: Node) -> Fingerprint:
+        function = node.op.function
+        if function is ops.within:
+            return Fingerprint(code={"aq:within": "1"})
+        if id(function) not in self._reached:
+            self._reached[id(function)] = fingerprint(function, self.project, environ=self.environ)
+        return self._reached[id(function)]
+
+    # --- inputs
+
+    def inputs_of(
+        self, node: Node, made: Mapping[str, Digest], parse: Callable[[Parse], Digest | None]
+    ) -> dict[str, Input | None]:
+        """The node's inputs by place; None for one that is not known yet.
+
+        `made` holds artifacts by path; `parse` gives the table of a file, or None.
+        """
+        found: dict[str, Input | None] = {}
+        for place, leaf in node.leaves():
+            artifact = self.sources[leaf.index] if isinstance(leaf, Read) else made.get(leaf.path)
+            wanted = self.prepared[node.name].forms[place]
+            found[place] = None if artifact is None else self._input(place, leaf, artifact, wanted, parse)
+        return found
+
+    def _input(
+        self, place: str, leaf: Leaf, artifact: Digest, wanted: Form, parse: Callable[[Parse], Digest | None]
+    ) -> Input | None:
+        record = get_record(self.store, Artifact, artifact)
+        file, label = inputs.file_name(leaf), label_of(leaf)[1]
+        form = inputs.handed_over(record, wanted, file)
+        if record.kind == "file" and form in hints.TABLES:
+            parser = parsing.parser_for(file or label, form)
+            options = leaf.options if isinstance(leaf, Read) else {}
+            step = parsing.parse_step(artifact, parser, options)
+            table = parse(Parse(leaf, label, artifact, record, parser, options, step))
+            if table is None:
+                return None
+            form = form if form in ("arrow", "polars") else "native"
+            return Input(place, label, table, form)
+        return Input(place, label, artifact, form, file if form == "path" else "")
+
+    # --- the record
+
+    def step(self, node: Node, given: Mapping[str, Input | None]) -> Step:
+        """The record without outputs; its key holds only where every input is known."""
+        from aq.pipeline.keys import step_key
+
+        prepared = self.prepared[node.name]
+        reached = prepared.fingerprint
+        known = {place: one for place, one in given.items() if one is not None}
+        declared = {name: variable_digest(self.environ.get(name)) for name in node.op.options.variables}
+        step = Step(
+            key=b"",
+            op=f"{node.op.function.__module__}:{node.op.function.__qualname__}",
+            role=node.role,
+            seed=prepared.seed,
+            python=PYTHON,
+            code=reached.code,
+            values=reached.values,
+            params=dict(prepared.params),
+            inputs={place: bytes(one.artifact) for place, one in known.items()},
+            packages=reached.packages,
+            variables={**reached.variables, **declared},
+            options=dict(_options(node, known)),
+            opaque=reached.opaque,
+        )
+        return msgspec.structs.replace(step, key=bytes(step_key(step)))
+
+    def recorded(self, step: Step, name: str = "") -> tuple[Digest, Step] | None:
+        """The step of this key whose outputs are all in the store: the one recorded last under the
+        name, so that nothing moves without need, else the newest.
+        """
+        last = self.previous(name) if name else None
+        newest = None
+        for id in reversed(self.store.steps_with_key(step.key)):
+            found = get_record(self.store, Step, id)
+            if not found.outputs or not all(self.store.has(output) for _, output in found.outputs):
+                continue
+            if last in (None, id):
+                return id, found
+            newest = newest or (id, found)
+        return newest
+
+    def last(self, name: str) -> Step | None:
+        """The record of the step that was recorded last under a name."""
+        id = self.previous(name)
+        return None if id is None or not self.store.has(id) else get_record(self.store, Step, id)
+
+    # --- reasons
+
+    def why(self, node: Node, step: Step, unknown: Set[str] = frozenset(), *, force: bool) -> list[Reason]:
+        """Why a step must run; `unknown` are the places of inputs that only a run will make."""
+        before = self.last(node.name)
+        if before is None:
+            return [reason("code", "new step")]
+        told = labels(node)
+        why = [
+            reason(kind, f"{label} {'runs' if kind == 'upstream' else 'changed'}")
+            for kind, label in dict.fromkeys(told[place] for place in told if place in unknown)
+        ]
+        why += differences(_without(before, unknown), step, told)
+        if not why and node.op.options.cache == "never":
+            return [reason("code", 'declared with cache="never"')]
+        if not why and force:
+            return [reason("param", "forced")]
+        return why or [reason("data", "its result is no longer in the store")]
+
+    def opaque(self) -> tuple[str, ...]:
+        """What of the code could not be followed, step by step."""
+        told = ((name, one) for name, known in self.prepared.items() for one in known.fingerprint.opaque)
+        return tuple(dict.fromkeys(f"{name}: {one}" for name, one in told))
+
+
+def _without(before: Step, unknown: Set[str]) -> Step:
+    """A recorded step without some of its inputs, to compare it with one that has none there yet."""
+    inputs = {place: id for place, id in before.inputs.items() if place not in unknown}
+    forms = {f"{word} {place}" for place in unknown for word in ("as", "file")}
+    options = {name: text for name, text in before.options.items() if name not in forms}
+    return msgspec.structs.replace(before, inputs=inputs, options=options)
+
+
+def _options(node: Node, given: Mapping[str, Input]) -> Iterator[tuple[str, str]]:
+    """What of the declaration changes the result, and how inputs are handed over."""
+    options = node.op.options
+    plain: dict[str, Any] = {
+        "version": options.version,
+        "key": list(options.key),
+        "outputs": [] if node.outputs == ("",) else list(node.outputs),
+        "rowwise": options.rowwise,
+        "better": options.better,
+    }
+    for name, value in plain.items():
+        if value:
+            yield (
+                name,
+                value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode(),
+            )
+    for place, one in given.items():
+        if one.form != "native":
+            yield f"as {place}", one.form
+        if one.file:
+            yield f"file {place}", one.file
+
+
+def label_of(leaf: Leaf) -> tuple[str, str]:
+    """(data | upstream, the path that people know it by)."""
+    return ("data", leaf.label) if isinstance(leaf, Read) else ("upstream", leaf.path)
+
+
+def labels(node: Node) -> dict[str, tuple[str, str]]:
+    """The labels of a node's inputs by place."""
+    return {place: label_of(leaf) for place, leaf in node.leaves()}

@@ -1,0 +1,104 @@
+"""Why a step runs: the difference of two step records, field by field, in words.
+
+Invariant: two records of one role whose keys differ have at least one reason. `kind` is code | data |
+param | env | upstream; `detail` names what changed, and from what to what where that is short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from aq.formats.records import Step
+
+Reason = dict[str, str]
+
+
+def reason(kind: str, detail: str) -> Reason:
+    """One reason."""
+    return {"kind": kind, "detail": detail}
+
+
+def differences(before: Step, now: Step, labels: Mapping[str, tuple[str, str]]) -> list[Reason]:
+    """In what `now` is not `before`, the step of the same name that was recorded last.
+
+    `labels` gives for each input (data | upstream, the path that people know it by).
+    """
+    return [
+        *_code(before, now),
+        *_params(before, now),
+        *_inputs(before, now, labels),
+        *_environment(before, now),
+    ]
+
+
+def _code(before: Step, now: Step) -> Iterator[Reason]:
+    if before.op != now.op:
+        yield reason("code", f"the op is {_function(now.op)} instead of {_function(before.op)}")
+        return
+    for name in sorted(before.code.keys() | now.code.keys()):
+        if before.code.get(name) != now.code.get(name):
+            yield reason("code", f"{_function(name)} {_fate(name, before.code, now.code)}")
+    for name in sorted(before.values.keys() | now.values.keys()):
+        if before.values.get(name) != now.values.get(name):
+            yield reason("code", f"{_value(name)} {_fate(name, before.values, now.values)}")
+    for name in sorted(before.options.keys() | now.options.keys()):
+        old, new = before.options.get(name), now.options.get(name)
+        if old != new:
+            yield reason("code", f"{name}: {old or 'none'} → {new or 'none'}")
+
+
+def _fate(name: str, before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    return "changed" if name in before and name in now else "is new" if name in now else "is gone"
+
+
+def _function(name: str) -> str:
+    """`flights:clean` is `clean()`; a class keeps its name."""
+    plain = name.rpartition(":")[2]
+    return plain if plain.rpartition(".")[2][:1].isupper() else f"{plain}()"
+
+
+def _value(name: str) -> str:
+    """`flights:LIMIT` is `LIMIT`; defaults and closures are named with their function."""
+    plain = name.rpartition(":")[2]
+    for middle, text in ((".default.", "the default {} of {}()"), (".closure.", "{} around {}()")):
+        owner, found, inner = plain.partition(middle)
+        if found:
+            return text.format(inner, owner)
+    return plain
+
+
+def _params(before: Step, now: Step) -> Iterator[Reason]:
+    for name in sorted(before.params.keys() | now.params.keys()):
+        old, new = before.params.get(name, ""), now.params.get(name, "")
+        if old.rpartition(" ")[2] == new.rpartition(" ")[2]:
+            continue
+        if not old or not new:
+            yield reason("param", f"{name} {_fate(name, before.params, now.params)}")
+            continue
+        shown, shows = old.rpartition(" ")[0], new.rpartition(" ")[0]
+        yield reason("param", f"{name} changed" if shown == shows else f"{name}: {shown} → {shows}")
+    if before.seed != now.seed:
+        yield reason("param", "the seed changed")
+
+
+def _inputs(before: Step, now: Step, labels: Mapping[str, tuple[str, str]]) -> Iterator[Reason]:
+    told = set()
+    for name in sorted(before.inputs.keys() | now.inputs.keys()):
+        if before.inputs.get(name) == now.inputs.get(name):
+            continue
+        kind, label = labels.get(name, ("data", name))
+        if label not in told:
+            told.add(label)
+            yield reason(kind, f"{label} {_fate(name, before.inputs, now.inputs)}")
+
+
+def _environment(before: Step, now: Step) -> Iterator[Reason]:
+    if before.python != now.python:
+        yield reason("env", f"python {before.python} → {now.python}")
+    for name in sorted(before.packages.keys() | now.packages.keys()):
+        old, new = before.packages.get(name), now.packages.get(name)
+        if old != new:
+            yield reason("env", f"{name} {old or 'absent'} → {new or 'no longer used'}")
+    for name in sorted(before.variables.keys() | now.variables.keys()):
+        if before.variables.get(name) != now.variables.get(name):
+            yield reason("env", f"the variable {name} {_fate(name, before.variables, now.variables)}")

@@ -1,0 +1,102 @@
+"""What an op returned, on its way into the store.
+
+Invariant: outputs keep the order in which the op declares them; the number of outputs is the
+declared one. A path is stored as the file's bytes, a figure as a PNG.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import io
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import msgspec
+from aq.formats import values
+from aq.formats.errors import Unstorable, UsageError
+from aq.formats.identity import Digest
+from aq.formats.values import Encoded, Metric
+from aq.pipeline.execution import StepStore
+from aq.pipeline.graph import Node
+from aq.pipeline.measures import Verdict
+
+Outputs = list[tuple[str, Digest]]
+
+
+def finished(result: Any) -> Any:
+    """The result of a plain call; a coroutine is run to its end."""
+    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
+def store_outputs(store: StepStore, node: Node, result: Any) -> Outputs:
+    """Store the results of an op. Raises UsageError for their number, Unstorable for a value."""
+    if node.outputs == ("",):
+        return [("", put(store, result, node.op.options.key, f"the result of {node.op.name}"))]
+    if not isinstance(result, tuple | list):
+        raise UsageError(
+            f"{node.op.name} declares {len(node.outputs)} outputs, but returned a {type(result).__name__}"
+        )
+    if len(result) != len(node.outputs):
+        raise UsageError(
+            f"{node.op.name} declares {len(node.outputs)} outputs, but returned {len(result)} values"
+        )
+    key = node.op.options.key
+    return [
+        (output, put(store, value, key, f"the output {output} of {node.op.name}"))
+        for output, value in zip(node.outputs, result, strict=True)
+    ]
+
+
+def store_metric(store: StepStore, node: Node, result: Any) -> Outputs:
+    """Store a metric's value. Raises Unstorable for what is no number."""
+    metric = Metric(result, better=node.op.options.better or "")
+    return [("", put(store, metric, (), f"the result of {node.op.name}"))]
+
+
+def store_check(store: StepStore, node: Node, verdict: Verdict, evidence: Any) -> Outputs:
+    """Store a check's verdict and the rows that failed."""
+    outputs = [("", put(store, msgspec.to_builtins(verdict), (), node.op.name))]
+    if evidence is not None:
+        outputs.append(("rows", put(store, evidence, (), f"the failing rows of {node.op.name}")))
+    return outputs
+
+
+def put(store: StepStore, value: Any, key: Sequence[str], at: str) -> Digest:
+    """Store one value with its summary."""
+    encoded = _encode(store, value, key, at)
+    if encoded.summary and store.summary(encoded.id) is None:
+        store.put_summary(encoded.id, encoded.summary)
+    return encoded.id
+
+
+def _encode(store: StepStore, value: Any, key: Sequence[str], at: str) -> Encoded:
+    if isinstance(value, PurePath):
+        return _file(store, Path(value), at)
+    if _is_figure(value):
+        stream = io.BytesIO()
+        value.savefig(stream, format="png", metadata={"Software": None})
+        stream.seek(0)
+        return values.encode_file(stream, stream.getbuffer().nbytes, store)
+    return values.encode(value, store, key=key, at=at)
+
+
+def _file(store: StepStore, path: Path, at: str) -> Encoded:
+    if path.is_dir():
+        raise Unstorable(f"{at} is the folder {path}: return a file, or several outputs")
+    try:
+        with path.open("rb") as stream:
+            return values.encode_file(stream, path.stat().st_size, store)
+    except OSError as error:
+        raise Unstorable(f"{at} is the path {path}, which cannot be read: {error.strerror}") from None
+
+
+def _is_figure(value: Any) -> bool:
+    return any(
+        cls.__module__.startswith("matplotlib.") and cls.__name__ == "Figure" for cls in type(value).__mro__
+    )
