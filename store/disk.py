@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
 
@@ -196,12 +196,21 @@ def _ignore_missing(_function: object, _path: str, info: tuple[type, BaseExcepti
 
 def write_whole(path: str, data: Buffer, *, mode: int = 0o644) -> None:
     """Put a whole file in place durably: temporary file beside it, fsync, rename, fsync of the folder."""
+    write_stream(path, (data,), mode=mode)
+
+
+def write_stream(path: str, pieces: Iterable[Buffer], *, mode: int = 0o644) -> None:
+    """As `write_whole`, piece by piece; where a piece fails to come nothing is left behind."""
     temporary = f"{path}.{os.getpid()}.new"
     unlink(temporary)
     fd = create(temporary, mode=mode)
     try:
-        write(fd, data, path=temporary)
+        for piece in pieces:
+            write(fd, piece, path=temporary)
         fsync(fd, path=temporary)
+    except BaseException:
+        unlink(temporary)
+        raise
     finally:
         os.close(fd)
     rename(temporary, path)

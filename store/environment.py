@@ -14,9 +14,11 @@ from typing import Final
 import lmdb
 from aq.formats.errors import AqError, Damaged, Temporary
 
-MAP_SIZE: Final = 64 << 30
-MAP_SIZE_LEAST: Final = 64 << 20
+MAP_SIZE = 64 << 30
+"""Address space, not disk: the file is as long as what is in it."""
+MAP_SIZE_LEAST: Final = 16 << 20
 READERS: Final = 4_096
+_TRIES: Final = 4
 _META_MAGIC: Final = 0xBEEFC0DE
 _PAGE_LEAST: Final = 512
 _PAGE_MOST: Final = 65_536
@@ -29,17 +31,17 @@ _opened_lock = RLock()
 class Environment:
     """One environment, shared by all stores of this process on the same folder."""
 
-    def __init__(self, folder: str, *, readonly: bool, map_size: int = MAP_SIZE) -> None:
+    def __init__(self, folder: str, *, readonly: bool) -> None:
         self.folder = folder
         self.readonly = readonly
-        self.map_size = map_size
+        self.map_size = MAP_SIZE
         self.users = 0
         self.key: tuple[int, int] | None = None
         self._lock = RLock()
         self._open()
 
     def _open(self) -> None:
-        self._pid = os.getpid()
+        self._inherited = False
         self._env = self._map()
         if not self.readonly:
             self._env.reader_check()
@@ -54,7 +56,7 @@ class Environment:
                     readonly=self.readonly,
                     lock=not self.readonly,
                     max_readers=READERS,
-                    max_spare_txns=4,
+                    max_spare_txns=1,
                     create=False,
                 )
             except (lmdb.MemoryError, MemoryError):
@@ -66,21 +68,29 @@ class Environment:
     @property
     def env(self) -> lmdb.Environment:
         """The environment of this very process: one inherited by a fork is closed and opened anew."""
-        if self._pid != os.getpid():
+        if self._inherited:
             with self._lock:
-                if self._pid != os.getpid():
+                if self._inherited:
                     self._env.close()
                     self._open()
         return self._env
 
+    def after_fork(self) -> None:
+        """In the child: a lock that some thread of the parent held would never be freed here."""
+        self._lock = RLock()
+        self._inherited = True
+
     def begin(self, *, write: bool = False) -> lmdb.Transaction:
         """Start a transaction, following a map that another process has grown."""
-        try:
-            return self.env.begin(write=write)
-        except lmdb.MapResizedError:
-            self.env.set_mapsize(0)
-            self.map_size = self.env.info()["map_size"]
-            return self.env.begin(write=write)
+        for _ in range(_TRIES):
+            try:
+                return self.env.begin(write=write)
+            except lmdb.MapResizedError:
+                self.env.set_mapsize(0)
+                self.map_size = self.env.info()["map_size"]
+            except lmdb.BadRslotError:
+                continue  # a forked child, closing what it inherited, freed the slot that was kept for us
+        return self.env.begin(write=write)
 
     def grow(self) -> None:
         """Double the map."""
@@ -138,6 +148,16 @@ def is_open(folder: str) -> bool:
 def is_current(environment: Environment) -> bool:
     """Whether the files that `environment` has open are still the ones in its folder."""
     return environment.key is None or environment.key == _file_key(environment.folder)
+
+
+def _after_fork() -> None:
+    global _opened_lock
+    _opened_lock = RLock()
+    for environment in _opened.values():
+        environment.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _file_key(folder: str) -> tuple[int, int] | None:

@@ -48,6 +48,12 @@ class Group:
             self.append(Frame(kind, digest, bytes(data), length=len(data)))
         return digest
 
+    def put_always(self, kind: Kind, data: bytes) -> Digest:
+        """Add the object even if the index has it: an operation that was taken back may be done again."""
+        digest = object_id(kind, data)
+        self.append(Frame(kind, digest, data, length=len(data)))
+        return digest
+
     def append(self, frame: Frame) -> None:
         """Add a frame at the end."""
         self.frames.append(frame)

@@ -16,7 +16,7 @@ from aq.formats.identity import Buffer
 from aq.formats.packs import HEADER_SIZE, Header, Place, encode_header, seed_of
 from aq.store import disk
 from aq.store.index import State
-from aq.store.packs import PackFiles, closing, read_header, walk
+from aq.store.packs import PackFiles, closing, read_all, read_header, walk
 
 
 class FolderLock:
@@ -61,6 +61,8 @@ class Journal:
         self.path = files.path(header.name)
         self.fd = fd
         self.end = end
+        self.may_stand = False
+        """Whether a group stands behind `end`, or may stand there, although its writer has failed."""
 
     @classmethod
     def begin(cls, files: PackFiles, ordinal: int) -> Journal:
@@ -100,6 +102,7 @@ class Journal:
     def append(self, pieces: list[Buffer]) -> None:
         """Add a group durably. On failure the file is cut back. Raises AqError."""
         size = sum(map(len, pieces))
+        self.may_stand = True
         try:
             disk.write_pieces_at(self.fd, pieces, self.end, path=self.path)
             disk.fsync(self.fd, path=self.path)
@@ -113,6 +116,7 @@ class Journal:
             AqError
         ):  # the next writer deals with what stands there; the first error is the one to report
             disk.truncate(self.fd, self.end, path=self.path)
+            self.may_stand = False
 
     def rewrite(self, tail: bytes) -> None:
         """Write again what a dead writer left whole, cut the rest, force it to the disk.
@@ -148,15 +152,3 @@ def find_journal(files: PackFiles, ordinal: int) -> Header | None:
         if header is not None and header == (name, ordinal):
             return header
     return None
-
-
-def read_all(fd: int, size: int, offset: int) -> bytes:
-    """`size` bytes from `offset`, or fewer at the end of the file."""
-    pieces = []
-    while size > 0:
-        piece = os.pread(fd, min(size, 1 << 30), offset)
-        if not piece:
-            break
-        pieces.append(piece)
-        size, offset = size - len(piece), offset + len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -7,7 +7,6 @@ written, without any lock. After a fork the child starts with nothing pending.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from threading import RLock
@@ -55,8 +54,17 @@ class Objects:
         self._lock = RLock()
         self._reset()
 
+    def after_fork(self) -> None:
+        """In the child: what the parent has put is the parent's to publish, and its packs are not touched."""
+        self._lock = RLock()
+        for pack in self._unpublished():
+            pack.close()
+        self._reset()
+
+    def _unpublished(self) -> list[PackWriter]:
+        return [*self._sealed, *([self._writer] if self._writer else [])]
+
     def _reset(self) -> None:
-        self._pid = os.getpid()
         self._pending: dict[bytes, Frame] = {}
         self._size = 0
         self._placed: dict[bytes, Place] = {}
@@ -69,31 +77,30 @@ class Objects:
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
         """Store the bytes once and return their id; `base` is an object that they resemble."""
         digest = object_id(kind, data)
-        if self._pid != os.getpid():
-            self._reset()
         if self._is_new(digest):
             codec, payload = codecs.pack(kind, data)
             frame = Frame(kind, digest, payload, codec=codec, length=len(data))
-            self._add(digest, frame)
-            if kind is Kind.STEP:
-                self._steps.append((decode(Step, bytes(data)).key, digest))
-            elif kind is Kind.RUN:
-                self._runs.append(digest)
+            key = decode(Step, bytes(data)).key if kind is Kind.STEP else b""
+            with self._lock:
+                self._add(digest, frame)
+                if kind is Kind.STEP:
+                    self._steps.append((key, digest))
+                elif kind is Kind.RUN:
+                    self._runs.append(digest)
         return digest
 
     def _is_new(self, digest: bytes) -> bool:
         return digest not in self._pending and digest not in self._placed and not self.index.has(digest)
 
     def _add(self, key: bytes, frame: Frame) -> None:
-        with self._lock:
-            if key in self._pending:
-                self._size -= self._pending[key].size
-            self._pending[key] = frame
-            self._size += frame.size
-            if not isinstance(frame.payload, bytes) and not self._will_write(frame):
-                frame.payload = bytes(frame.payload)
-            if self._size >= SPILL_AT or not isinstance(frame.payload, bytes):
-                self._spill()
+        if key in self._pending:
+            self._size -= self._pending[key].size
+        self._pending[key] = frame
+        self._size += frame.size
+        if not isinstance(frame.payload, bytes) and not self._will_write(frame):
+            frame.payload = bytes(frame.payload)
+        if self._size >= SPILL_AT or not isinstance(frame.payload, bytes):
+            self._spill()
 
     def _will_write(self, frame: Frame) -> bool:
         """Whether a buffer that the caller may use again is written at once, and so needs no copy."""
@@ -117,14 +124,14 @@ class Objects:
 
     def _seal(self) -> None:
         if self._writer is not None:
+            before = self._writer.end
             self._writer.seal()
+            self.new_bytes += self._writer.end - before
             self._sealed.append(self._writer)
             self._writer = None
 
     def take(self) -> Batch:
         """Make durable what is pending, packs and their folder included, and say what is to be published."""
-        if self._pid != os.getpid():
-            self._reset()
         with self._lock:
             if self._writer is not None or self._sealed:
                 self._close_packs()
@@ -159,15 +166,14 @@ class Objects:
             del self._runs[: len(batch.runs)]
             del self._stat[: len(batch.stat)]
 
-    def discard(self) -> None:
-        """Forget everything that was put and not published, and remove the packs that hold it."""
+    def discard(self, *, remove: bool = True) -> None:
+        """Forget everything that was put and not published; `remove` the packs that hold it."""
         with self._lock:
-            packs = [*self._sealed, *([self._writer] if self._writer else [])]
-            inherited = self._pid != os.getpid()
+            packs = self._unpublished()
             self._reset()
         for pack in packs:
             with suppress(AqError):  # garbage that gc finds; the error that led here is the one to report
-                pack.close() if inherited else pack.discard()
+                pack.discard() if remove else pack.close()
 
     def get(self, kind: Kind, id: bytes) -> bytes:
         """The canonical bytes, verified. Raises Damaged where they are missing or do not hold."""
@@ -244,7 +250,8 @@ class Objects:
     def put_summary(self, id: bytes, value: dict[str, Any]) -> None:
         """Keep derived facts about an artifact or a commit; the last ones count."""
         data = msgspec.msgpack.encode(value, order="sorted", enc_hook=bytes)
-        self._add(_SUMMARY_MARK + id, Frame(Kind.SUMMARY, bytes(id), data, length=len(data)))
+        with self._lock:
+            self._add(_SUMMARY_MARK + id, Frame(Kind.SUMMARY, bytes(id), data, length=len(data)))
 
     def summary(self, id: bytes) -> dict[str, Any] | None:
         """The derived facts about an artifact or a commit, or None."""

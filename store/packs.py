@@ -131,7 +131,7 @@ def _read_split(fd: int, id: bytes, place: Place) -> bytes:
     start = _HEAD_BYTES if place.base else 64
     before = os.pread(fd, start, place.offset)
     head = _checked(decode_head(before), id, place)
-    payload = os.pread(fd, place.size - start, place.offset + start)
+    payload = read_all(fd, place.size - start, place.offset + start)
     checksum = xxh3_64(before[8:], seed_of(place.pack))
     checksum.update(payload)
     if len(payload) != head.stored or checksum.digest() != before[7::-1]:
@@ -157,6 +157,18 @@ def _unpack(head: Head, payload: Buffer) -> bytes:
 def _damaged(id: bytes, place: Place) -> Damaged:
     where = f"pack {place.pack.hex()} at byte {place.offset}"
     return Damaged(f"object {id.hex()} is damaged ({where})", hint="aq fsck --full")
+
+
+def read_all(fd: int, size: int, offset: int) -> bytes:
+    """`size` bytes from `offset`, or fewer at the end of the file."""
+    pieces = []
+    while size > 0:
+        piece = os.pread(fd, min(size, 1 << 30), offset)
+        if not piece:
+            break
+        pieces.append(piece)
+        size, offset = size - len(piece), offset + len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 class PackWriter:
@@ -190,7 +202,9 @@ class PackWriter:
 
     def seal(self) -> None:
         """Write contents and footer and force all of it to the disk."""
-        disk.write_pieces_at(self.fd, closing(self.name, self.places, self.end), self.end, path=self.path)
+        pieces = closing(self.name, self.places, self.end)
+        disk.write_pieces_at(self.fd, pieces, self.end, path=self.path)
+        self.end += sum(map(len, pieces))
         disk.fsync(self.fd, path=self.path)
 
     def close(self) -> None:

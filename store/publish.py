@@ -13,16 +13,15 @@ from typing import NamedTuple
 import lmdb
 from aq.formats.errors import AqError
 from aq.formats.identity import Kind
-from aq.formats.objects import put_record
 from aq.formats.packs import encode_frame
-from aq.formats.records import Operation
+from aq.formats.records import Operation, encode
 from aq.store.environment import Environment, explain
 from aq.store.group import Group
 from aq.store.index import Change, Index, State
 from aq.store.journal import FolderLock, Journal
 from aq.store.objects import Batch, StatRow
 from aq.store.packs import SEAL_AT, PackFiles
-from aq.store.recover import catch_up, register
+from aq.store.recover import catch_up, new_only, register
 
 Make = Callable[[Change, State, Group], Operation]
 """Checks what the caller expects of the refs, changes them in the index, and says what was done."""
@@ -45,6 +44,8 @@ class Publisher:
     def __init__(self, index: Index, files: PackFiles) -> None:
         self.index = index
         self.files = files
+        self.may_stand = False
+        """After a failure: whether the journal may still tell of the batch, and so rely on its packs."""
 
     def publish(self, batch: Batch, make: Make | None = None) -> Published:
         """Publish a batch, with an operation if `make` is given. Raises Conflict, Damaged, AqError."""
@@ -71,6 +72,7 @@ class Publisher:
                 self.index.environment.reset()
                 raise explain(error) from error
             finally:
+                self.may_stand = attempt.may_stand
                 attempt.abort()
 
 
@@ -84,6 +86,11 @@ class _Attempt:
         self._txn: lmdb.Transaction | None = None
         self._lock: FolderLock | None = None
         self._journal: Journal | None = None
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether our group is, or may be, in the journal."""
+        return self._journal is not None and self._journal.may_stand
 
     def lock(self) -> None:
         """Take both locks."""
@@ -125,8 +132,9 @@ class _Attempt:
         for pack in batch.packs:
             places += pack.places
             change.put("packs", pack.name, b"")
+        runs = new_only(change, batch.runs)
         change.add_places(places)
-        register(change, batch.steps, batch.runs)
+        register(change, batch.steps, runs)
         _put_stat(change, batch.stat)
         size = sum(map(len, pieces))
         end = journal.end + size
@@ -174,7 +182,7 @@ def _describe(change: Change, state: State, group: Group, batch: Batch, make: Ma
         return state
     operation = make(change, state, group)
     group.name_packs([pack.name for pack in batch.packs])
-    id = put_record(group, operation)
+    id = group.put_always(Kind.OPERATION, encode(operation))
     return state._replace(sequence=operation.sequence, operation=id, refs=operation.refs)
 
 

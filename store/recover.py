@@ -133,13 +133,15 @@ def add_pack(change: Change, files: PackFiles, name: bytes) -> None:
 
 def add_frames(change: Change, source: Source, places: list[tuple[bytes, Place]]) -> None:
     """Put frames into the index, steps and runs under their own keys too."""
+    runs = new_only(change, (id for id, place in places if place.kind == Kind.RUN))
     change.add_places(places)
     steps = [id for id, place in places if place.kind == Kind.STEP]
-    register(change, [(get_record(source, Step, id).key, id) for id in steps], _runs(places))
+    register(change, [(get_record(source, Step, id).key, id) for id in steps], runs)
 
 
-def _runs(places: list[tuple[bytes, Place]]) -> list[bytes]:
-    return [id for id, place in places if place.kind == Kind.RUN]
+def new_only(change: Change, ids: Iterable[bytes]) -> list[bytes]:
+    """The objects that the index does not have yet, each once."""
+    return [id for id in dict.fromkeys(ids) if change.get("objects", id) is None]
 
 
 def register(change: Change, steps: Iterable[tuple[bytes, bytes]], runs: Iterable[bytes]) -> None:

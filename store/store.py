@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import RLock
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 from aq.formats.errors import AqError, Conflict, Damaged, NewerFormat, Temporary, UsageError
 from aq.formats.identity import Buffer, Digest, Kind
@@ -32,6 +33,9 @@ from aq.store.transaction import Transaction
 FIRST_BRANCH = "branch/main"
 
 
+_stores: WeakSet[Store] = WeakSet()
+
+
 class Store:
     """One repository. A source and sink of objects; every change of refs is a `transaction`."""
 
@@ -46,6 +50,12 @@ class Store:
         self._publisher = Publisher(self.index, self._files)
         self._publishing = RLock()
         self._closed = False
+        _stores.add(self)
+
+    def after_fork(self) -> None:
+        """In the child: begin with nothing pending and no lock held."""
+        self._publishing = RLock()
+        self._objects.after_fork()
 
     @classmethod
     def create(cls, root: Path, *, time: int, user: str, argv: Sequence[str] = ()) -> Store:
@@ -236,11 +246,19 @@ class Store:
         except Conflict:
             raise
         except AqError:
-            self._objects.discard()
+            self._objects.discard(remove=not self._publisher.may_stand)
             raise
         self._objects.done(batch)
         self._objects.new_bytes += published.bytes
         return published.operation
+
+
+def _after_fork() -> None:
+    for store in _stores:
+        store.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _is_writable(control: str) -> bool:

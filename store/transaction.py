@@ -6,9 +6,10 @@ Invariant: either all changes of a transaction happen, with one operation that s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import EllipsisType
 
-from aq.formats.errors import Conflict
+from aq.formats.errors import Conflict, Damaged
 from aq.formats.identity import Digest
 from aq.formats.packs import NO_ID
 from aq.formats.prolly import build_map
@@ -91,9 +92,10 @@ class Transaction:
                 change.delete("refs", name)
             else:
                 change.put("refs", name, new)
-        if state.refs == NO_ID:
-            return build_map(group, [(name, new) for name, new in edits if new is not None])
-        return map_edit(group, state.refs, edits)
+        if state.refs != NO_ID:
+            with suppress(Damaged):  # the map is lost with the pack that held it: the index knows all refs
+                return map_edit(group, state.refs, edits)
+        return build_map(group, list(change.items("refs")))
 
 
 def _conflict(name: str) -> Conflict:

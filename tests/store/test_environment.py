@@ -1,0 +1,152 @@
+"""The LMDB environment: growth, limits, read-only folders, file systems."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aq.formats.errors import AqError
+from aq.formats.identity import Kind
+from aq.store import environment
+from aq.store.filesystems import _kind_in, is_network, refuse_network
+from aq.store.store import Store
+
+from tests.store.scenario import BRANCH, check, commit, content, in_child
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "repo"
+    with Store.create(root, time=0, user="ada") as store:
+        commit(store, 1)
+    return root
+
+
+def fill(store: Store, count: int) -> None:
+    store.put_stat((b"%06d" % number, bytes(1_000)) for number in range(count))
+    store.flush()
+
+
+def test_a_full_map_grows(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "MAP_SIZE", 1 << 20)
+    with Store.open(root) as store:
+        fill(store, 5_000)
+        assert len(store.index.items("stat")) == 5_000
+        store.index.put_many("stat", [(b"x%06d" % number, bytes(1_000)) for number in range(9_000)])
+        commit(store, 2)
+    assert check(root, 2, 2) == 2
+
+
+def test_a_map_that_another_process_has_grown_is_followed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "MAP_SIZE", 1 << 20)
+    with Store.open(root) as store:
+
+        def body() -> None:
+            with Store.open(root) as other:
+                fill(other, 5_000)
+                commit(other, 2)
+
+        assert in_child(body) == 0
+        assert BRANCH in store.refs()
+        assert len(store.index.items("stat")) == 5_000
+        commit(store, 3)
+    assert check(root, 3, 3) == 3
+
+
+def test_too_little_address_space_is_enough(root: Path) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path; from aq.store.store import Store\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
+        "with Store.open(Path(sys.argv[1])) as store: print(sorted(store.refs()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['HEAD', 'branch/main', 'tag/v1']"
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A folder that another user may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+def test_a_folder_that_may_not_be_written_can_be_read(open_to_all: Path) -> None:
+    root = open_to_all / "repo"
+    with Store.create(root, time=0, user="ada") as store:
+        commit(store, 1)
+    for folder, _folders, files in os.walk(root):
+        for file in files:
+            os.chmod(Path(folder) / file, 0o444)
+        os.chmod(folder, 0o555)
+
+    def body() -> None:
+        if os.getuid() == 0:
+            os.setgid(65_534)
+            os.setuid(65_534)
+        with Store.open(root) as store:
+            id = store.refs()[BRANCH].id
+            assert id is not None and store.get(Kind.CHUNK, id) == content(1)
+            assert len(list(store.operations())) == 2
+            store.put_stat([(b"a", b"b")])
+            store.flush()
+            assert not store.index.put_many("stat", [(b"a", b"b")])
+            with pytest.raises(AqError, match="cannot be written"):
+                commit(store, 2)
+        assert sorted(os.listdir(root / ".aq" / "index")) == ["data.mdb", "lock.mdb"]
+
+    try:
+        assert in_child(body) == 0
+    finally:
+        for folder, _folders, _files in os.walk(root):
+            os.chmod(folder, 0o755)
+
+
+OPENING = """
+import sys
+from pathlib import Path
+from time import process_time
+from aq.store.store import Store
+
+before = process_time()
+with Store.open(Path(sys.argv[1])) as store:
+    refs, operations = store.refs(), list(store.operations())
+spent = process_time() - before
+heavy = {"numpy", "pandas", "pyarrow", "zstandard", "pyfastcdc", "pathspec", "rich", "asyncio", "json"}
+print(round(spent, 4), sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_opening_is_cheap_and_imports_nothing_heavy(root: Path) -> None:
+    command = [sys.executable, "-c", OPENING, str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    spent, heavy = done.stdout.strip().split(" ", 1)
+    assert heavy == "[]"
+    assert float(spent) < 0.02
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "fuse.sshfs", "9p", "fuse.s3fs"])
+def test_network_file_systems(kind: str) -> None:
+    assert is_network(kind)
+    mounts = f"36 25 0:41 / /mnt/x rw shared:1 - {kind} host:/x rw\n37 25 0:42 / /tmp rw - tmpfs tmpfs rw"
+    assert _kind_in("0:41", mounts) == kind
+    assert _kind_in("0:42", mounts) == "tmpfs"
+    assert _kind_in("0:43", mounts) == ""
+
+
+@pytest.mark.parametrize("kind", ["ext4", "tmpfs", "overlay", "btrfs", "fuse.ntfs", ""])
+def test_local_file_systems(kind: str) -> None:
+    assert not is_network(kind)
+
+
+def test_this_disk_is_accepted(tmp_path: Path) -> None:
+    refuse_network(str(tmp_path))
+    if os.path.isdir("/dev/shm"):
+        refuse_network("/dev/shm")
