@@ -58,8 +58,7 @@ def bisect(store: Store, query: Query, compute: Compute) -> Bisect:
             return _nothing(query, line, found_shifts, trail)
         good, bad = ends
     else:
-        start, end = revisions.resolve_range(store, query.range)
-        good, bad = log.commit_of(start), log.commit_of(end)
+        good, bad = log.ends(store, query.range)
     judge = by_endpoints(query.rule, _end(trail, good), _end(trail, bad))
     graph = _candidates(store, good, bad, first_parent=query.first_parent)
     found = first_bad(graph, bad, judge, trail)
@@ -86,8 +85,7 @@ def _recorded_line(store: Store, query: Query) -> list[Point]:
     """The recorded numbers on the first-parent line of the bad end, oldest first."""
     start, tip = None, None
     if query.range is not None:
-        first, last = revisions.resolve_range(store, query.range)
-        start, tip = log.commit_of(first), log.commit_of(last)
+        start, tip = log.ends(store, query.range)
     else:
         tip = log.commit_of(revisions.resolve(store, "HEAD"))
     points = []

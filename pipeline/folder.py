@@ -194,7 +194,7 @@ def diff(repo: Repo, a: str | None, b: str | None, paths: Sequence[str]) -> Diff
     store = repo.store
     if a is not None and b is None and ".." in a:
         first, second = revisions.resolve_range(store, a)
-        before, after = _side(repo, first), _side(repo, second)
+        before, after = _side(repo, first or second), _side(repo, second)
     elif a is not None and b is not None:
         before, after = _side(repo, revisions.resolve(store, a)), _side(repo, revisions.resolve(store, b))
     else:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 import msgspec
-from aq.formats.errors import NotFound
+from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Git, Run
@@ -85,12 +85,20 @@ def entries(
 def commits(store: Store, range: str | None) -> Iterator[tuple[Digest, Commit]]:
     """The commits of a range, newest first; nothing for an unborn HEAD."""
     if range is not None and ".." in range:
-        start, end = revisions.resolve_range(store, range)
-        yield from history.walk(store, [commit_of(end)], exclude=[commit_of(start)])
+        start, end = ends(store, range)
+        yield from history.walk(store, [end], exclude=[start])
         return
     if range is None and _unborn(store):
         return
     yield from history.walk(store, [commit_of(revisions.resolve(store, range or "HEAD"))])
+
+
+def ends(store: Store, range: str) -> tuple[Digest, Digest]:
+    """The two commits of a range `A..B`; a side left out is HEAD. Raises UsageError for what is none."""
+    first, last = revisions.resolve_range(store, range)
+    if first is None:
+        raise UsageError(f"'{range}' is no range: write A..B", hint="aq log")
+    return commit_of(first), commit_of(last)
 
 
 def _unborn(store: Store) -> bool:
@@ -147,7 +155,7 @@ def series(store: Store, name: str | None, range: str | None) -> dict[str, list[
     """{metric: points}, oldest first; both ends of a range included; recorded values only."""
     chosen = list(commits(store, range))
     if range is not None and ".." in range:
-        start = commit_of(revisions.resolve_range(store, range)[0])
+        start = ends(store, range)[0]
         chosen.append((start, get_record(store, Commit, start)))
     found: dict[str, list[MetricPoint]] = {}
     for id, commit in reversed(chosen):
