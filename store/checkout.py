@@ -74,8 +74,10 @@ class Rewrite:
         written = []
         for path in sorted(self._changes):
             after = self._changes[path].after
-            if after is not None and (done := writer.write(path, after)):
-                written.append(done)
+            if after is not None:
+                writer.clear(path)
+                if done := writer.write(path, after):
+                    written.append(done)
         self._learn(written)
 
     def _learn(self, written: Iterable[Written]) -> None:
@@ -92,6 +94,7 @@ class Rewriter:
     def __init__(self, work: Worktree) -> None:
         self._work = work
         self._source = work.store
+        work.begin()
 
     def between(
         self, before: Digest, after: Digest, *, force: bool, skip: Callable[[str], bool] | None

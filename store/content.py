@@ -85,7 +85,7 @@ def _refused(full: bytes, error: OSError) -> AqError:
 
 
 def clock_of(folder: str | None) -> Callable[[], int | None]:
-    """The time of the file system that holds `folder` (ns), measured once when first asked for.
+    """The time of the file system that holds `folder` (ns), measured when first asked for.
 
     None where nothing may be written (no folder given). Taken from a new file, because only the file
     system's own clock, with its granularity, can be compared with the times of files.

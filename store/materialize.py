@@ -79,6 +79,14 @@ class FolderWriter:
             self._folders.discard(folder)
             folder = folder.rpartition(b"/")[0]
 
+    def clear(self, path: bytes) -> None:
+        """Remove a folder that holds only folders, where a file is to be written."""
+        full = os.path.join(self._root, path)
+        if os.path.isdir(full) and not os.path.islink(full):
+            for folder, _, _ in os.walk(full, topdown=False):
+                disk.rmdir(_text(folder))
+            self._folders.discard(path)
+
     def _prepare(self, artifact: Artifact, mode: Mode, path: bytes) -> bytes:
         """A finished file under a temporary name."""
         self._count += 1

@@ -61,7 +61,11 @@ class Worktree:
         self.store = store
         self.root = os.fsencode(store.root)
         self.cache = StatCache(store.index)
-        self.clock = clock_of(os.fspath(store.control / "tmp") if store.writable else None)
+        self.begin()
+
+    def begin(self) -> None:
+        """Start to look anew: a file counts as settled if it was changed before this moment."""
+        self._clock = clock_of(os.fspath(self.store.control / "tmp") if self.store.writable else None)
 
     def relative(self, path: str | Path, cwd: Path) -> str:
         """The repository path of what a user typed in `cwd`; "" is the root. Raises UsageError outside."""
@@ -79,6 +83,7 @@ class Worktree:
 
     def scan(self, head: Digest, rules: Tracking, *, untracked: bool = False) -> Scan:
         """A pass over the folder."""
+        self.begin()
         return Scan(self.store, head, self.root, self.cache, rules, untracked=untracked)
 
     # Looking
@@ -116,6 +121,7 @@ class Worktree:
 
     def look(self, path: str) -> Entry | None:
         """What a file holds now, tracked or not, stored or not; None if there is no file."""
+        self.begin()
         return self.current(encode(path))
 
     def current(self, path: bytes, sink: Sink | None = None) -> Entry | None:
@@ -126,7 +132,7 @@ class Worktree:
         known = self.cache.entry(path, stat)
         if known is not None and (sink is None or self.store.has(known[3:35])):
             return snapshots.unpack(known)
-        clock = self.clock()
+        clock = self._clock()
         state = read_state(self.root, path, HashOnly() if sink is None else sink)
         if state is None:
             return None
@@ -208,6 +214,7 @@ class Worktree:
 
     def store_file(self, path: str) -> Entry:
         """Put one file, tracked or not, and return its entry. Raises NotFound, Unstorable, Temporary."""
+        self.begin()
         raw = encode(path)
         require_safe(raw)
         entry = self.current(raw, self.store)
