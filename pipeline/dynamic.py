@@ -33,6 +33,9 @@ shelve.open marshal.loads inspect.getmembers gc.get_objects
 ANYTHING: Final = frozenset(_ANYTHING_TEXT.split())
 """Calls that may run any code of the project."""
 
+UNBOUNDED: Final = frozenset({"__subclasses__", "__globals__", "f_globals", "tb_frame", "gi_frame"})
+"""Attributes that lead to code of any name."""
+
 _NOTED_TEXT: Final = """
 builtins.getattr builtins.vars operator.attrgetter operator.methodcaller inspect.getsource
 inspect.getsourcelines

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
 from aq.pipeline.scopes import Import, uses_of_statements
@@ -41,15 +42,46 @@ def follow(reach: Reach) -> None:
 def _follow_module(reach: Reach, space: Space, source: Source) -> None:
     try:
         statements = effects(source)
-        targets = module_imports(source)
+        targets = import_targets(source)
     except (SyntaxError, ValueError):
         return
     for target in targets:
         reach.import_quietly(target, space)
+    statements = [one for one in source.tree.body if one in statements or _patches_library(reach, one, space)]
     if statements:
         label = f"{space.name}:{EFFECTS}"
         reach.code[label] = source.digest(statements)
         reach.follow_uses(uses_of_statements(statements, source), space, {}, label)
+
+
+def _patches_library(reach: Reach, node: ast.stmt, space: Space) -> bool:
+    """Whether a statement's decorators or calls are the user's own and change a library."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        called = node.decorator_list
+    elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+        called = [one for one in ast.walk(node.value) if isinstance(one, ast.Call)]
+    else:
+        return False
+    names = (dotted(one.func if isinstance(one, ast.Call) else one) for one in called)
+    found = (reach.resolve(name, space) for name in names if name)
+    return any(_changes_library(reach, one, set()) for one in found)
+
+
+def _changes_library(reach: Reach, value: object, seen: set[int]) -> bool:
+    """Whether a function of the user, or one that it calls, sets an attribute of a library."""
+    if not isinstance(value, FunctionType) or id(value) in seen:
+        return False
+    seen.add(id(value))
+    space = reach.space_of(value)
+    for uses in reach.uses_of_function(value, space):
+        for root in uses.changes:
+            found = space.variables.get(root) if isinstance(root, str) else reach.imported_value(root, space)
+            if reach.is_library(found):
+                return True
+        names = (".".join((one.root, *one.path)) for one in uses.references if isinstance(one.root, str))
+        if any(_changes_library(reach, reach.resolve(name, space), seen) for name in names):
+            return True
+    return False
 
 
 def effects(source: Source) -> list[ast.stmt]:
@@ -70,7 +102,7 @@ def bound_names(source: Source) -> list[str]:
     return known
 
 
-def module_imports(source: Source) -> list[Import]:
+def import_targets(source: Source) -> list[Import]:
     """What a module imports when it is itself imported."""
     known = source.memo.get("imports")
     if not isinstance(known, list):
@@ -136,7 +168,7 @@ def _acts(node: ast.stmt, source: Source, local: set[str]) -> bool:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         outside = any(_stores_outside(one, local) for target in targets for one in ast.walk(target))
         return outside or (node.value is not None and _has_acting_call(node.value))
-    if isinstance(node, ast.If) and _is_main_guard(node):
+    if isinstance(node, ast.If) and is_main_guard(node):
         return any(_acts(one, source, local) for one in node.orelse)
     if isinstance(node, _BLOCKS):
         return any(
@@ -170,7 +202,8 @@ def _stores_outside(node: ast.AST, local: set[str]) -> bool:
     return not (isinstance(base, ast.Name) and base.id in local)
 
 
-def _is_main_guard(node: ast.If) -> bool:
+def is_main_guard(node: ast.If) -> bool:
+    """`if __name__ == "__main__":`, which never holds in a module that aq loads."""
     test = node.test
     names = {one.id for one in ast.walk(test) if isinstance(one, ast.Name)}
     texts = {one.value for one in ast.walk(test) if isinstance(one, ast.Constant)}

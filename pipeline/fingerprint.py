@@ -34,6 +34,26 @@ class Fingerprint(msgspec.Struct, frozen=True):
     opaque: list[str] = []
     files: list[str] = []
 
+    def __or__(self, other: Fingerprint) -> Fingerprint:
+        """What either reaches. A name that means two things in them stands for both."""
+        return Fingerprint(
+            code=_both(self.code, other.code),
+            values=_both(self.values, other.values),
+            packages=_both(self.packages, other.packages),
+            variables=_both(self.variables, other.variables),
+            opaque=list(dict.fromkeys([*self.opaque, *other.opaque])),
+            files=sorted({*self.files, *other.files}),
+        )
+
+
+def _both(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """A union that loses nothing, whichever comes first."""
+    made = {**first, **second}
+    for name in first.keys() & second.keys():
+        if first[name] != second[name]:
+            made[name] = "+".join(sorted({*first[name].split("+"), *second[name].split("+")}))
+    return dict(sorted(made.items()))
+
 
 def fingerprint(
     function: object, project: Project, *, environ: Mapping[str, str] | None = None
@@ -51,6 +71,7 @@ def fingerprint(
 
 
 def _finish(reach: Reach, project: Project, environ: Mapping[str, str] | None) -> Fingerprint:
+    reach.note_changes()
     code = reach.digests()
     packages = installed(project).versions(reach.modules.values())
     if reach.dynamic:

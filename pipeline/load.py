@@ -87,7 +87,12 @@ class Project:
     def is_project(self, module: ModuleType | str) -> bool:
         """Whether a module, or the name of a loaded one, is the project's own code."""
         found = sys.modules.get(module) if isinstance(module, str) else module
-        return found is not None and self.file_of(found) is not None
+        if not isinstance(found, ModuleType):
+            return False
+        if getattr(found, "__file__", None) is None and hasattr(found, "__path__"):
+            folders = list(found.__path__)  # a folder without __init__.py
+            return bool(folders) and all(self.holds(one) for one in folders)
+        return self.file_of(found) is not None
 
     def file_of(self, module: ModuleType) -> str | None:
         """The path of a module's source from the root; None for a module from elsewhere."""
@@ -205,16 +210,16 @@ class Project:
     def beside(self, file: str) -> Iterator[None]:
         """Within: imports look beside this file first, as they do when Python runs it as a script."""
         folder, before = os.path.dirname(self.relative(self.root / file) or file), self._folder
-        self._swap(folder)
-        try:
-            yield
-        finally:
-            self._swap(before)
+        with self:
+            self._swap(folder)
+            try:
+                yield
+            finally:
+                self._swap(before)
 
     def _swap(self, folder: str) -> None:
         """Aliases hold for one folder: `import common` beside a/x.py is not that beside b/y.py."""
-        if folder == self._folder or not self._depth:
-            self._folder = folder
+        if folder == self._folder:
             return
         own = {id(module): name for name, module in self.modules.items()}
         aliases = {
@@ -253,7 +258,7 @@ class Project:
         """Take the place of modules of the same files or names that something else has loaded."""
         mine = self._own.pop("/", {})
         for name, module in list(sys.modules.items()):
-            if name in mine or (isinstance(module, ModuleType) and self.file_of(module) is not None):
+            if name in mine or self.is_project(module):
                 self._foreign[name] = sys.modules.pop(name)
         sys.modules.update(mine)
         sys.meta_path.insert(0, self._finder)

@@ -63,13 +63,17 @@ class Reach:
         self._labels: dict[int, tuple[object, str]] = {}
         self._taken: dict[str, int] = {}
         self._whole: set[str] = set()
+        self._changing: dict[str, list[str]] = {}
+        self._decorating: set[str] = set()
         self._read_names: set[tuple[str, str]] = set()
 
     def run(self, start: object) -> None:
         """Walk from a function, an op, or any value that holds code."""
         function = getattr(start, "function", start)
         self.home = getattr(function, "__module__", "") or ""
-        self.tokens.token(function, "the argument")
+        token = self.tokens.token(function, "the op")
+        if not isinstance(function, FunctionType):
+            self.values[f"(value {token[-8:]})"] = token
         self.drain()
         effects.follow(self)
         self.drain()
@@ -135,7 +139,7 @@ class Reach:
         name = module.__name__
         if name == self.home or name == "__main__":
             return name != "aq" and not name.startswith("aq.")
-        return self.project.file_of(module) is not None
+        return self.project.is_project(module)
 
     def _mention(self, module: str) -> None:
         found = sys.modules.get(module) or sys.modules.get(module.partition(".")[0])
@@ -287,11 +291,17 @@ class Reach:
             self._follow(reference, space, closure, label)
         for one in uses.imports:
             self.import_module(one, space)
+        if uses.identifiers & dynamic.UNBOUNDED:
+            self.dynamic = True
+            self.note(f"{label} looks code up by {', '.join(sorted(uses.identifiers & dynamic.UNBOUNDED))}")
         for name in uses.mutable_defaults:
             self.note(f"{label} changes its mutable default {name} from call to call")
-        for name in sorted({one for one in uses.changes if one in space.variables}):
+        for name in sorted({one for one in uses.changes if isinstance(one, str) and one in space.variables}):
             if not isinstance(space.variables[name], ModuleType | type | FunctionType):
-                self.note(f"{label} changes the global {name}, which outlives the step")
+                self._changing.setdefault(label, []).append(name)
+        for name in uses.decorators:
+            if isinstance(found := space.variables.get(name), FunctionType):
+                self._decorating.add(self.function(found))
 
     def _follow(self, reference: Reference, space: Space, closure: Mapping[str, Any], label: str) -> None:
         value, path = self._root(reference, space, closure)
@@ -356,6 +366,35 @@ class Reach:
             self.space(found)
         return found
 
+    def resolve(self, name: str, space: Space) -> Any:
+        """What a dotted name means in a module of the user, without following it."""
+        first, *path = name.split(".")
+        value = space.variables.get(first)
+        for part in path:
+            if not isinstance(value, ModuleType) or not self._is_users_module(value):
+                return None
+            value = vars(value).get(part)
+        return value
+
+    def uses_of_function(self, function: FunctionType, space: Space) -> list[Uses]:
+        """What a function takes from outside, as its source says; nothing where it has none."""
+        if space.source is None:
+            return []
+        code = function.__code__
+        found = space.source.by_line.get((code.co_firstlineno, code.co_name), [])
+        return [uses_of(one, space.source) for one in found]
+
+    def imported_value(self, target: Import, space: Space) -> Any:
+        """What an import inside a function binds, if its module is loaded."""
+        module = dynamic.imported(self.project, target, space, load=False)
+        return getattr(module, target.name, None) if target.name else module
+
+    def is_library(self, value: object) -> bool:
+        """Whether a value is a module or class that is not the user's."""
+        if isinstance(value, ModuleType):
+            return not self._is_users_module(value)
+        return isinstance(value, type) and not self.is_users(value)
+
     def import_quietly(self, target: Import, space: Space) -> None:
         """Enter a module of the user that a module imports: what it does on import counts."""
         found = dynamic.imported(self.project, target, space, load=False)
@@ -373,6 +412,13 @@ class Reach:
                 self.lookup(space, name)
 
     # --- the result
+
+    def note_changes(self) -> None:
+        """List what outlives a step: globals that functions change, other than while importing."""
+        for label, names in self._changing.items():
+            if label not in self._decorating and not label.endswith(effects.EFFECTS):
+                for name in names:
+                    self.note(f"{label} changes the global {name}, which outlives the step")
 
     def digests(self) -> dict[str, str]:
         """{module:qualname: digest} of all definitions reached, in the variant that their use calls for."""

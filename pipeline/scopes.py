@@ -50,7 +50,8 @@ class Uses:
     references: list[Reference] = field(default_factory=list)
     imports: list[Import] = field(default_factory=list)
     identifiers: set[str] = field(default_factory=set)
-    changes: list[str] = field(default_factory=list)
+    changes: list[str | Import] = field(default_factory=list)
+    decorators: list[str] = field(default_factory=list)
     mutable_defaults: list[str] = field(default_factory=list)
 
 
@@ -151,7 +152,7 @@ class _Walker:
 
     def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
         arguments = node.args
-        self.all(decorators(node, self.aq_names)[1])
+        self.decorated(node)
         self.all([*arguments.defaults, *arguments.kw_defaults])
         body = node.body if isinstance(node.body, list) else [node.body]
         outer = self.scope
@@ -162,8 +163,15 @@ class _Walker:
         self.all(body)
         self.scope = outer
 
+    def decorated(self, node: ast.AST) -> None:
+        others = decorators(node, self.aq_names)[1]
+        names = (_chain(one.func if isinstance(one, ast.Call) else one)[0] for one in others)
+        self.uses.decorators += [one.id for one in names if isinstance(one, ast.Name)]
+        self.all(others)
+
     def klass(self, node: ast.ClassDef) -> None:
-        self.all([*node.decorator_list, *node.bases, *(one.value for one in node.keywords)])
+        self.decorated(node)
+        self.all([*node.bases, *(one.value for one in node.keywords)])
         outer = self.scope
         self.scope = _Scope("class", outer, node.name)
         self.scope.bound.update(_type_parameters(node))
@@ -201,8 +209,8 @@ class _Walker:
         if isinstance(base, ast.Name):
             self.uses.identifiers.add(base.id)
             self.refer(base.id, path)
-            if not isinstance(node.ctx, ast.Load) and self.scope.find(base.id) == base.id:
-                self.uses.changes.append(base.id)
+            if not isinstance(node.ctx, ast.Load):
+                self.changed(base.id)
         else:
             self.visit(base)
 
@@ -215,8 +223,12 @@ class _Walker:
             if base.id == "getattr" and self.getattr(node):
                 return
             self.refer(base.id, path, len(arguments), text if isinstance(text, str) else None)
-            if path and path[-1] in _CHANGERS and self.scope.find(base.id) == base.id:
-                self.uses.changes.append(base.id)
+            if base.id in ("setattr", "delattr") and node.args:
+                changed = _chain(node.args[0])[0]
+                if isinstance(changed, ast.Name):
+                    self.changed(changed.id)
+            if path and path[-1] in _CHANGERS:
+                self.changed(base.id)
         else:
             self.visit(node.func)
         self.all(arguments)
@@ -238,8 +250,8 @@ class _Walker:
             text = node.slice.value if isinstance(node.slice, ast.Constant) else None
             self.uses.identifiers.update((base.id, *path))
             self.refer(base.id, path, -1, text if isinstance(text, str) else None)
-            if not isinstance(node.ctx, ast.Load) and self.scope.find(base.id) == base.id:
-                self.uses.changes.append(base.id)
+            if not isinstance(node.ctx, ast.Load):
+                self.changed(base.id)
         else:
             self.visit(node.value)
         self.visit(node.slice)
@@ -255,6 +267,11 @@ class _Walker:
         self.visit(node.target)
         if node.value is not None:
             self.visit(node.value)
+
+    def changed(self, name: str) -> None:
+        root = self.scope.find(name)
+        if root is not None:
+            self.uses.changes.append(root)
 
     def refer(self, name: str, path: tuple[str, ...], arguments: int = -1, text: str | None = None) -> None:
         root = self.scope.find(name)

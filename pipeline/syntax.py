@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import gc
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -120,6 +120,15 @@ class Source:
         if isinstance(node, ast.AST):  # a tree lives as long as this object: its ids stay unique
             self._digests[key] = result
         return result
+
+
+def combine(texts: Iterable[str]) -> str:
+    """64 hex digits of a sequence of texts."""
+    hasher = blake3(_TAG)
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        hasher.update(struct.pack("<Q", len(data)) + data)
+    return hasher.hexdigest()
 
 
 def _definitions(node: ast.AST, prefix: str, owner: str) -> Iterator[Definition]:

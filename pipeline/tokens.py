@@ -212,17 +212,21 @@ class Tokens:
         return self._many(b"w", map(self.form, [type(value), *parts, dict(getattr(value, "__dict__", {}))]))
 
     def _canonical(self, value: Any) -> bytes | None:
-        try:
-            from aq.formats.canonical import fingerprint
-        except ImportError:
-            return None
+        from aq.formats.canonical import fingerprint
 
         try:
-            text = fingerprint(value, at=self.place)
+            text = fingerprint(value, at=self.place, foreign=self._inner)
         except Unstorable:
             return None
         self._mention(type(value).__module__)
         return _text(b"V", text)
+
+    def _inner(self, value: object) -> str | None:
+        """What stands for code, and for objects of the user, inside an array or a table."""
+        code = isinstance(value, types.FunctionType | types.MethodType | types.ModuleType)
+        if code or self.follower.is_users(value if isinstance(value, type) else type(value)):
+            return self.form(value).hex()
+        return None
 
     def _instance(self, value: Any) -> bytes:
         """An instance of a class of the user: class, attributes, slots, and what a container holds."""

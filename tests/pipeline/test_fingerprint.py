@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.pipeline.code_cases import CASES, Case
+
+WORKER = Path(__file__).with_name("fingerprint_worker.py")
+
+
+class Seen(NamedTuple):
+    made: dict[str, Any]
+    stable: bool
+    result: str
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What enters a step's key."""
+        return {name: self.made[name] for name in ("code", "values", "packages", "variables")}
+
+
+def look(folders: list[tuple[Path, str]], scratch: Path, *, cwd: Path, env: Mapping[str, str]) -> list[Seen]:
+    """Fingerprint all projects in one fresh process."""
+    listed = scratch / "projects.json"
+    listed.write_text(json.dumps([[str(folder), file] for folder, file in folders]))
+    done = subprocess.run(
+        [sys.executable, str(WORKER), str(listed)],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return [Seen(*json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    for path, text in files.items():
+        there = folder / path
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_bytes(text.encode())
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Seen, Seen, Seen]]:
+    """For each case: before the edit, after it, and after taking it back, in three processes."""
+    scratch = tmp_path_factory.mktemp("cases")
+    folders = [(scratch / str(number), case.file) for number, case in enumerate(CASES)]
+    rounds = []
+    for number, (env, cwd) in enumerate(
+        [
+            ({"PYTHONHASHSEED": "1", "TZ": "UTC", "LANG": "C"}, scratch),
+            ({"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo", "LANG": "en_US.UTF-8"}, Path("/")),
+            ({"PYTHONHASHSEED": "3", "PYTHONOPTIMIZE": "1"}, WORKER.parent),
+        ]
+    ):
+        for (folder, _), case in zip(folders, CASES, strict=True):
+            if number == 2:
+                for path in case.after.keys() - case.before.keys():
+                    (folder / path).unlink()
+            write(folder, case.after if number == 1 else case.before)
+        rounds.append(look(folders, scratch, cwd=cwd, env=env))
+    return {case.name: found for case, *found in zip(CASES, *rounds, strict=True)}  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_an_edit_of_code(case: Case, seen: dict[str, tuple[Seen, Seen, Seen]]) -> None:
+    before, after, back = seen[case.name]
+    if case.seen:
+        assert before.result != after.result, "the case itself shows nothing"
+    if case.verdict == "H":
+        assert before.key == after.key
+        assert before.result == after.result
+    else:
+        assert before.key != after.key
+    if case.verdict == "W":
+        assert before.made["opaque"]
+        assert after.made["opaque"]
+    assert back.key == before.key, "taking an edit back is a hit, under any hash seed, zone and folder"
+    assert before.stable
+    assert after.stable
+
+
+def test_nothing_but_the_opaque_is_listed(seen: dict[str, tuple[Seen, Seen, Seen]]) -> None:
+    listed = {case.name: seen[case.name][0].made["opaque"] for case in CASES if case.verdict != "W"}
+    assert {name for name, opaque in listed.items() if opaque} <= {
+        "a comment beside eval",
+        "subclasses by __subclasses__",
+    }
+
+
+def test_no_absolute_path_enters_a_key(
+    seen: dict[str, tuple[Seen, Seen, Seen]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("elsewhere") / "a deeper folder"
+    folder.mkdir()
+    for number, case in enumerate(CASES):
+        write(folder / str(number), case.before)
+    listed = [(folder / str(number), case.file) for number, case in enumerate(CASES)]
+    moved = look(listed, folder, cwd=folder, env={})
+    for case, found in zip(CASES, moved, strict=True):
+        assert found.key == seen[case.name][0].key, case.name
+        assert str(folder) not in json.dumps(found.made)
