@@ -48,7 +48,7 @@ def is_immutable(kind: type) -> bool:
     return (kind.__module__.partition(".")[0], kind.__name__) in _IMMUTABLE
 
 
-def reduction(value: object) -> str | tuple[Any, ...]:
+def reduction(value: object, verb: str = "cannot be stored") -> str | tuple[Any, ...]:
     """What `pickle` would write for the object: a global's name, or a callable, its arguments, and so on.
 
     Raises Unstorable where the object, or its own code, refuses.
@@ -59,18 +59,18 @@ def reduction(value: object) -> str | tuple[Any, ...]:
     except AqError:
         raise
     except Exception as error:
-        raise refused(value, error) from error
+        raise refused(value, error, verb) from error
     if not isinstance(answer, str) and not (isinstance(answer, tuple) and 2 <= len(answer) <= 6):
-        raise refused(value, None)
+        raise refused(value, None, verb)
     return answer
 
 
-def refused(value: object, error: Exception | None) -> Unstorable:
+def refused(value: object, error: Exception | None, verb: str = "cannot be stored") -> Unstorable:
     """The error for an object that cannot be reduced."""
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     article = "an" if name[0].lower() in "aeiou" else "a"
-    text = f"{article} {name} cannot be stored"
+    text = f"{article} {name} {verb}"
     if error is not None and not (isinstance(error, TypeError) and "pickle" in str(error)):
         text += f" ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
     return Unstorable(text, hint=_HINT)

@@ -1,0 +1,251 @@
+"""Fingerprints tell values apart exactly where a step must run again, and nowhere else."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from aq.formats.canonical import fingerprint, show
+from aq.formats.errors import Unstorable
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.formats.value_groups import DISTINCT, FRAME
+
+
+@pytest.mark.parametrize("group", DISTINCT)
+def test_values_of_a_group_are_told_apart(group: str) -> None:
+    found: dict[str, Any] = {}
+    for value in DISTINCT[group]:
+        digits = fingerprint(value)
+        assert len(digits) == 64
+        assert digits not in found, (value, found.get(digits))
+        found[digits] = value
+
+
+def fragmented() -> pd.DataFrame:
+    frame = pd.DataFrame(index=range(4))
+    for at, name in enumerate("abc"):
+        frame[name] = np.arange(4) + at
+    return frame
+
+
+COLUMNS = {name: np.arange(4) + at for at, name in enumerate("abc")}
+WIDE = pd.DataFrame({name: np.arange(8) // 2 for name in "abc"})
+ORDERED = np.arange(12.0).reshape(3, 4)
+SELF: list[Any] = [1]
+SELF.append(SELF)
+SELF_TOO: list[Any] = [1]
+SELF_TOO.append(SELF_TOO)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": 1, "b": [2, {"c": 3, "d": 4}]}, {"b": [2, {"d": 4, "c": 3}], "a": 1}),
+        ({"a", "b", 1, None}, {None, 1, "b", "a"}),
+        (ORDERED, np.asfortranarray(ORDERED)),
+        (ORDERED, np.repeat(ORDERED, 2, axis=1)[:, ::2]),
+        (np.array([0.0, float("nan")]), np.array([0.0, np.nan])),
+        (pd.DataFrame(COLUMNS), fragmented()),
+        (pd.DataFrame(COLUMNS), pd.concat([pd.DataFrame(COLUMNS)[:2], pd.DataFrame(COLUMNS)[2:]])),
+        (pd.DataFrame({name: np.arange(4) for name in "abc"}), WIDE[::2].set_axis(range(4))),
+        (pa.table({"a": [1, 2, 3]}), pa.table({"a": pa.chunked_array([[1], [2, 3]])})),
+        (pa.table({"a": [2, 3]}), pa.table({"a": [1, 2, 3]}).slice(1)),
+        (pa.table({"a": ["x", "x"]}), pa.table({"a": pa.array(["x", "x"]).dictionary_encode()})),
+        (pa.table({"a": ["x"]}), pa.table({"a": pa.array(["x"], pa.large_string())})),
+        (pl.DataFrame({"a": [1, 2]}), pl.concat([pl.DataFrame({"a": [1]}), pl.DataFrame({"a": [2]})])),
+        (SELF, SELF_TOO),
+        (["ab" * 2, "abab"], ["ab" + "ab", "aba" + "b"]),
+        ([FRAME, FRAME], [FRAME, FRAME.copy()]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_code_cannot_tell_apart_is_equal(one: Any, other: Any) -> None:
+    assert fingerprint(one) == fingerprint(other)
+
+
+def test_nothing_is_sampled() -> None:
+    frame = pd.DataFrame({"n": np.zeros(300_000), "s": ["same"] * 300_000})
+    before = fingerprint(frame)
+    for column, value in (("n", 1e-300), ("s", "Same"), ("s", None)):
+        changed = frame.copy()
+        changed.loc[299_999, column] = value
+        assert fingerprint(changed) != before
+    array = np.zeros(10_000_000, dtype="u1")
+    before = fingerprint(array)
+    array[-1] = 1
+    assert fingerprint(array) != before
+
+
+def nest(value: Any, times: int) -> Any:
+    for _ in range(times):
+        value = [value]
+    return value
+
+
+def test_depth_is_no_limit_and_no_constant() -> None:
+    assert (
+        len({fingerprint(nest(leaf, depth)) for leaf in (1, 2) for depth in (10, 999, 9_999, 10_000)}) == 8
+    )
+    shared: Any = [1]
+    for _ in range(200):
+        shared = [shared, shared]
+    assert len(fingerprint(shared)) == 64
+
+
+def test_cycles_end_and_count() -> None:
+    inner: list[Any] = []
+    outer = [inner, 1]
+    inner.append(outer)
+    flat: list[Any] = []
+    flat.append(flat)
+    box: dict[str, Any] = {}
+    box["self"] = box
+    found = [fingerprint(value) for value in (SELF, outer, inner, flat, box, [flat], [flat, flat])]
+    assert len(set(found)) == len(found)
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Settings:
+    def __init__(self, depth: Any) -> None:
+        self.depth = depth
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ({"f": [lambda x: x]}, "argument 'p' → ['f'][0]: the function <lambda> is code, not a value"),
+        ([np.mean], "argument 'p' → [0]: mean of numpy is code, not a value"),
+        (np.sin, "argument 'p': sin of numpy is code, not a value"),
+        (functools.partial(show), "argument 'p' → [0]: the function show is code, not a value"),
+        (Settings, "argument 'p': the class Settings is code, not a value"),
+        (os, "argument 'p': the module os is code, not a value"),
+        ((Colour.RED,), "argument 'p' → [0]: a Colour cannot be compared"),
+        ([Settings(1)], "argument 'p' → [0]: a Settings cannot be compared"),
+        (iter([1]), "argument 'p': a list_iterator cannot be compared"),
+        (object(), "argument 'p': an object cannot be compared"),
+        ("x".join, "argument 'p': the function str.join is code, not a value"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_code_is_refused_with_its_place(value: Any, why: str) -> None:
+    with pytest.raises(Unstorable) as caught:
+        fingerprint(value, at="argument 'p'")
+    assert caught.value.message.replace(f"{__name__}.", "") == why
+
+
+def test_the_hook_names_code() -> None:
+    def foreign(value: object) -> str | None:
+        return f"code {value.__name__}" if callable(value) and hasattr(value, "__name__") else None
+
+    one = fingerprint(Settings(1), foreign=foreign)
+    assert one == fingerprint(Settings(1), foreign=foreign)
+    assert one != fingerprint(Settings(2), foreign=foreign)
+    assert one != fingerprint(Settings(True), foreign=foreign)
+    assert one != fingerprint(Settings(1), foreign=lambda value: (foreign(value) or "") + "changed")
+    assert fingerprint(Colour.RED, foreign=foreign) != fingerprint(1, foreign=foreign)
+    assert fingerprint([show], foreign=foreign) != fingerprint([fingerprint], foreign=foreign)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.dates()
+    | st.decimals(),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(VALUES, VALUES)
+def test_equal_fingerprints_mean_equal_types_and_texts(one: Any, other: Any) -> None:
+    def told(value: Any) -> Any:
+        if isinstance(value, dict):
+            return "dict", sorted((key, told(item)) for key, item in value.items())
+        if isinstance(value, (list, tuple)):
+            return type(value).__name__, [told(item) for item in value]
+        return type(value).__name__, repr(value)
+
+    assert (fingerprint(one) == fingerprint(other)) == (repr(told(one)) == repr(told(other)))
+
+
+SEEDED = """
+import sys, numpy, pandas
+from aq.formats.canonical import fingerprint, show
+names = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"]
+values = [set(names), frozenset(names), {name: {name} for name in names},
+          {(name, 1.5): [name] for name in names}, {frozenset({a, b}) for a in names for b in names},
+          pandas.Series([set(names)]), [set(names)] * 2]
+print([fingerprint(value) for value in values], [show(value) for value in values])
+"""
+
+
+def test_the_hash_seed_leaves_no_trace(tmp_path: Path) -> None:
+    def run(seed: str) -> str:
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", SEEDED]
+        return subprocess.run(
+            command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert len({run(seed) for seed in ("0", "1", "2", "3", "4")}) == 1
+
+
+def test_importing_it_imports_no_library(tmp_path: Path) -> None:
+    code = """
+import sys
+from aq.formats.canonical import fingerprint, show
+from aq.formats.values import encode
+from aq.formats.objects import MemoryObjects
+fingerprint({"a": [1, 2.5, None]}), show([1]), encode({"a": 1}, MemoryObjects())
+print({"numpy", "pandas", "pyarrow", "zstandard", "pyfastcdc", "pickletools"} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (6, "6"),
+        ("a", "'a'"),
+        (None, "None"),
+        (0.5, "0.5"),
+        ([1, (2,), {"a": {"b", "a"}}], "[1, (2,), {'a': {'a', 'b'}}]"),
+        (FRAME, "DataFrame 2×3"),
+        (np.zeros((3, 4)), "ndarray float64 3×4"),
+        (np.float32(2), "np.float32(2.0)"),
+        (Settings(1), "Settings"),
+        (show, "show"),
+        (set(), "set()"),
+        (list(range(100)), "[0, 1, 2, 3, 4, 5, …]"),
+        ("x" * 100, "'" + "x" * 58 + "…"),
+        (dt.date(2026, 1, 2), "2026-01-02"),
+        (np.random.default_rng(0), "Generator"),
+        (1 << 10_000, "int of 10001 bits"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_show_is_short_and_tells_nothing_of_memory(value: Any, text: str) -> None:
+    assert show(value) == text
