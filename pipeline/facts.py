@@ -79,7 +79,7 @@ def derive(store: Store, commit: Commit, parent: Facts) -> Facts:
     """The facts of a commit from its record and its first parent's facts; O(changed paths)."""
     flows = dict(parent.flows)
     for id in commit.runs:
-        flows[get_record(store, Run, id).flow] = id
+        flows[get_record(store, Run, id).flow] = bytes(id)
     before = _parent_snapshot(store, commit)
     given, total = dict(parent.given), parent.total
     counts = {"added": 0, "changed": 0, "removed": 0}

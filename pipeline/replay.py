@@ -20,7 +20,7 @@ import msgspec
 from aq.formats.errors import AqError, OpFailed
 from aq.formats.identity import Digest
 from aq.formats.records import Source
-from aq.store import snapshots
+from aq.store import disk, snapshots
 
 if TYPE_CHECKING:
     from aq.pipeline.graph import Graph
@@ -80,6 +80,7 @@ def replay(repo: Repo, request: Callable[[str], Request], on_event: OnEvent) -> 
     with TemporaryDirectory(dir=base, prefix="replay-") as folder:
         asked = request(folder)
         code = Path(folder) / "code"
+        disk.mkdir(str(code))
         repo.worktree.export(Digest.parse(asked.code), code)
         command = [sys.executable, "-P", "-m", "aq.pipeline.replay"]
         with subprocess.Popen(

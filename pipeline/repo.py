@@ -85,7 +85,7 @@ class Repo:
             time=self.context.now(),
             user=self.context.user,
             argv=redact(self.context.argv),
-            description=description,
+            description=description.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
         )
 
     def close(self) -> None:
