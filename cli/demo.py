@@ -6,6 +6,7 @@ are; nothing of the product is done here.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -63,7 +64,7 @@ class Stage:
             words = shlex.split(line)
             words[:1] = _program(words[0])
             errors = None if progress else subprocess.PIPE
-            done = subprocess.run(words, cwd=self.folder, stderr=errors, check=False)
+            done = subprocess.run(words, cwd=self.folder, env=_calm(), stderr=errors, check=False)
             if done.returncode:
                 sys.stderr.buffer.write(done.stderr or b"")
                 raise AqError(
@@ -77,17 +78,22 @@ def _program(name: str) -> list[str]:
     return [sys.executable, "-P", "-m", "aq"] if name == "aq" else [sys.executable]
 
 
+def _calm() -> dict[str, str]:
+    """One thread for small models: on two busy cores several wait for each other, for the same result."""
+    return {"OMP_NUM_THREADS": "1", **os.environ}
+
+
 @command("demo", examples=["aq demo", "aq demo --quick /tmp/flights"], exits=(1, 2))
-@click.argument("directory", metavar="[DIR]", default="aq-demo")
+@click.argument("target", metavar="[DIR]", default="aq-demo")
 @click.option("--quick", is_flag=True, help="Six deliveries in place of twelve")
-def demo(session: Session, directory: str, quick: bool) -> None:
+def demo(session: Session, target: str, quick: bool) -> None:
     """Tell a story on 336,776 real flights and leave the repository to explore
 
     Makes the folder DIR, ./aq-demo if none is named, and plays a year in it: twelve deliveries
     of data, a model trained after each, a metric that gets worse, the commit that did it, the
     repair, and the proof that an old prediction can be made again. It takes a minute or two.
     """
-    folder = Path(directory)
+    folder = Path(target)
     _ready(folder)
     stage = Stage(folder, session, session.view(), QUICK if quick else MONTHS)
     started = time.monotonic()

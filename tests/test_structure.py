@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = ("formats", "store", "pipeline", "cli")
 LINES_MOST_FILE = 400
+LINES_MOST_TESTS = 600
 LINES_MOST_FUNCTION = 50
 
 # What only cli/ and the root __init__.py may touch.
@@ -42,7 +43,12 @@ OUTSIDE = {
 OUTSIDE_CALLS = {"print", "input", "breakpoint"}
 
 # Exceptions, each with its reason.
-ALLOWED: dict[tuple[str, str], str] = {}
+ALLOWED = {
+    ("pipeline/capture.py", "sys.stderr"): "flushes what an op wrote before its output is put back",
+    ("pipeline/capture.py", "sys.stdout"): "flushes what an op wrote before its output is put back",
+    ("pipeline/replay.py", "pathlib.Path.cwd"): "the entry point of a process: its folder is its argument",
+    ("pipeline/replay.py", "sys.stdin"): "the entry point of a process: its input is its argument",
+}
 
 HEAVY = {
     "asyncio",
@@ -199,8 +205,14 @@ def code_files() -> Iterator[Path]:
 
 
 def test_files_fit_on_some_screens() -> None:
-    long = {str(path.relative_to(ROOT)): path.read_bytes().count(b"\n") for path in code_files()}
-    assert not {name: lines for name, lines in long.items() if lines > LINES_MOST_FILE}
+    """A table of cases is data, and may be as long as it likes."""
+    long = []
+    for path in code_files():
+        lines, tests = path.read_bytes().count(b"\n"), "tests" in path.relative_to(ROOT).parts
+        most = LINES_MOST_TESTS if tests else LINES_MOST_FILE
+        if lines > most and not path.stem.endswith("_cases"):
+            long.append(f"{path.relative_to(ROOT)}: {lines} lines, {most} at most")
+    assert not long, "\n".join(long)
 
 
 def test_functions_fit_on_one_screen() -> None:

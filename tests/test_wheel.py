@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = ("formats", "store", "pipeline", "cli")
-QUICK = ("formats/test_identity.py", "cli/test_main.py")
+QUICK = ("formats/test_values.py", "store/test_store.py", "pipeline/test_trace.py", "cli/test_text.py")
 
 
 def run(*argv: str | Path, cwd: Path, **variables: str) -> str:
