@@ -17,6 +17,7 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Step
 from aq.pipeline import constants, hints, inputs, ops, parsing
+from aq.pipeline.carried import Carried
 from aq.pipeline.execution import StepStore
 from aq.pipeline.fingerprint import Fingerprint, fingerprint, variable_digest
 from aq.pipeline.graph import Constant, Graph, Group, Leaf, Node, Read
@@ -71,7 +72,11 @@ class Planner:
     previous: Previous = lambda name: None
     sources: dict[int, Digest] = field(default_factory=dict)
     prepared: dict[str, Prepared] = field(default_factory=dict)
+    carried: Carried = field(init=False)
     _reached: dict[int, Fingerprint] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.carried = Carried(self.project, self.store)
 
     def prepare(self) -> None:
         """Find the sources and fingerprint the ops. Raises AqError; nothing has run then."""
@@ -150,8 +155,8 @@ class Planner:
         from aq.pipeline.keys import step_key
 
         prepared = self.prepared[node.name]
-        reached = prepared.fingerprint
         known = {place: one for place, one in given.items() if one is not None}
+        reached = constants.merged(prepared.fingerprint, *map(self._brought, known.values()))
         declared = {name: variable_digest(self.environ.get(name)) for name in node.op.options.variables}
         step = Step(
             key=b"",
@@ -169,6 +174,10 @@ class Planner:
             opaque=reached.opaque,
         )
         return msgspec.structs.replace(step, key=bytes(step_key(step)))
+
+    def _brought(self, given: Input) -> Fingerprint:
+        record = get_record(self.store, Artifact, given.artifact)
+        return self.carried.by(bytes(given.artifact), record, given.form)
 
     def recorded(self, step: Step, name: str = "") -> tuple[Digest, Step] | None:
         """The step of this key whose outputs are all in the store: the one recorded last under the
@@ -202,7 +211,7 @@ class Planner:
             reason(kind, f"{label} {'runs' if kind == 'upstream' else 'changed'}")
             for kind, label in dict.fromkeys(told[place] for place in told if place in unknown)
         ]
-        why += differences(_without(before, unknown), step, told)
+        why += differences(_without(before, step, unknown), step, told)
         if not why and node.op.options.cache == "never":
             return [reason("code", 'declared with cache="never"')]
         if not why and force:
@@ -215,12 +224,20 @@ class Planner:
         return tuple(dict.fromkeys(f"{name}: {one}" for name, one in told))
 
 
-def _without(before: Step, unknown: Set[str]) -> Step:
-    """A recorded step without some of its inputs, to compare it with one that has none there yet."""
+def _without(before: Step, now: Step, unknown: Set[str]) -> Step:
+    """A recorded step without some of its inputs and what they brought along, to compare with `now`."""
+    if not unknown:
+        return before
     inputs = {place: id for place, id in before.inputs.items() if place not in unknown}
     forms = {f"{word} {place}" for place in unknown for word in ("as", "file")}
-    options = {name: text for name, text in before.options.items() if name not in forms}
-    return msgspec.structs.replace(before, inputs=inputs, options=options)
+    return msgspec.structs.replace(
+        before,
+        inputs=inputs,
+        options={name: text for name, text in before.options.items() if name not in forms},
+        code={name: text for name, text in before.code.items() if name in now.code},
+        values={name: text for name, text in before.values.items() if name in now.values},
+        packages={name: text for name, text in before.packages.items() if name in now.packages},
+    )
 
 
 def _options(node: Node, given: Mapping[str, Input]) -> Iterator[tuple[str, str]]:
