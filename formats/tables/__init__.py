@@ -3,6 +3,7 @@
 Importing this imports pyarrow: whoever only looks must not. The format is docs/format.md, section 8.
 """
 
+from aq.formats.tables.compare import compare_tables
 from aq.formats.tables.table import (
     EncodedTable,
     decode_table,
@@ -16,6 +17,7 @@ from aq.formats.tables.table import (
 
 __all__ = [
     "EncodedTable",
+    "compare_tables",
     "decode_table",
     "encode_table",
     "summarise_table",

@@ -38,9 +38,11 @@ class Moments:
         count = len(values)
         if not count:
             return
-        mean = float(values.mean(dtype=np.float64))
-        deviations = values - mean
-        squares = float(np.dot(deviations, deviations))
+        doubles = values.astype(np.float64, copy=False)
+        mean = float(doubles.sum()) / count
+        shifted = doubles - mean
+        np.multiply(shifted, shifted, out=shifted)  # no BLAS: its threads wait for each other under load
+        squares = float(shifted.sum())
         total, delta = self.count + count, mean - self.mean
         self.squares += squares + delta * delta * self.count * count / total
         self.mean += delta * count / total
@@ -68,17 +70,14 @@ class _Column:
     def add(self, array: pa.Array) -> None:
         if len(array) == 0:
             return
-        if is_.is_dictionary(array.type) and _is_countable(array.type.value_type):
-            self._add_distinct(physical.plain(array.unique()))
+        distinct = self._add_distinct(array)
         array = physical.plain(array)
         kind = array.type
-        if _is_countable(kind):
-            self._add_distinct(array)
         self.nulls += array.null_count
         if is_.is_integer(kind) or is_.is_floating(kind) or is_.is_boolean(kind):
             self._add_numbers(array)
         elif _is_ordered(kind):
-            self._add_range(array)
+            self._add_range(array if distinct is None else distinct)
 
     def _add_numbers(self, array: pa.Array) -> None:
         if is_.is_boolean(array.type):
@@ -109,14 +108,17 @@ class _Column:
             high if pc.less(most, high).as_py() else most,
         )
 
-    def _add_distinct(self, array: pa.Array) -> None:
-        if not self.counts_distinct:
-            return
-        fresh = array.unique()
+    def _add_distinct(self, array: pa.Array) -> pa.Array | None:
+        """The distinct values of this block where these few are counted."""
+        kind = array.type.value_type if is_.is_dictionary(array.type) else array.type
+        if not self.counts_distinct or not _is_countable(kind):
+            return None
+        fresh = found = physical.plain(array.unique())
         if self.seen is not None and len(fresh) <= DISTINCT_MOST:
             fresh = pa.concat_arrays([self.seen, fresh.cast(self.seen.type)]).unique()
         self.counts_distinct = len(fresh.drop_null()) <= DISTINCT_MOST
         self.seen = fresh if self.counts_distinct else None
+        return found
 
     def result(self) -> dict[str, Any]:
         found: dict[str, Any] = {"nulls": self.nulls + self.nans}
@@ -132,7 +134,7 @@ class _Column:
 
 
 def _is_countable(kind: pa.DataType) -> bool:
-    return bool(is_.is_integer(kind) or is_.is_boolean(kind) or physical.is_variable(kind))
+    return bool(is_.is_integer(kind) or physical.is_variable(kind))
 
 
 def _is_ordered(kind: pa.DataType) -> bool:

@@ -1,0 +1,167 @@
+"""What changed in each column of a table: how many cells, from what to what, and a guess at why.
+
+Invariant: only rows that `match` paired or left over are read, a column at a time, and beside
+them a fixed number of the rows before, to judge new rows by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from aq.formats.tables.match import Matching
+from aq.formats.tables.rowhash import words
+from aq.formats.tables.sides import Column, Rows, Side
+from aq.formats.tables.summary import Moments
+from aq.formats.tables.units import Guess, guess_form, guess_pairs, guess_shift
+from pyarrow import types as is_
+
+SAMPLED: Final = 65_536
+TEXTS_SAMPLED: Final = 4_096
+
+
+@dataclass(frozen=True)
+class Change:
+    """The cells of one column that differ, by row number before and after."""
+
+    column: Column
+    before: Rows
+    after: Rows
+
+
+def changed_cells(before: Side, after: Side, columns: Sequence[Column], matching: Matching) -> list[Change]:
+    """For each column the rows in which it differs; none for a column without any."""
+    found = []
+    for column in columns:
+        rows = [
+            _aligned_cells(before, after, column, matching),
+            _paired_cells(before, after, column, matching),
+        ]
+        left, right = (np.concatenate([part[at] for part in rows]) for at in (0, 1))
+        if len(left):
+            order = np.argsort(right, kind="stable")
+            found.append(Change(column, left[order], right[order]))
+    return found
+
+
+def _aligned_cells(before: Side, after: Side, column: Column, matching: Matching) -> tuple[Rows, Rows]:
+    pairs = [pair for pair in matching.aligned if column in pair.columns]
+    left, right = [pair.before for pair in pairs], [pair.after for pair in pairs]
+    differs = before.words(column, left) != after.words(column, right)
+    return _numbers(left)[differs], _numbers(right)[differs]
+
+
+def _numbers(segments: Sequence[Any]) -> Rows:
+    parts = [np.arange(segment.start, segment.stop) for segment in segments]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def _paired_cells(before: Side, after: Side, column: Column, matching: Matching) -> tuple[Rows, Rows]:
+    if not len(matching.before):
+        return matching.before, matching.after
+    differs = words(take(before, column, matching.before)) != words(take(after, column, matching.after))
+    return matching.before[differs], matching.after[differs]
+
+
+def take(side: Side, column: Column, rows: Rows) -> pa.Array:
+    """The values of one column in these rows, in this order."""
+    order = np.argsort(rows, kind="stable")
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    found = side.take(column, rows[order])
+    return found if (np.diff(rows) >= 0).all() else found.take(pa.array(back))
+
+
+def describe_change(before: Side, after: Side, change: Change) -> dict[str, Any]:
+    """One entry of `columns`: changed rows, statistics of these cells on both sides, and the guess."""
+    chosen = _spread(len(change.before), SAMPLED)
+    left, right = take(before, change.column, change.before), take(after, change.column, change.after)
+    guess = None
+    if is_number(left.type) and is_number(right.type):
+        guess = guess_pairs(_floats(left)[chosen], _floats(right)[chosen], change.column.name)
+    elif _is_text(left.type) and _is_text(right.type):
+        guess = guess_form(*(_texts(values) for values in (left, right)))
+    found = {"changed_rows": len(change.after), "before": statistics(left), "after": statistics(right)}
+    return _entry(change.column, found, guess, "changed")
+
+
+def describe_added(
+    before: Side, after: Side, columns: Sequence[Column], matching: Matching
+) -> list[dict[str, Any]]:
+    """Entries for columns in which the new rows look like the rows before in another unit or form."""
+    found: list[dict[str, Any]] = []
+    if not len(matching.added) or not before.rows:
+        return found
+    rows = matching.added[_spread(len(matching.added), SAMPLED)]
+    until = _spread(before.rows, SAMPLED)
+    for column in columns:
+        kind = after.values(column, []).type
+        if not (is_number(kind) or _is_text(kind)):
+            continue
+        old, new = before.take(column, until), after.take(column, rows)
+        guess = _guess_added(old, new, column.name)
+        if guess is not None:
+            facts = {"changed_rows": 0, "before": statistics(old), "after": statistics(new)}
+            found.append(_entry(column, facts, guess, "added"))
+    return found
+
+
+def _guess_added(old: pa.Array, new: pa.Array, name: str) -> Guess | None:
+    if is_number(old.type) and is_number(new.type):
+        return guess_shift(_floats(old), _floats(new), name)
+    if _is_text(old.type) and _is_text(new.type):
+        return guess_form(_texts(old), _texts(new))
+    return None
+
+
+def _entry(column: Column, facts: dict[str, Any], guess: Guess | None, rows: str) -> dict[str, Any]:
+    entry = {"name": column.name, **facts, "guess": None if guess is None else guess.text}
+    if guess is not None:
+        entry |= {"rows": rows, "factor": guess.factor, "offset": guess.offset}
+    return entry
+
+
+def _spread(count: int, most: int) -> Rows:
+    """At most `most` row numbers, in runs spread evenly, so that few segments are read."""
+    if count <= most:
+        return np.arange(count)
+    runs, length = 8, most // 8
+    starts = np.linspace(0, count - length, runs).astype(np.int64)
+    return np.unique((starts[:, None] + np.arange(length)).reshape(-1))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether statistics of a number make sense."""
+    return bool(is_.is_integer(kind) or is_.is_floating(kind) or is_.is_decimal(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(is_.is_string(kind) or is_.is_large_string(kind))
+
+
+def _floats(values: pa.Array) -> npt.NDArray[np.float64]:
+    found = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return np.asarray(found, np.float64)
+
+
+def _texts(values: pa.Array) -> list[str | None]:
+    chosen = values.take(pa.array(_spread(len(values), TEXTS_SAMPLED)))
+    return list(chosen.to_pylist())
+
+
+def statistics(values: pa.Array) -> dict[str, Any]:
+    """Nulls, and for numbers mean, least and greatest, of these cells."""
+    if not is_number(values.type):
+        return {"nulls": values.null_count}
+    numbers = _floats(values)
+    numbers = numbers[np.isfinite(numbers)]
+    moments = Moments()
+    moments.add(numbers)
+    found: dict[str, Any] = {"nulls": len(values) - len(numbers)}
+    if moments.count:
+        found |= {"mean": moments.mean, "min": moments.least, "max": moments.most}
+    return found

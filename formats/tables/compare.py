@@ -1,0 +1,133 @@
+"""Two versions of a table side by side: schema, rows, columns, a guess, a sample.
+
+Invariant: the cost follows the segments that differ; equal ones are known by id and not read.
+Every value in the result fits in JSON. How rows are matched is in `match`, guesses in `units`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from aq.formats.objects import Source
+from aq.formats.records import Artifact
+from aq.formats.tables.changes import Change, changed_cells, describe_added, describe_change
+from aq.formats.tables.compare_schema import compare_schema
+from aq.formats.tables.match import Matching, match_rows
+from aq.formats.tables.sides import Column, Side
+
+TEXT_MOST: Final = 80
+
+
+def compare_tables(a: Artifact, b: Artifact, source: Source, *, sample: int = 5) -> dict[str, Any]:
+    """The `detail` of a table's diff.
+
+    `{"schema": {"added", "removed", "retyped", "renamed"}, "rows": {"added", "removed", "changed",
+    "from", "to", "by", "reordered"}, "columns": [{"name", "changed_rows", "before", "after", "guess"}],
+    "sample": [{"change", "row", "key", "from", "to"}]}`; only columns with something to tell.
+    """
+    before, after = Side(a, source, is_after=False), Side(b, source, is_after=True)
+    schema, columns = compare_schema(before, after)
+    key, cut = _identifying(before, after, columns)
+    matching = match_rows(before, after, columns, key, cut)
+    changes = changed_cells(before, after, columns, matching)
+    changed = np.unique(np.concatenate([np.empty(0, np.int64)] + [change.after for change in changes]))
+    entries = [describe_change(before, after, change) for change in changes]
+    named = {entry["name"] for entry in entries if entry["guess"]}
+    added = [
+        entry for entry in describe_added(before, after, columns, matching) if entry["name"] not in named
+    ]
+    return {
+        "schema": schema,
+        "rows": {
+            "added": len(matching.added),
+            "removed": len(matching.removed),
+            "changed": len(changed),
+            "from": before.rows,
+            "to": after.rows,
+            "by": "key" if key else "content",
+            "reordered": matching.is_reordered,
+        },
+        "columns": _merged(entries, added),
+        "sample": _sample(before, after, columns, key or cut, matching, changes, sample),
+    }
+
+
+def _identifying(before: Side, after: Side, columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
+    """The columns of the declared key, and those that cut the table; empty where one is missing."""
+    by_name = {column.name: column for column in columns}
+    for side in (after, before):
+        key = side.artifact.type.get("key", [])
+        if key and all(name in by_name for name in key):
+            return [by_name[name] for name in key], []
+    by_place = {column.after: column for column in columns}
+    cut = after.artifact.type.get("cut", [])
+    return [], [by_place[at] for at in cut] if all(at in by_place for at in cut) else []
+
+
+def _merged(entries: list[dict[str, Any]], added: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One entry a column: what new rows tell stands in for a guess that changed rows did not give."""
+    fresh = {entry["name"]: entry for entry in added}
+    merged = [entry | _guess_of(fresh.pop(entry["name"], {})) for entry in entries]
+    return merged + list(fresh.values())
+
+
+def _guess_of(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: entry[name] for name in ("guess", "rows", "factor", "offset") if name in entry}
+
+
+def _sample(
+    before: Side,
+    after: Side,
+    columns: Sequence[Column],
+    key: Sequence[Column],
+    matching: Matching,
+    changes: Sequence[Change],
+    most: int,
+) -> list[dict[str, Any]]:
+    """Changed rows side by side, then added and removed ones, at most `most` of each."""
+    found = _changed_sample(before, after, key, changes, most)
+    for name, side, rows in (("added", after, matching.added), ("removed", before, matching.removed)):
+        shown = {column.name: side.take(column, rows[:most]) for column in columns}
+        for at, row in enumerate(rows[:most].tolist()):
+            values = {name: _plain(values[at].as_py()) for name, values in shown.items()}
+            sides = {"from": None, "to": values} if name == "added" else {"from": values, "to": None}
+            found.append({"change": name, "row": row, "key": _key(values, key)} | sides)
+    return found
+
+
+def _changed_sample(
+    before: Side, after: Side, key: Sequence[Column], changes: Sequence[Change], most: int
+) -> list[dict[str, Any]]:
+    rows = np.unique(np.concatenate([np.empty(0, np.int64)] + [change.after[:most] for change in changes]))[
+        :most
+    ]
+    found = []
+    for row in rows:
+        entry: dict[str, Any] = {"change": "changed", "row": int(row), "key": {}, "from": {}, "to": {}}
+        for column in key:
+            entry["key"][column.name] = _plain(after.take(column, np.array([row]))[0].as_py())
+        for change in changes:
+            at = np.searchsorted(change.after, row)
+            if at < len(change.after) and change.after[at] == row:
+                pair = (before, change.before[at : at + 1], "from"), (after, change.after[at : at + 1], "to")
+                for side, where, name in pair:
+                    entry[name][change.column.name] = _plain(side.take(change.column, where)[0].as_py())
+        found.append(entry)
+    return found
+
+
+def _key(values: dict[str, Any], key: Sequence[Column]) -> dict[str, Any]:
+    return {column.name: values[column.name] for column in key}
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON has a form for; long texts are cut."""
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= TEXT_MOST else text[: TEXT_MOST - 1] + "…"

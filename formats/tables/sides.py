@@ -1,0 +1,141 @@
+"""One version of a table while it is compared: its columns are read one at a time, where needed.
+
+Invariant: rows are named by their number in that version; nothing is read but the segments asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from aq.formats.identity import Kind, object_id
+from aq.formats.objects import Source
+from aq.formats.records import Artifact
+from aq.formats.tables.content import Reader, Segment
+from aq.formats.tables.rowhash import Words, mix, words
+from aq.formats.tables.table import hidden_columns, read_segments, reader
+from pyarrow import types as is_
+
+Rows = npt.NDArray[np.int64]
+
+_NUMBERS: Final = "numbers"
+_TEXTS: Final = "texts"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that both versions have: its place in each, and what to cast to before comparing."""
+
+    name: str
+    before: int
+    after: int
+    cast: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A version of a table, and which of `Column.before` and `Column.after` is its own place."""
+
+    artifact: Artifact
+    source: Source
+    is_after: bool
+
+    @cached_property
+    def content(self) -> Reader:
+        return reader(self.artifact, self.source)
+
+    @property
+    def rows(self) -> int:
+        return int(self.artifact.type["rows"])
+
+    @property
+    def columns(self) -> list[tuple[str, Any]]:
+        """Names and types of all columns, hidden ones too."""
+        return [(name, kind) for name, kind in self.artifact.type["columns"]]
+
+    @property
+    def shown(self) -> list[int]:
+        """The places of columns that are not hidden."""
+        hidden = set(hidden_columns(self.artifact.type))
+        return [at for at in range(len(self.columns)) if at not in hidden]
+
+    def place(self, column: Column) -> int:
+        return column.after if self.is_after else column.before
+
+    def part_ids(self, segment: Segment, columns: Sequence[Column]) -> tuple[bytes, ...]:
+        """For each column of a segment bytes that are equal where the values are."""
+        places = [self.place(column) for column in columns]
+        if not segment.is_packed:
+            found = self.content.chunk_ids(segment)
+            return tuple(found[at] for at in places)
+        [(_, blobs)] = self.content.read([segment], places)
+        return tuple(object_id(Kind.CHUNK, blob) for blob in blobs)
+
+    def values(self, column: Column, segments: Sequence[Segment]) -> pa.ChunkedArray:
+        """One column of these segments, in this order, cast for comparing."""
+        [found] = read_segments(self.artifact, self.content, segments, [self.place(column)])
+        return cast_for_comparing(found, column.cast)
+
+    def words(self, column: Column, segments: Sequence[Segment]) -> Words:
+        """The words of one column of these segments."""
+        parts = [words(piece) for piece in self.values(column, segments).chunks]
+        return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+
+    def hashes(self, columns: Sequence[Column], segments: Sequence[Segment]) -> Words:
+        """A hash of each row that is a sum over columns, so that one column can be taken out again."""
+        total = np.zeros(sum(segment.stop - segment.start for segment in segments), np.uint64)
+        for at, column in enumerate(columns):
+            total += salted(self.words(column, segments), at)
+        return total
+
+    def take(self, column: Column, rows: Rows) -> pa.Array:
+        """The values of one column in these rows, which ascend."""
+        if not len(rows):
+            return self.values(column, self.content.segments[:0]).combine_chunks()
+        starts = np.array([segment.start for segment in self.content.segments])
+        owners = np.unique(np.searchsorted(starts, rows, side="right") - 1)
+        segments = [self.content.segments[at] for at in owners]
+        offsets = np.cumsum([0] + [segment.stop - segment.start for segment in segments])
+        owner = np.searchsorted(owners, np.searchsorted(starts, rows, side="right") - 1)
+        index = rows - starts[owners][owner] + offsets[owner]
+        return self.values(column, segments).take(pa.array(index)).combine_chunks()
+
+
+def salted(found: Words, at: int) -> Words:
+    """The share of the column at this place in a row's hash."""
+    return mix(found ^ mix(np.array([at + 1], np.uint64)))
+
+
+def numbering(segments: Sequence[Segment]) -> Rows:
+    """The row numbers that these segments hold, in order."""
+    parts = [np.arange(segment.start, segment.stop) for segment in segments]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def common_type(before: pa.DataType, after: pa.DataType) -> str:
+    """What values of two types are cast to before they are compared; empty: nothing."""
+    if before == after:
+        return ""
+    if _is_number(before) and _is_number(after):
+        return _NUMBERS
+    return _TEXTS
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(is_.is_integer(kind) or is_.is_floating(kind) or is_.is_boolean(kind) or is_.is_decimal(kind))
+
+
+def cast_for_comparing(values: pa.ChunkedArray, cast: str) -> pa.ChunkedArray:
+    """Values of a retyped column in the type that both versions are compared in."""
+    if not cast:
+        return values
+    try:
+        return values.cast(pa.float64() if cast == _NUMBERS else pa.string(), safe=False)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        texts = [None if value is None else str(value) for value in values.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.string())])

