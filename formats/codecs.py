@@ -64,7 +64,7 @@ def _decompress(payload: Buffer, length: int) -> bytes:
         if zstd.frame_content_size(payload) != length:
             raise Damaged(f"a compressed frame does not declare the {length} bytes it should hold")
         return bytes(_decompressor().decompress(payload, max_output_size=length))
-    except zstd.ZstdError as error:
+    except (zstd.ZstdError, MemoryError) as error:
         raise Damaged(f"a compressed frame cannot be read: {error}") from None
 
 

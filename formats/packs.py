@@ -176,6 +176,8 @@ def decode_contents(name: bytes, payload: Buffer) -> Iterator[tuple[bytes, Place
         if flags & _HAS_BASE:
             base = bytes(payload[offset : offset + 32])
             offset += 32
+            if offset > end:
+                raise Damaged(f"the contents of pack {name.hex()} end in the middle of a row")
         yield id, Place(name, at, size, kind, codec, base)
 
 

@@ -18,7 +18,7 @@ from aq.store.environment import Environment, explain, is_current, open_environm
 _place = Struct("<8sQQBB")
 _state = Struct("<Q32s32sQQ8s")
 _position = Struct(">Q")
-_STATE: Final = b"state"
+_STATE: Final = b"state 1"  # the number is the version of everything in the index
 _PREFIXES: Final = {
     "objects": b"o",
     "summaries": b"s",

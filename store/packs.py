@@ -81,6 +81,10 @@ class PackFiles:
         files = (file for file in os.listdir(self.folder) if len(file) == 21 and file.endswith(".pack"))
         return sorted(bytes.fromhex(file[:16]) for file in files)
 
+    def size(self) -> int:
+        """Bytes of all packs together."""
+        return sum(os.path.getsize(self.path(name)) for name in self.names())
+
     def close(self) -> None:
         """Let go of all files."""
         with self._lock:

@@ -34,96 +34,78 @@ class Published(NamedTuple):
     bytes: int
 
 
-class _Retry(Exception):
-    """The index was rebuilt, or grew full: begin again."""
-
-
 class Publisher:
-    """Publishes batches, one at a time, under the locks."""
+    """Publishes batches, one at a time, under the locks: the `flock` on the packs first, then LMDB's own."""
 
     def __init__(self, index: Index, files: PackFiles) -> None:
         self.index = index
         self.files = files
         self.may_stand = False
-        """After a failure: whether the journal may still tell of the batch, and so rely on its packs."""
+        """After a failure: whether the journal still tells of the batch, and so relies on its packs."""
 
     def publish(self, batch: Batch, make: Make | None = None) -> Published:
         """Publish a batch, with an operation if `make` is given. Raises Conflict, Damaged, AqError."""
+        with FolderLock(self.files.folder):
+            if not self.index.is_current():
+                self.index.reopen()
+            return self._publish(batch, make)
+
+    def _publish(self, batch: Batch, make: Make | None) -> Published:
         written: Published | None = None
         while True:
-            attempt = _Attempt(self.index.environment, self.files)
+            attempt = _Attempt(self.index.environment, self.files, written)
             try:
-                attempt.lock()
-                if not self.index.is_current():
-                    raise _Retry
-                if written is None or not attempt.has(written):
-                    written = attempt.write(batch, make)
-                attempt.commit()
-                return written
-            except _Retry:
-                attempt.abort()
-                self.index.reopen()
+                attempt.begin()
+                if not attempt.is_followed():
+                    attempt.write(batch, make)
+                return attempt.commit()
             except lmdb.MapFullError:
                 written = attempt.written
-                attempt.abort()
+                attempt.end()
                 self.index.environment.grow()
             except lmdb.Error as error:
-                attempt.take_back()
+                self.may_stand = attempt.take_back()
+                attempt.end()
                 self.index.environment.reset()
                 raise explain(error) from error
+            except BaseException:
+                self.may_stand = attempt.take_back()
+                raise
             finally:
-                self.may_stand = attempt.may_stand
-                attempt.abort()
+                attempt.end()
 
 
 class _Attempt:
-    """One try under the locks: LMDB's own first, then the `flock` on the packs."""
+    """One try under the locks. `written` is what an earlier try has made durable in the journal."""
 
-    def __init__(self, environment: Environment, files: PackFiles) -> None:
+    def __init__(self, environment: Environment, files: PackFiles, written: Published | None) -> None:
         self.environment = environment
         self.files = files
-        self.written: Published | None = None
+        self.written = written
         self._txn: lmdb.Transaction | None = None
-        self._lock: FolderLock | None = None
         self._journal: Journal | None = None
 
-    @property
-    def may_stand(self) -> bool:
-        """Whether our group is, or may be, in the journal."""
-        return self._journal is not None and self._journal.may_stand
-
-    def lock(self) -> None:
-        """Take both locks."""
+    def begin(self) -> None:
+        """Begin the transaction and follow the journal to its end."""
         self._txn = self.environment.begin(write=True)
-        self._lock = FolderLock(self.files.folder)
-        self._lock.take()
+        self._state, self._journal = catch_up(Change(self._txn), self.files)
 
-    def _change(self) -> Change:
-        assert self._txn is not None
-        return Change(self._txn)
-
-    def has(self, published: Published) -> bool:
-        """Whether an earlier attempt of ours, durable in the journal, is in the index now."""
-        if published.operation is None:
+    def is_followed(self) -> bool:
+        """Whether an earlier try's operation is in the index by now."""
+        if self._txn is None or self.written is None or self.written.operation is None:
             return False
-        change = self._change()
-        _state, self._journal = catch_up(change, self.files)
-        return change.get("objects", published.operation) is not None
+        return Change(self._txn).get("objects", self.written.operation) is not None
 
-    def write(self, batch: Batch, make: Make | None) -> Published:
-        """Catch up, put everything into the index, append the group to the journal."""
-        change = self._change()
-        if self._journal is None:
-            state, self._journal = catch_up(change, self.files)
-        else:
-            state = change.state() or catch_up(change, self.files)[0]
+    def write(self, batch: Batch, make: Make | None) -> None:
+        """Put everything into the index, append the group to the journal."""
+        assert self._txn is not None and self._journal is not None
+        change = Change(self._txn)
         if self._journal.end >= SEAL_AT:
-            self._next_journal()
+            self._next_journal(self._journal)
         group = Group(change, self.files, batch.frames)
-        state = _describe(change, state, group, batch, make)
+        state = _describe(change, self._state, group, batch, make)
         size = self._append(change, state, group, batch)
         self.written = Published(state.operation if make else None, size)
-        return self.written
 
     def _append(self, change: Change, state: State, group: Group, batch: Batch) -> int:
         journal = self._journal
@@ -143,34 +125,36 @@ class _Attempt:
             journal.append(pieces)
         return size
 
-    def _next_journal(self) -> None:
-        old = self._journal
-        assert old is not None
-        old.seal()
-        self._journal = Journal.begin(self.files, old.ordinal + 1)
-        old.close()
+    def _next_journal(self, full: Journal) -> None:
+        full.seal()
+        self._journal = Journal.begin(self.files, full.ordinal + 1)
+        full.close()
 
-    def commit(self) -> None:
+    def commit(self) -> Published:
         """Make LMDB follow. Raises lmdb.Error."""
         assert self._txn is not None
         txn, self._txn = self._txn, None
         txn.commit()
+        return self.written or Published(None, 0)
 
-    def take_back(self) -> None:
-        """Void the operation in the journal: LMDB failed, and may come back with or without it."""
-        if self.written is None or self.written.operation is None or self._journal is None:
-            return
-        with suppress(AqError):  # the group stands: the next writer follows it
-            self._journal.append(encode_frame(self._journal.seed, Kind.VOID, self.written.operation, b""))
+    def take_back(self) -> bool:
+        """After a failure, void our operation in the journal: LMDB may come back with it or without.
 
-    def abort(self) -> None:
-        """Give everything back that is still held."""
+        Returns whether the journal still tells of our batch.
+        """
+        if self._journal is None:
+            return False
+        if self.written is not None and self.written.operation is not None:
+            with suppress(AqError):  # the group stands: the next writer follows it
+                self._journal.append(encode_frame(self._journal.seed, Kind.VOID, self.written.operation, b""))
+            return True
+        return self._journal.may_stand
+
+    def end(self) -> None:
+        """Give up the transaction if it is not committed, and let go of the journal."""
         if self._txn is not None:
             self._txn.abort()
             self._txn = None
-        if self._lock is not None:
-            self._lock.free()
-            self._lock = None
         if self._journal is not None:
             self._journal.close()
             self._journal = None

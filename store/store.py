@@ -72,7 +72,7 @@ class Store:
         disk.mkdir(prepared)
         lock = FolderLock(prepared)
         try:
-            if not lock.take(wait=False):
+            if not lock.take(wait=False) or os.path.exists(control):
                 raise Temporary(f"another aq init is at work in {root}")
             _fill_new(cls, root, prepared, time=time, user=user, argv=argv)
             disk.rename(prepared, control)
@@ -97,6 +97,8 @@ class Store:
             _mend(control, writable=writable)
         store = cls(root, control, writable=writable, unknown=unknown)
         try:
+            if store.index.state() is None:
+                store = store._rebuilt()
             store._follow_dead_writer()
         except BaseException:
             store.close()
@@ -118,6 +120,16 @@ class Store:
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _rebuilt(self) -> Store:
+        """The same store with an index of this version: the one that is there has another layout."""
+        from aq.store.rebuild import rebuild
+
+        self.close()
+        if not self.writable:
+            raise Damaged("the index is of another version and cannot be written", hint="aq fsck --rebuild")
+        rebuild(str(self.control), strict=True)
+        return Store(self.root, str(self.control), writable=self.writable, unknown=self._unknown)
 
     def _follow_dead_writer(self) -> None:
         state = self._state()
@@ -175,6 +187,10 @@ class Store:
     def new_bytes(self) -> int:
         """Bytes that this store object has added to packs."""
         return self._objects.new_bytes
+
+    def bytes_on_disk(self) -> int:
+        """Bytes of all packs."""
+        return self._files.size()
 
     def summary(self, id: bytes) -> dict[str, Any] | None:
         """The derived facts about an artifact or a commit, or None."""
@@ -262,10 +278,11 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def _is_writable(control: str) -> bool:
-    if not all(os.access(f"{control}/{name}", os.W_OK) for name in ("packs", "tmp")):
-        return False
-    data = f"{control}/index/data.mdb"
-    return os.access(data if os.path.exists(data) else control, os.W_OK)
+    return os.access(control, os.W_OK) and all(
+        os.access(path, os.W_OK)
+        for path in (f"{control}/packs", f"{control}/index", f"{control}/index/data.mdb")
+        if os.path.exists(path)
+    )
 
 
 def _mend(control: str, *, writable: bool) -> None:

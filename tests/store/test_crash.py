@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,22 +25,25 @@ LAST = len(SIZES)
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("crash") / "template"
+def memory() -> Iterator[Path]:
+    """A folder in memory where there is one: what was forced to the disk is watched, not waited for."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def template(memory: Path) -> Path:
+    root = memory / "template"
     Store.create(root, time=0, user="ada").close()
     return root
 
 
 @pytest.fixture
-def fresh(template: Path, tmp_path: Path) -> Iterator[Callable[[], Path]]:
-    made = 0
-
+def fresh(template: Path, memory: Path) -> Iterator[Callable[[], Path]]:
     def copy() -> Path:
-        nonlocal made
-        made += 1
-        if made > 1:
-            shutil.rmtree(tmp_path / str(made - 1))
-        return Path(shutil.copytree(template, tmp_path / str(made)))
+        shutil.rmtree(memory / "copy", ignore_errors=True)
+        return Path(shutil.copytree(template, memory / "copy"))
 
     yield copy
 
@@ -218,6 +222,7 @@ def test_that_test_has_teeth(
 
 CHILD = """
 import sys
+import tempfile
 from pathlib import Path
 from tests.store.scenario import work
 told = Path(sys.argv[2])

@@ -63,8 +63,15 @@ def test_a_broken_index_is_made_again_when_the_repository_is_opened(root: Path, 
     assert check(root, 4, 4) == 4
 
 
-def test_a_missing_index_folder_is_made_again(root: Path) -> None:
+def test_an_index_of_another_version_is_made_again(root: Path) -> None:
+    with Store.open(root) as store:
+        store.index.put_many("meta", [(key, None) for key, _value in store.index.items("meta")])
+    assert check(root, 4, 4) == 4
+
+
+def test_missing_folders_are_made_again(root: Path) -> None:
     shutil.rmtree(root / ".aq" / "index")
+    shutil.rmtree(root / ".aq" / "tmp")
     assert check(root, 4, 4) == 4
 
 

@@ -19,7 +19,7 @@ from aq.store.store import Store
 
 from tests.store.scenario import BRANCH, check, commit, content, in_child, put_content, work
 
-Commit = Callable[[publish._Attempt], None]
+Commit = Callable[[publish._Attempt], object]
 real_commit = publish._Attempt.commit
 
 
@@ -92,6 +92,10 @@ def test_flushed_objects_that_did_not_reach_the_index_are_cut_off(
     check(root, 0, 0)
 
 
+def interrupt_before(_attempt: publish._Attempt) -> None:
+    raise KeyboardInterrupt
+
+
 def fail_before(_attempt: publish._Attempt) -> None:
     raise lmdb.DiskError("no commit")
 
@@ -116,7 +120,7 @@ def test_a_commit_that_lmdb_refused_is_void(
     assert check(root, number - 1, number - 1) == number - 1
 
 
-@pytest.mark.parametrize("failure", [fail_before, fail_after])
+@pytest.mark.parametrize("failure", [fail_before, fail_after, interrupt_before])
 def test_the_same_process_goes_on_after_a_void_commit(
     root: Path, failure: Commit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +128,7 @@ def test_the_same_process_goes_on_after_a_void_commit(
         commit(store, 1)
         with monkeypatch.context() as patch:
             patch.setattr(publish._Attempt, "commit", failure)
-            with pytest.raises(AqError):
+            with pytest.raises((AqError, KeyboardInterrupt)):
                 commit(store, 2)
         store.flush()
         put_content(store, 77)
@@ -139,15 +143,15 @@ def test_the_map_grows_when_lmdb_runs_out_in_the_middle_of_a_commit(
 ) -> None:
     failed = []
 
-    def full_once(attempt: publish._Attempt) -> None:
-        if not failed:
+    def full_twice(attempt: publish._Attempt) -> publish.Published:
+        if len(failed) < 2:
             failed.append(1)
             attempt._txn.abort()  # type: ignore[union-attr]
             attempt._txn = None
             raise lmdb.MapFullError("full")
-        real_commit(attempt)
+        return real_commit(attempt)
 
-    monkeypatch.setattr(publish._Attempt, "commit", full_once)
+    monkeypatch.setattr(publish._Attempt, "commit", full_twice)
     with Store.open(root) as store:
         commit(store, 1)
         failed.clear()

@@ -1,0 +1,68 @@
+"""Codecs: whatever is packed comes back; what lies is refused before it fills the memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+import zstandard
+from aq.formats import codecs
+from aq.formats.errors import Damaged
+from aq.formats.identity import Kind
+from hypothesis import given
+from hypothesis import strategies as st
+
+chunks = st.binary(max_size=600) | st.builds(
+    lambda unit, times: unit * times, st.binary(max_size=40), st.integers(0, 5_000)
+)
+
+
+@given(st.sampled_from([Kind.CHUNK, Kind.NODE, Kind.RUN]), chunks)
+def test_everything_comes_back(kind: Kind, data: bytes) -> None:
+    codec, payload = codecs.pack(kind, data)
+    assert codecs.unpack(codec, payload, len(data)) == data
+    assert len(payload) <= len(data)
+    if kind is not Kind.CHUNK:
+        assert codec == codecs.RAW
+
+
+def test_compressible_chunks_are_compressed_and_others_left_alone() -> None:
+    assert codecs.pack(Kind.CHUNK, b"abcd" * 100)[0] == codecs.ZSTD
+    assert codecs.pack(Kind.CHUNK, b"abcd" * 100_000)[0] == codecs.ZSTD
+    assert codecs.pack(Kind.CHUNK, os.urandom(1_000))[0] == codecs.RAW
+    assert codecs.pack(Kind.CHUNK, os.urandom(1_000_000))[0] == codecs.RAW
+    assert codecs.pack(Kind.CHUNK, b"a" * 255)[0] == codecs.RAW
+
+
+@pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview])
+def test_any_buffer(buffer: type) -> None:
+    data = b"0123456789" * 10_000
+    codec, payload = codecs.pack(Kind.CHUNK, buffer(data))
+    assert codecs.unpack(codec, payload, len(data)) == data
+
+
+def test_a_bomb_stops_at_the_declared_size() -> None:
+    bomb = zstandard.ZstdCompressor(level=1).compress(bytes(50_000_000))
+    with pytest.raises(Damaged):
+        codecs.unpack(codecs.ZSTD, bomb, 1_000)
+    undeclared = zstandard.ZstdCompressor(level=1, write_content_size=False).compress(bytes(50_000_000))
+    with pytest.raises(Damaged):
+        codecs.unpack(codecs.ZSTD, undeclared, 1_000)
+
+
+@given(st.integers(0, 255), st.binary(max_size=100), st.integers(0, 2**40))
+def test_hostile_payloads(codec: int, payload: bytes, length: int) -> None:
+    with suppress(Damaged):
+        assert len(codecs.unpack(codec, payload, length)) == length
+
+
+def test_raw_needs_no_zstandard() -> None:
+    code = (
+        "import sys; from aq.formats import codecs; from aq.formats.identity import Kind\n"
+        "codecs.unpack(*codecs.pack(Kind.RUN, bytes(9_999)), 9_999); print('zstandard' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
