@@ -105,7 +105,8 @@ class Run(Record, frozen=True, omit_defaults=True, kw_only=True):
     """What happened once: flow, params, code, environment, each step's fate.
 
     `status`: committed | unchanged | gated | failed | uncommitted. `code` is a snapshot of the
-    project files that the flow reaches; `snapshot` is what the run would commit.
+    project files that the flow reaches; `snapshot` is what the run would commit; `renamed` maps a
+    metric to the name that it had before.
     """
 
     flow: str
@@ -127,6 +128,7 @@ class Run(Record, frozen=True, omit_defaults=True, kw_only=True):
     checks: dict[str, str] = {}
     violations: list[dict[str, Any]] = []
     accepted: dict[str, str] = {}
+    renamed: dict[str, str] = {}
     partition: str = ""
     seconds: float = 0.0
     error: dict[str, str] = {}

@@ -73,10 +73,12 @@ def _end(trail: Trail, commit: Digest) -> float | None:
 
 
 def _recorded(store: Store, query: Query) -> Callable[[Digest], float | EllipsisType | None]:
+    names = log.renames(store)
+
     def read(commit: Digest) -> float | EllipsisType | None:
         if query.recompute:
             return ...
-        return facts.of(store, commit).recorded.get(query.metric, ...)
+        return log.recorded(store, commit, names).get(query.metric, ...)
 
     return read
 
@@ -88,9 +90,9 @@ def _recorded_line(store: Store, query: Query) -> list[Point]:
         start, tip = log.ends(store, query.range)
     else:
         tip = log.commit_of(revisions.resolve(store, "HEAD"))
-    points = []
+    points, names = [], log.renames(store)
     for id, _ in history.first_parents(store, tip):
-        value = facts.of(store, id).recorded.get(query.metric)
+        value = log.recorded(store, id, names).get(query.metric)
         if value is not None:
             points.append(Point(id, value))
         if id == start:
@@ -194,6 +196,9 @@ def _answer(
         verdict, confidence = _grade(query, culprit, line, judge)
     else:
         reason = f"one of {len(found.candidates)} commits; none of the rest could be evaluated"
+    seen = {probe.commit for probe in trail.probes if probe.source == "recorded"}
+    if query.range is None:
+        seen |= {str(point.commit) for point in line}
     return Bisect(
         metric=query.metric,
         good=CommitValue(commit=str(ends[0]), value=trail.values[ends[0]]),
@@ -202,7 +207,7 @@ def _answer(
         verdict=verdict,
         confidence=confidence,
         evaluations=Evaluations(
-            recorded=trail.count("recorded"), computed=trail.count("computed"), skipped=trail.count("skipped")
+            recorded=len(seen), computed=trail.count("computed"), skipped=trail.count("skipped")
         ),
         path=trail.probes,
         shifts=_shift_records(line, found_shifts),

@@ -21,10 +21,12 @@ from aq.store.store import Store
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`flows`: the newest run of each flow as of this commit; `given`: metrics committed as values.
 
-    `metrics` and `checks` are those of the current flows; `total`: logical bytes of the snapshot.
+    `renamed` maps former names of metrics to those that replaced them; `metrics` and `checks` are
+    those of the current flows; `total`: logical bytes of the snapshot.
     """
 
     flows: dict[str, bytes] = {}
+    renamed: dict[str, str] = {}
     given: dict[str, float | None] = {}
     metrics: dict[str, float | None] = {}
     checks: dict[str, str] = {}
@@ -78,8 +80,13 @@ def save(store: Store, commit: bytes, facts: Facts) -> None:
 def derive(store: Store, commit: Commit, parent: Facts) -> Facts:
     """The facts of a commit from its record and its first parent's facts; O(changed paths)."""
     flows = dict(parent.flows)
+    renamed = dict(parent.renamed)
     for id in commit.runs:
-        flows[get_record(store, Run, id).flow] = bytes(id)
+        run = get_record(store, Run, id)
+        flows[run.flow] = bytes(id)
+        for today, former in run.renamed.items():
+            renamed.pop(today, None)
+            renamed[former] = today
     before = _parent_snapshot(store, commit)
     given, total = dict(parent.given), parent.total
     counts = {"added": 0, "changed": 0, "removed": 0}
@@ -94,7 +101,9 @@ def derive(store: Store, commit: Commit, parent: Facts) -> Facts:
             run = get_record(store, Run, flows[flow])
             metrics.update(run.metrics)
             checks.update(run.checks)
-    return Facts(flows=flows, given=given, metrics=metrics, checks=checks, total=total, **counts)
+    return Facts(
+        flows=flows, renamed=renamed, given=given, metrics=metrics, checks=checks, total=total, **counts
+    )
 
 
 def _size(store: Store, entry: Entry | None) -> int:

@@ -5,7 +5,7 @@ Invariant: looking (`status`, `diff`) stores nothing and imports no user code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,7 +111,7 @@ def flow_states(repo: Repo, at: Head) -> list[FlowStatus]:
         if flow not in made:
             continue
         run = get_record(repo.store, Run, id)
-        stale = freshness.stale_steps(repo.store, run, _code_reader(repo), _lookup(repo, at))
+        stale = freshness.stale_steps(repo.store, run, present(repo, _lookup(repo, at)))
         inexact = any(not step.exact for step in stale)
         states.append(FlowStatus(flow=flow, stale=stale, hint="aq run -n" if inexact else None))
     return states
@@ -126,14 +126,21 @@ def _made(repo: Repo, at: Head) -> list[tuple[str, Entry]]:
     ]
 
 
-def _code_reader(repo: Repo) -> freshness.ReadCode:
+def present(repo: Repo, lookup: freshness.Lookup) -> freshness.Present:
+    """The folder's code and this environment, with sources as `lookup` finds them."""
+
+    def python_files() -> Iterator[str]:
+        from aq.pipeline.load import Project
+
+        return Project(repo.root).python_files()
+
     def read(path: str) -> bytes | None:
         try:
             return (repo.root / path).read_bytes()
         except (OSError, ValueError):
             return None
 
-    return read
+    return freshness.Present(read, lookup, repo.context.environ, python_files)
 
 
 def _lookup(repo: Repo, at: Head) -> freshness.Lookup:

@@ -7,7 +7,8 @@ parsed, never imported. Downstream steps are listed as inexact: an equal output 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -47,31 +48,42 @@ def load_static(store: Store, run: Run) -> Static | None:
     return msgspec.json.decode(store.get(Kind.CHUNK, run.static), type=Static)
 
 
-def stale_steps(store: Store, run: Run, read: ReadCode, lookup: Lookup) -> list[StaleStep]:
-    """What of the run's flow is stale, given the code and the sources as they are now."""
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What a flow is compared with: the code, what a source would be read as, the environment.
+
+    `python_files` lists the project's Python files, for code that may import any of them.
+    """
+
+    read: ReadCode
+    lookup: Lookup
+    environ: Mapping[str, str] | None = None
+    python_files: Callable[[], Iterable[str]] | None = None
+
+
+def stale_steps(store: Store, run: Run, present: Present) -> list[StaleStep]:
+    """What of the run's flow is stale at present. A step is exact where one of its reasons is."""
     static = load_static(store, run)
     if static is None:
         unknown = Reason(kind="code", detail="the run recorded no code to compare with")
         return [StaleStep(step=None, exact=False, reasons=[unknown])]
     direct: dict[str | None, list[Reason]] = {}
-    inexact: set[str | None] = set()
-    for step, exact, reason in _changes(run, static, read, lookup):
+    certain: set[str | None] = set()
+    for step, exact, reason in _changes(run, static, present):
         known = direct.setdefault(step, [])
         if reason not in known:
             known.append(reason)
-        if not exact:
-            inexact.add(step)
-    result = [StaleStep(step=step, exact=step not in inexact, reasons=why) for step, why in direct.items()]
+        if exact:
+            certain.add(step)
+    result = [StaleStep(step=step, exact=step in certain, reasons=why) for step, why in direct.items()]
     return result + _downstream(static, {step for step in direct if step is not None})
 
 
-def _changes(
-    run: Run, static: Static, read: ReadCode, lookup: Lookup
-) -> Iterator[tuple[str | None, bool, Reason]]:
+def _changes(run: Run, static: Static, present: Present) -> Iterator[tuple[str | None, bool, Reason]]:
     for source in run.sources:
         if source.pinned:
             continue
-        now = lookup(source)
+        now = present.lookup(source)
         if now is None or bytes(now) != source.artifact:
             what = f"{source.path} changed" if now is not None else f"{source.path} is gone"
             readers: list[str | None] = [*static.readers.get(source.path, [])]
@@ -79,7 +91,10 @@ def _changes(
                 yield step, True, Reason(kind="data", detail=what)
     from aq.pipeline.static import compare_static
 
-    for change in compare_static(static.code, read):
+    changes = compare_static(
+        static.code, present.read, environ=present.environ, python_files=present.python_files
+    )
+    for change in changes:
         yield change.step, change.exact, Reason(kind=change.kind, detail=change.detail)
 
 
@@ -96,7 +111,9 @@ def _downstream(static: Static, stale: set[str]) -> list[StaleStep]:
     return found
 
 
-def current_flows(store: Store, head: Head, snapshot: Digest, runs: Sequence[bytes]) -> list[str]:
+def current_flows(
+    store: Store, head: Head, snapshot: Digest, runs: Sequence[bytes], environ: Mapping[str, str]
+) -> list[str]:
     """The flows whose made paths in `snapshot` are what its sources, code and params give.
 
     A flow that was current at the parent and that no edit touches stays so, without a look at code.
@@ -114,7 +131,7 @@ def current_flows(store: Store, head: Head, snapshot: Digest, runs: Sequence[byt
     def is_current(flow: str, run: bytes) -> bool:
         if flow in before and flow not in fresh and not code_touched and not _touches(store, run, changed):
             return True
-        return not _stale_at(store, run, snapshot)
+        return not _stale_at(store, run, snapshot, environ)
 
     return [flow for flow, run in sorted(known.items()) if is_current(flow, run)]
 
@@ -126,7 +143,7 @@ def _touches(store: Store, run: bytes, changed: set[str]) -> bool:
     return any(path in sources or path.startswith(prefix) for path in changed)
 
 
-def _stale_at(store: Store, run: bytes, snapshot: Digest) -> bool:
+def _stale_at(store: Store, run: bytes, snapshot: Digest, environ: Mapping[str, str]) -> bool:
     """Whether a run's results are not what the sources and the code in `snapshot` give."""
     record = get_record(store, Run, run)
     if not _made_paths_match(store, record, snapshot):
@@ -136,7 +153,12 @@ def _stale_at(store: Store, run: bytes, snapshot: Digest) -> bool:
         entry = snapshots.get_entry(store, snapshot, source.path)
         return entry.artifact if entry else None
 
-    return bool(stale_steps(store, record, code_reader(store, snapshot), lookup))
+    def python_files() -> list[str]:
+        paths = (path for path, _ in snapshots.entries(store, snapshot))
+        return [path for path in paths if path.endswith(".py")]
+
+    present = Present(code_reader(store, snapshot), lookup, environ, python_files)
+    return bool(stale_steps(store, record, present))
 
 
 def _made_paths_match(store: Store, run: Run, snapshot: Digest) -> bool:

@@ -6,10 +6,9 @@ inherited from an older commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
-import msgspec
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
@@ -49,7 +48,7 @@ def entry_fields(
         "flow": flows[-1] if flows else None,
         "tags": list(tags),
         "branches": list(branches),
-        "metrics": known.recorded,
+        "metrics": recorded(store, id, renames(store)),
         "checks": known.checks,
         "git": git_json(commit.git),
         "flows": flows,
@@ -128,10 +127,8 @@ def _touches(store: Store, commit: Commit, paths: Sequence[str]) -> bool:
 
 def metric_names(store: Store, range: str | None = None) -> list[str]:
     """Every metric recorded anywhere in a range."""
-    names: set[str] = set()
-    for id, _ in commits(store, range):
-        names.update(facts.of(store, id).recorded)
-    return sorted(names)
+    names = renames(store)
+    return sorted({path for id, _ in commits(store, range) for path in recorded(store, id, names)})
 
 
 def resolve_metric(known: Sequence[str], name: str) -> str:
@@ -151,23 +148,43 @@ def resolve_metric(known: Sequence[str], name: str) -> str:
     raise NotFound(f"no metric '{name}' is recorded here", hint="aq metrics")
 
 
+def renames(store: Store) -> Mapping[str, str]:
+    """{old name: new name} of the metrics that HEAD's flows have renamed."""
+    at = history.head(store).commit
+    return {} if at is None else facts.of(store, at).renamed
+
+
+def recorded(store: Store, commit: bytes, names: Mapping[str, str]) -> dict[str, float | None]:
+    """The recorded values of a commit, under the names that the metrics have now."""
+    return {_today(path, names): value for path, value in facts.of(store, commit).recorded.items()}
+
+
+def _today(path: str, names: Mapping[str, str]) -> str:
+    """The name of today; a key of a metric that is a dict (`scores.f1`) keeps its key."""
+    for _ in names:
+        base, dot, key = path.rpartition(".")
+        if path in names:
+            path = names[path]
+        elif dot and base in names:
+            path = f"{names[base]}.{key}"
+        else:
+            break
+    return path
+
+
 def series(store: Store, name: str | None, range: str | None) -> dict[str, list[MetricPoint]]:
     """{metric: points}, oldest first; both ends of a range included; recorded values only."""
     chosen = list(commits(store, range))
     if range is not None and ".." in range:
         start = ends(store, range)[0]
         chosen.append((start, get_record(store, Commit, start)))
+    names = renames(store)
     found: dict[str, list[MetricPoint]] = {}
     for id, commit in reversed(chosen):
-        for path, value in facts.of(store, id).recorded.items():
+        for path, value in recorded(store, id, names).items():
             point = MetricPoint(commit=str(id), time=times.text(commit.time), value=value)
             found.setdefault(path, []).append(point)
     if name is None:
         return dict(sorted(found.items()))
     full = resolve_metric(list(found) or metric_names(store), name)
     return {full: found.get(full, [])}
-
-
-def plain(value: object) -> object:
-    """A record as JSON-able builtins."""
-    return msgspec.to_builtins(value)

@@ -94,7 +94,7 @@ def code_snapshot(repo: Repo, project: Project) -> Digest:
     return snapshots.edit(repo.store, snapshots.empty(repo.store), entries)
 
 
-def static_of(repo: Repo, project: Project, job: Job) -> Digest:
+def static_of(repo: Repo, project: Project, job: Job, found: Execution) -> Digest:
     """What `status` compares later without importing anything."""
     from aq.pipeline.static import snapshot_static
 
@@ -105,7 +105,8 @@ def static_of(repo: Repo, project: Project, job: Job) -> Digest:
         for _, leaf in node.leaves():
             if isinstance(leaf, Read) and node.name not in readers.setdefault(leaf.label, []):
                 readers[leaf.label].append(node.name)
-    code = snapshot_static(job.flow, {node.name: node.op for node in job.graph.steps}, project)
+    ops = {node.name: node.op for node in job.graph.steps}
+    code = snapshot_static(job.flow, ops, project, reached=found.fingerprints)
     return store_static(repo.store, Static(code=code, readers=readers, upstream=upstream))
 
 
@@ -155,15 +156,11 @@ def is_unchanged(repo: Repo, at: Head, job: Job, snapshot: Digest, sources: Sequ
 
 
 def _code_is_stale(repo: Repo, run: Run, sources: Sequence[Source]) -> bool:
+    from aq.pipeline.folder import present
+
     now = {source.path: source.artifact for source in sources}
-
-    def read(path: str) -> bytes | None:
-        try:
-            return (repo.root / path).read_bytes()
-        except OSError:
-            return None
-
-    return bool(freshness.stale_steps(repo.store, run, read, lambda source: now.get(source.path)))
+    found = freshness.stale_steps(repo.store, run, present(repo, lambda source: now.get(source.path)))
+    return bool(found)
 
 
 def counts(run: Run) -> StepCounts:
@@ -188,7 +185,16 @@ def message(run: Run) -> str:
     return f"run {run.flow}: {', '.join(parts)}"
 
 
-def done(id: Digest, run: Run, commit: str | None) -> RunDone:
+def renamed(job: Job) -> dict[str, str]:
+    """{metric: its name before} for metrics declared with `was`."""
+    return {
+        node.name: f"{job.name}/{node.op.options.was}"
+        for node in job.graph.steps
+        if node.role == "metric" and node.op.options.was
+    }
+
+
+def done(id: Digest, run: Run, commit: str | None, notes: list[str]) -> RunDone:
     """The last record of a run's stream."""
     error: dict[str, Any] | None = dict(run.error) if run.error else None
     return RunDone(
@@ -205,5 +211,5 @@ def done(id: Digest, run: Run, commit: str | None) -> RunDone:
         seconds=run.seconds,
         message=message(run),
         params=run.given,
-        notes=[],
+        notes=notes,
     )

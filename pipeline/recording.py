@@ -133,7 +133,7 @@ def _commit(store: Store, context: Context, proposal: Proposal, at: Head, snapsh
         message=proposal.message,
         parents=[at.id] if at.id else [],
         runs=list(proposal.runs),
-        current=freshness.current_flows(store, at, snapshot, proposal.runs),
+        current=freshness.current_flows(store, at, snapshot, proposal.runs, context.environ),
         git=proposal.git,
     )
 

@@ -157,11 +157,12 @@ def _one(
         git=git.state(repo.root),
         sources=sources,
         steps=list(found.steps),
-        static=published.static_of(repo, project, job),
+        static=published.static_of(repo, project, job, found),
         metrics=dict(found.metrics),
         checks=checks,
         violations=list(found.violations),
         accepted=accepted,
+        renamed=published.renamed(job),
         seconds=(repo.context.now() - started) / 1e9,
         error=found.error.as_dict() if found.error else {},
         author=repo.author(),
@@ -217,7 +218,18 @@ def _publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome]
     if others:
         _register(repo, others)
     unmoved = str(at.id) if at.id else None
-    return [published.done(one.id, one.run, commit if one in passed else unmoved) for one in outcomes]
+    return [
+        published.done(one.id, one.run, commit if one in passed else unmoved, _notes(request, one))
+        for one in outcomes
+    ]
+
+
+def _notes(request: Request, one: Outcome) -> list[str]:
+    """What the steps noted, and the params that were taken over from the last run."""
+    kept = {name: text for name, text in one.run.given.items() if name not in request.params}
+    told = " ".join(f"{name}={text}" for name, text in kept.items())
+    params = [f"{one.job.name} with {told}, as in its last run; -p NAME= clears one"] if told else []
+    return [*params, *one.execution.notes]
 
 
 def _register(repo: Repo, outcomes: Sequence[Outcome]) -> None:

@@ -479,3 +479,16 @@ def test_git_is_recorded(repo: Repo) -> None:
     assert shown.run.git == {"commit": sha, "dirty": False}
     assert next(repo.log(f"git:{sha[:10]}")).id == done.commit
     assert ".aq" not in git("status", "--porcelain")
+
+
+def test_a_renamed_metric_keeps_its_series(repo: Repo) -> None:
+    run(repo)
+    edit(repo, '@aq.metric(better="lower")\ndef score(', '@aq.metric(better="lower", was="score")\ndef loss(')
+    edit(repo, "value = score(", "value = loss(")
+    edit(repo, "total / 10", "total / 5")
+    run(repo)
+    assert [point.value for point in repo.metrics("loss")["demo/loss"]] == [1.2, 2.4]
+    assert [entry.metrics for entry in repo.log()] == [{"demo/loss": 2.4}, {"demo/loss": 1.2}]
+    found = repo.bisect("loss")
+    assert found.culprit is not None
+    assert found.culprit.parent_value == 1.2
