@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from aq.cli import text_record
 from aq.cli.command import command
-from aq.cli.session import Session
+from aq.cli.session import Session, utf8
 
 
 @command(
@@ -26,6 +26,6 @@ def commit(session: Session, paths: tuple[str, ...], message: str, run: str | No
 
     With PATH, only these. With nothing to commit, HEAD stays and the exit code is 0.
     """
-    record = session.repo().commit(list(paths) or None, message=message, run=run, time=time)
+    record = session.repo().commit(list(paths) or None, message=utf8(message), run=run, time=time)
     session.report(record, text_record.commit)
     session.notes(record.notes)

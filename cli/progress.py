@@ -15,7 +15,7 @@ from threading import Event, Lock, Thread
 from typing import Any, Final, TextIO
 
 from aq.cli.session import Session
-from aq.cli.text import View, cut, duration, short, visible
+from aq.cli.text import View, cut, duration, visible
 from aq.cli.text_run import event_line
 
 _TICK: Final = 0.2
@@ -36,13 +36,15 @@ class Progress:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Take note of an event; print the line of one that ended something."""
-        line = None if self._silent else event_line(event, self._view)
+        ended = event.get("event") == "step" or not self._live
+        line = event_line(event, self._view) if ended and not self._silent else None
         with self._lock:
             self._total = int(event.get("total") or self._total)
             if event.get("event") == "step":
                 self._done += 1
-            elif name := event.get("step") or short(event.get("commit"), 8):
-                self._doing, self._since = str(name), time.monotonic()
+            elif "step" in event or "commit" in event:
+                self._doing = str(event.get("step") or event_line(event, View()))
+                self._since = time.monotonic()
             if line is not None:
                 self._write(("\r\x1b[K" if self._live else "") + visible(line) + "\n")
 

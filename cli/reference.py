@@ -109,7 +109,7 @@ def _topics() -> Iterator[str]:
 def _errors() -> Iterator[str]:
     yield "## Errors\n"
     yield "| kind | exit code | when |\n|---|---|---|"
-    found = {errors.AqError, *_below(errors.AqError)}
+    found: set[type[errors.AqError]] = {errors.AqError, *_below(errors.AqError)}
     for error in sorted(found, key=lambda one: (one.exit_code, one.kind)):
         when = (error.__doc__ or "").splitlines()[0].replace("|", "\\|")
         yield f"| {error.kind} | {error.exit_code} | {when} |"

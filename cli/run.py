@@ -9,7 +9,7 @@ import click
 from aq.cli import text_run
 from aq.cli.command import command
 from aq.cli.progress import progress
-from aq.cli.session import Session
+from aq.cli.session import Session, utf8
 from aq.formats.errors import UsageError
 from aq.pipeline.results import Plan
 
@@ -49,9 +49,8 @@ def run(
     Without FILE: every flow of HEAD, with the params given last. What was read and what was
     made become one commit; the branch moves only if no check of severity error fails.
     """
+    given["message"] = given["message"] and utf8(given["message"])
     arguments = {"params": _params(params), "commit": not no_commit, **given}
-    if given["accept"] and not given["message"]:
-        raise UsageError("--accept wants the reason: -m WHY is missing")
     session.outlive_reader = True
     with progress(session) as shown:
 

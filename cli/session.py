@@ -58,7 +58,7 @@ class Session:
         """The clock, the user and this command line, for the layers below."""
         from aq import _context
 
-        return _context(["aq", *sys.argv[1:]])
+        return _context(["aq", *(utf8(word) for word in sys.argv[1:])])
 
     def view(self) -> View:
         """How text is to look on standard output."""
@@ -114,28 +114,31 @@ class Session:
         try:
             if not self.closed:
                 sys.stdout.write(text)
-        except BrokenPipeError:
-            self._close()
+        except OSError as error:
+            self._unwritten(error)
 
     def write_bytes(self, data: bytes | memoryview) -> None:
         """Write raw bytes to standard output."""
         try:
             if not self.closed:
                 sys.stdout.buffer.write(data)
-        except BrokenPipeError:
-            self._close()
+        except OSError as error:
+            self._unwritten(error)
 
     def flush(self) -> None:
         """Hand what was written to the reader."""
         try:
             if not self.closed:
                 sys.stdout.flush()
-        except BrokenPipeError:
-            self._close()
+        except OSError as error:
+            self._unwritten(error)
 
-    def _close(self) -> None:
+    def _unwritten(self, error: OSError) -> None:
+        """Nobody reads, or the disk is full: in both cases nothing more can be written."""
         self.closed = True
         silence(sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise AqError(f"standard output: {error.strerror}") from None
         if not self.outlive_reader:
             raise ClosedOutput
 
@@ -158,6 +161,11 @@ def working_directory() -> Path:
         return Path.cwd()
     except FileNotFoundError:
         raise AqError("the working directory does not exist any more", hint="cd ..") from None
+
+
+def utf8(text: str) -> str:
+    r"""A text with bytes that are no UTF-8 written out, as in `\xff`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def silence(descriptor: int) -> None:

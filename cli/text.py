@@ -104,6 +104,11 @@ def short(id: str | None, length: int = 8) -> str:
     return id[:length] if id else MISSING
 
 
+def ref_value(value: str | None) -> str:
+    """What a ref points to: an id in short, or the name of another ref."""
+    return value if value and "/" in value else short(value)
+
+
 def when(view: View, time: str) -> str:
     """A time, relative on a terminal, else in UTC to the second."""
     return ago(view.now - moment(time).timestamp()) if view.terminal else f"{time[:19]}Z"

@@ -88,20 +88,33 @@ def _detail(detail: Mapping[str, Any], view: View) -> Iterator[str]:
 
 
 def facts(found: Mapping[str, Any], view: View) -> Iterator[str]:
-    """What differs, a line a name: `depth  6 → 8`; lists of changes each as such a line."""
+    """What differs, a line a name: `depth  6 → 8`; then what is only counted."""
     rows: list[Row] = []
+    counted: list[Row] = []
     for name, item in found.items():
         if isinstance(item, Mapping) and set(item) == {"from", "to"}:
-            rows.append([Cell(name, "dim"), *_from_to(item)])
-        elif isinstance(item, Mapping):
-            counts = ", ".join(f"{key} {value(one)}" for key, one in item.items() if one)
-            rows.append([Cell(name, "dim"), counts])
+            rows += [[Cell(inner, "dim"), *_from_to(pair)] for inner, pair in _inside(name, item)]
         elif isinstance(item, list):
             changes = [one for one in item if isinstance(one, Mapping)]
             rows += [[Cell(str(one.get("name", name)), "dim"), *_from_to(one)] for one in changes]
+        elif isinstance(item, Mapping):
+            counts = [f"{value(one)} {key}" for key, one in item.items() if one]
+            counted.append([Cell(name, "dim"), ", ".join(counts)])
         else:
-            rows.append([Cell(name, "dim"), value(item, 100)])
+            counted.append([Cell(name, "dim"), value(item, 100)])
     yield from columns(view, rows, indent=4)
+    yield from columns(view, counted, indent=4)
+
+
+def _inside(name: str, item: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A change of a document, as the changes of what differs inside it."""
+    before, after = item["from"], item["to"]
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        yield name, item
+        return
+    for key in dict.fromkeys([*before, *after]):
+        if before.get(key) != after.get(key) or (key in before) != (key in after):
+            yield from _inside(f"{name}.{key}", {"from": before.get(key), "to": after.get(key)})
 
 
 def _from_to(item: Mapping[str, Any]) -> list[str | Cell]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from aq.cli.text import Cell, Row, View, columns, cut, first_line, number, short, when
+from aq.cli.text import Cell, Row, View, columns, cut, first_line, number, ref_value, short, when
 from aq.pipeline.results import CommitFacts, LogEntry, OperationEntry, Ref
 
 NO_GOOD: Final = {"warning": "warn", "failed": "bad", "error": "bad", "accepted": "warn"}
@@ -100,7 +100,7 @@ def operations(entries: Iterable[OperationEntry], view: View) -> Iterator[str]:
     """One line an operation: number, time, command, what it moved."""
     rows: list[Row] = []
     for entry in entries:
-        moves = ", ".join(f"{move.name} → {short(move.to)}" for move in entry.refs)
+        moves = ", ".join(f"{move.name} → {ref_value(move.to)}" for move in entry.refs)
         text = entry.description or " ".join(entry.argv) or entry.command
         number = Cell(f"{entry.sequence}", "id", right=True)
         what = Cell(entry.command, "bold")

@@ -33,22 +33,24 @@ def cells(values: Sequence[tuple[bool, float | None]]) -> Iterator[tuple[Cell, C
 
 def _steps(values: Sequence[float | None]) -> list[tuple[float | None, bool]]:
     """The difference from the last known value, and whether it stands out."""
-    deltas: list[tuple[float | None, float]] = []
+    deltas: list[float | None] = []
+    before: list[float] = []
     last: float | None = None
     for value in values:
-        deltas.append((None if value is None or last is None else value - last, abs(last or 0.0)))
+        deltas.append(None if value is None or last is None else value - last)
+        before.append(abs(last or 0.0))
         last = last if value is None else value
-    sizes = [abs(delta) for delta, _ in deltas if delta is not None]
-    result = []
-    for delta, before in deltas:
-        stands_out = False
-        if delta is not None:
-            others = list(sizes)
-            others.remove(abs(delta))
-            noise = sorted(others)[len(others) // 2] if others else 0.0
-            stands_out = abs(delta) > max(_TIMES_NOISE * noise, _LEAST * before)
-        result.append((delta, stands_out))
-    return result
+    sizes = [None if delta is None else abs(delta) for delta in deltas]
+    return [
+        (delta, delta is not None and abs(delta) > max(_TIMES_NOISE * _noise(sizes, i), _LEAST * before[i]))
+        for i, delta in enumerate(deltas)
+    ]
+
+
+def _noise(sizes: Sequence[float | None], without: int) -> float:
+    """The median of all sizes but one."""
+    others = sorted(size for i, size in enumerate(sizes) if size is not None and i != without)
+    return others[len(others) // 2] if others else 0.0
 
 
 def series(found: Mapping[str, Sequence[MetricPoint]], view: View) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from aq.cli.text import Cell, Row, View, columns, first_line, listed, plural, short, size
+from aq.cli.text import Cell, Row, View, columns, first_line, listed, plural, ref_value, short, size
 from aq.pipeline.results import (
     CommitResult,
     FlowStatus,
@@ -110,7 +110,8 @@ def undone(record: Undone, view: View) -> Iterator[str]:
     """What was taken back, and where the refs are now."""
     yield f"Undid {record.description or record.undone}"
     moves: list[Row] = [
-        [move.name, Cell(short(move.from_), "dim"), "→", Cell(short(move.to), "id")] for move in record.refs
+        [move.name, Cell(ref_value(move.from_), "dim"), "→", Cell(ref_value(move.to), "id")]
+        for move in record.refs
     ]
     yield from columns(view, moves, indent=2)
     yield from some(view, files(record.written, record.deleted), indent=2)

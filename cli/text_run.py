@@ -28,8 +28,7 @@ _NAME, _STATE, _TIME = 28, 9, 8
 def event_line(event: Mapping[str, Any], view: View) -> str | None:
     """The line of an event that ended something, aligned without knowing the other lines."""
     if event.get("event") == "probe":
-        value = Cell(number(event.get("value")))
-        return f"{short(event.get('commit'))}  {value.text:>10}  {event.get('source', '')}"
+        return f"computing {event.get('metric', 'the value')} at {short(event.get('commit'))}"
     if event.get("event") != "step":
         return None
     status = str(event.get("status"))
@@ -64,6 +63,9 @@ def done(record: RunDone, view: View) -> Iterator[str]:
         yield from _error(record.error, view)
     if record.status in ("gated", "failed", "uncommitted"):
         yield view.paint(f"  run {short(record.run)}: aq show {short(record.run)}", "dim")
+    if record.error and record.error.get("step"):
+        log = f"aq logs {short(record.run)}:{_last(str(record.error['step']))}"
+        yield view.paint(f"  its output and its inputs: {log}", "dim")
 
 
 def _saved(record: RunDone) -> str:

@@ -15,6 +15,7 @@ from aq.cli.text_run import RUN_STYLES, params_text, step_counts, violations
 from aq.pipeline.results import PathEntry, RunInfo, ShowPath, ShowRevision
 
 _FACTS: Final = ("nulls", "distinct", "min", "max", "mean", "std")
+_PLACES: Final = {"name": 0, "digest": 2}
 _CELL: Final = 24
 
 
@@ -110,27 +111,36 @@ def table_summary(summary: Mapping[str, Any], view: View) -> Iterator[str]:
 
 def facts(found: Mapping[str, Any], view: View, *, indent: int = 0) -> Iterator[str]:
     """Nested facts as an indented list: a line a name; lists of records as columns."""
-    flat = [(name, item) for name, item in found.items() if not isinstance(item, (dict, list))]
-    rows: list[Row] = [[Cell(str(name), "dim"), value(item, 200)] for name, item in flat]
+    flat = {name: item for name, item in found.items() if not _is_nested(item)}
+    rows: list[Row] = [[Cell(str(name), "dim"), value(item, 200)] for name, item in flat.items()]
     yield from columns(view, rows, indent=indent)
     for name, item in found.items():
-        if isinstance(item, dict) and item:
-            yield f"{'':{indent}}{view.paint(name, 'dim')}"
-            yield from facts(item, view, indent=indent + 2)
-        elif isinstance(item, list) and item:
-            yield f"{'':{indent}}{view.paint(name, 'dim')}"
-            yield from _list(item, view, indent + 2)
+        if _is_nested(item):
+            yield f"{'':{indent}}{view.paint(str(name), 'dim')}"
+            inner = (
+                facts(item, view, indent=indent + 2)
+                if isinstance(item, dict)
+                else records(item, view, indent + 2)
+            )
+            yield from inner
 
 
-def _list(items: Sequence[Any], view: View, indent: int) -> Iterator[str]:
-    records = [item for item in items if isinstance(item, dict)]
-    if len(records) == len(items):
-        names = list(dict.fromkeys(name for item in records for name in item))
-        rows = [[Cell(name, "dim") for name in names]]
-        rows += [[Cell(value(item.get(name))) for name in names] for item in records]
-        yield from columns(view, rows, indent=indent)
-        return
-    yield from columns(view, [[value(item, 200)] for item in items], indent=indent)
+def _is_nested(item: object) -> bool:
+    """Whether a fact takes more than a line: a dict with content, a list of dicts."""
+    return bool(item) and (isinstance(item, dict) or (isinstance(item, list) and isinstance(item[0], dict)))
+
+
+def records(items: Sequence[Any], view: View, indent: int) -> Iterator[str]:
+    """A line a record, names first and digests, in short, last."""
+    found = [item for item in items if isinstance(item, dict)]
+    names = sorted({name: 0 for item in found for name in item}, key=lambda name: _PLACES.get(name, 1))
+    rows: list[Row] = [[Cell(name, "dim") for name in names]]
+    for item in found:
+        cells = [
+            Cell(str(item.get(n))[:8], "id") if n == "digest" else Cell(value(item.get(n))) for n in names
+        ]
+        rows.append(cells)
+    yield from columns(view, rows, indent=indent)
 
 
 def value(item: object, most: int = _CELL) -> str:

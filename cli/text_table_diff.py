@@ -89,7 +89,7 @@ def _sample(sample: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:
     rows: list[Row] = []
     for one in sample:
         change = str(one.get("change", ""))
-        before, after = one.get("before") or {}, one.get("after") or {}
+        before, after = one.get("from") or {}, one.get("to") or {}
         names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
         if not before or not after:
             whole = list((before or after).items())[:_CELLS]

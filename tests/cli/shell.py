@@ -51,7 +51,7 @@ class Shell:
     def aq(self, *words: str, code: int | None = 0, **environment: str) -> Done:
         """Run `aq WORDS...` and expect an exit code (None: any)."""
         done = subprocess.run(
-            [sys.executable, "-m", "aq", *words],
+            [sys.executable, "-P", "-m", "aq", *words],
             cwd=self.folder,
             env={**os.environ, "AQ_AUTHOR": "Ann Lee", **environment},
             stdin=subprocess.DEVNULL,
@@ -68,7 +68,7 @@ class Shell:
 
     def data(self, *words: str, code: int | None = 0) -> Any:
         """The JSON answer of a command."""
-        return self.aq(*words, "--json", code=code).data
+        return self.aq("--json", *words, code=code).data
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the folder."""

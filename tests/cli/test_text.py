@@ -119,12 +119,8 @@ def test_columns_are_aligned_and_empty_ones_vanish() -> None:
 
 @given(st.lists(st.tuples(st.text(max_size=6), st.text(max_size=6)), max_size=6))
 def test_columns_align_whatever_the_script(rows: list[tuple[str, str]]) -> None:
-    marked = [[a, Cell(f"|{b}")] for a, b in rows]
-    lines = list(columns(View(), marked))
-    starts = {width(line[: line.index("|")]) for line in lines if "|" not in line[: line.index("|")]}
-    assert len({start for start, (a, _) in zip(starts, rows, strict=False) if "|" not in a}) <= max(1, len(starts))
-    if all("|" not in a for a, _ in rows):
-        assert len(starts) <= 1
+    marked = [[a.replace("|", ""), Cell(f"|{b}")] for a, b in rows]
+    assert len({width(line[: line.index("|")]) for line in columns(View(), marked)}) <= 1
 
 
 def test_colour_changes_no_width() -> None:
@@ -166,7 +162,8 @@ def test_a_drop_is_marked_and_noise_is_not() -> None:
 
 
 def test_missing_values_are_dashes_and_start_no_difference() -> None:
-    shown = [(value.text, delta.text) for value, delta, _ in cells([(False, None), (True, 0.5), (True, None)])]
+    series = [(False, None), (True, 0.5), (True, None)]
+    shown = [(value.text, delta.text) for value, delta, _ in cells(series)]
     assert shown == [("–", ""), ("0.5000", ""), ("nan", "")]
 
 

@@ -1,0 +1,95 @@
+"""Starting up is a feature: what is imported, and how much it costs."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import Shell
+
+HEAVY = {"pandas", "pyarrow", "numpy", "zstandard", "rich", "plotext", "pathspec", "pyfastcdc", "asyncio"}
+HEAVY |= {"importlib.metadata", "sklearn", "statistics", "unittest"}
+LIGHT = [
+    "--help",
+    "--version",
+    "help runs",
+    "log",
+    "log --metric score",
+    "log --json",
+    "status",
+    "status --json",
+]
+LIGHT += ["branch", "tag", "ops", "ls", "show", "metrics", "runs", "config"]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """Two commits, a tag, a metric, a file changed since."""
+    shell = Shell(tmp_path_factory.mktemp("startup"))
+    shell.aq("init")
+    shell.commit("a.txt", "one\n", "first")
+    shell.aq("tag", "add", "v1")
+    given = "import aq; aq.open().commit({'score': aq.metric(0.5, better='higher')}, message='given')"
+    subprocess.run([sys.executable, "-c", given], cwd=shell.folder, check=True)
+    shell.write("a.txt", "two\n")
+    return shell
+
+
+CODE = """
+import sys
+from aq.cli.main import invoke
+from aq.cli.session import Session
+assert invoke(sys.argv[1:], Session()) == 0
+print(*sys.modules, file=sys.stderr)
+"""
+
+
+def imported(folder: Path, *words: str) -> set[str]:
+    """The modules that are loaded after `aq WORDS...`."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("line", LIGHT)
+def test_what_does_not_compute_loads_nothing_heavy(line: str, repository: Shell) -> None:
+    assert not imported(repository.folder, *line.split()) & HEAVY
+
+
+def test_only_the_command_that_is_called_is_loaded(repository: Shell) -> None:
+    loaded = {name for name in imported(repository.folder, "log") if name.startswith("aq.cli.")}
+    assert "aq.cli.log" in loaded
+    assert not loaded & {"aq.cli.run", "aq.cli.show", "aq.cli.bisect", "aq.cli.demo", "aq.cli.text_run"}
+    overview = {name for name in imported(repository.folder, "--help") if name.startswith("aq.")}
+    assert not [name for name in overview if name.startswith(("aq.store", "aq.pipeline"))]
+
+
+@pytest.mark.parametrize("line", ["--help", "log", "status"])
+def test_it_takes_a_tenth_of_a_second_of_cpu(line: str, repository: Shell) -> None:
+    def cpu() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, "-P", "-m", "aq", *line.split()],
+            cwd=repository.folder, check=True, stdout=subprocess.DEVNULL, env={**os.environ},
+        )  # fmt: skip
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    def python() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", "import click, msgspec"], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    best, floor = min(cpu() for _ in range(5)), min(python() for _ in range(5))
+    slowness = max(floor / 0.050, 1.0)  # how much slower this machine is at the moment than a quiet one
+    assert best <= 0.100 * slowness, (
+        f"{best * 1000:.0f} ms, Python with click and msgspec alone {floor * 1000:.0f}"
+    )
