@@ -12,13 +12,12 @@ from typing import Final
 
 from aq.pipeline.effects import is_main_guard
 from aq.pipeline.scopes import Import
-from aq.pipeline.syntax import Source, combine, decorators
+from aq.pipeline.syntax import ANNOTATIONS, DEFINITIONS, Source, combine, decorators
 
 STAR: Final = "*"
 _DYNAMIC: Final = frozenset(
     {"eval", "exec", "import_module", "__import__", "globals", "vars", "getattr", "modules", "__subclasses__"}
 )
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def binders(source: Source) -> dict[str, list[ast.stmt]]:
@@ -35,13 +34,13 @@ def binders(source: Source) -> dict[str, list[ast.stmt]]:
 
 
 def _names(node: ast.stmt) -> Iterator[str]:
-    if isinstance(node, _DEFINITIONS):
+    if isinstance(node, DEFINITIONS):
         yield node.name
         return
     for inner in ast.walk(node):
         if isinstance(inner, ast.Name) and not isinstance(inner.ctx, ast.Load):
             yield inner.id
-        elif isinstance(inner, _DEFINITIONS):
+        elif isinstance(inner, DEFINITIONS):
             yield inner.name
         elif isinstance(inner, ast.Import | ast.ImportFrom):
             yield from (alias_name(one) for one in inner.names)
@@ -56,12 +55,16 @@ def alias_name(one: ast.alias) -> str:
 
 def binding_digest(source: Source, name: str) -> str:
     """A digest of how a name is bound: of the statements, but not of what is inside definitions."""
+    if name == "__doc__":
+        return combine([ast.get_docstring(source.tree, clean=False) or ""])
+    if name == "__annotations__":
+        return source.digest(source.tree.body, ANNOTATIONS)
     found = [*binders(source).get(name, ()), *binders(source).get(STAR, ())]
     return combine(_shape(source, node, name) for node in found)
 
 
 def _shape(source: Source, node: ast.stmt, name: str) -> str:
-    if isinstance(node, _DEFINITIONS):
+    if isinstance(node, DEFINITIONS):
         return f"{type(node).__name__} {node.name}"
     if isinstance(node, ast.Import | ast.ImportFrom):
         level = getattr(node, "level", 0)
@@ -147,7 +150,7 @@ def _is_idle(source: Source, node: ast.stmt) -> bool:
 def _run_identifiers(source: Source) -> set[str]:
     found: set[str] = set()
     for node in source.tree.body:
-        if isinstance(node, _DEFINITIONS):
+        if isinstance(node, DEFINITIONS):
             others: list[ast.AST] = [*decorators(node, source.aq_names)[1]]
             if isinstance(node, ast.ClassDef):
                 methods = (ast.FunctionDef, ast.AsyncFunctionDef)

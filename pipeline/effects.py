@@ -50,7 +50,7 @@ def _follow_module(reach: Reach, space: Space, source: Source) -> None:
     statements = [one for one in source.tree.body if one in statements or _patches_library(reach, one, space)]
     if statements:
         label = f"{space.name}:{EFFECTS}"
-        reach.code[label] = source.digest(statements)
+        reach.acting.append((label, statements, source))
         reach.follow_uses(uses_of_statements(statements, source), space, {}, label)
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from aq.pipeline import dynamic
+from aq.pipeline.environs import project_digest_of
+from aq.pipeline.environs import variable_digest as variable_digest
 from aq.pipeline.load import Project
 from aq.pipeline.packages import Packages
 from aq.pipeline.reach import Reach
 from aq.pipeline.syntax import ANNOTATIONS
-from blake3 import blake3
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
@@ -63,11 +65,67 @@ def fingerprint(
     `environ`: the environment, for the variables that the code names; without it they are only
     listed as opaque. Raises AqError where a module that the code imports cannot be loaded.
     """
-    reach = Reach(project)
+    return _trace(getattr(function, "function", function), project, environ, through_ops=True).fingerprint
+
+
+@dataclass(slots=True)
+class Traced:
+    """Where the parts of a fingerprint lie: what a look at files alone can compare later.
+
+    `units`: (path, qualified name) of definitions; `names`: (path, name) of globals looked up;
+    `whole`: anything in the project may run; `outside`: code lies in no project file.
+    """
+
+    function: object
+    fingerprint: Fingerprint
+    units: set[tuple[str, str]] = field(default_factory=set)
+    names: set[tuple[str, str]] = field(default_factory=set)
+    paths: set[str] = field(default_factory=set)
+    locals: dict[str, str] = field(default_factory=dict)
+    variant: str = ""
+    whole: bool = False
+    outside: bool = False
+
+    def joined(self, other: Traced) -> Traced:
+        """Both; the variant is this one's."""
+        return replace(
+            self,
+            units=self.units | other.units,
+            names=self.names | other.names,
+            paths=self.paths | other.paths,
+            locals={**other.locals, **self.locals},
+        )
+
+
+def traced(function: object, project: Project, *, through_ops: bool = True) -> Traced:
+    """The same walk as `fingerprint`, with the places; remembered from there where it was made."""
+    function = getattr(function, "function", function)
+    known = project.memo.get(("traced", id(function), through_ops))
+    if isinstance(known, Traced) and known.function is function:
+        return known
+    return _trace(function, project, None, through_ops=through_ops)
+
+
+def _trace(
+    function: object, project: Project, environ: Mapping[str, str] | None, *, through_ops: bool
+) -> Traced:
+    reach = Reach(project, through_ops=through_ops)
     reach.run(function)
     if ANNOTATIONS in dynamic.variant(reach):
         reach.follow_annotations()
-    return _finish(reach, project, environ)
+    made = Traced(
+        function,
+        _finish(reach, project, environ),
+        reach.unit_places(),
+        reach.named_places(),
+        {space.source.path for space in reach.visited.values() if space.source is not None},
+        installed(project).locals,
+        dynamic.variant(reach),
+        reach.dynamic,
+        reach.outside,
+    )
+    project.memo[("traced", id(function), through_ops)] = made
+    return made
 
 
 def _finish(reach: Reach, project: Project, environ: Mapping[str, str] | None) -> Fingerprint:
@@ -94,13 +152,6 @@ def environment(names: list[str], environ: Mapping[str, str] | None) -> dict[str
     return {name: variable_digest(environ.get(name)) for name in names}
 
 
-def variable_digest(value: str | None) -> str:
-    """A digest of an environment variable's value; "unset" where it has none."""
-    if value is None:
-        return "unset"
-    return blake3(b"aq variable 1" + value.encode("utf-8", "surrogateescape")).hexdigest()
-
-
 def installed(project: Project) -> Packages:
     """The distributions along the path, looked up once for a project."""
     known = project.memo.get("packages")
@@ -113,17 +164,6 @@ def project_digest(project: Project) -> str:
     """A digest of the normal forms of all Python files of a project."""
     known = project.memo.get("digest")
     if not isinstance(known, str):
-        hasher = blake3(b"aq project 1")
-        for path in project.python_files():
-            hasher.update(f"{path}\0{file_digest(project, path)}\0".encode())
-        known = project.memo["digest"] = hasher.hexdigest()
+        files = ((path, project.read(project.root / path)) for path in project.python_files())
+        known = project.memo["digest"] = project_digest_of(files)
     return known
-
-
-def file_digest(project: Project, path: str) -> str:
-    """A digest of a file's normal form; of its bytes where it does not parse."""
-    source = project.source(path)
-    try:
-        return source.digest(source.tree.body)
-    except (SyntaxError, ValueError, RecursionError):
-        return blake3(source.data).hexdigest()

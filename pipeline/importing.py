@@ -102,12 +102,18 @@ class SourceLoader:
     def exec_module(self, module: ModuleType) -> None:
         """Compile the project's bytes of the file and run them."""
         code = self.get_code(self.name)
-        self.project.modules[self.name] = module
+        project = self.project
+        project.modules[self.name] = module
+        if project.loading:
+            project.loaders[self.name] = project.loading[-1]
+        project.loading.append(self.name)
         try:
             exec(code, module.__dict__)
         except BaseException:
-            self.project.modules.pop(self.name, None)
+            project.modules.pop(self.name, None)
             raise
+        finally:
+            project.loading.pop()
 
     def get_code(self, name: str) -> CodeType:
         """Asserts are always kept: `python -O` must not change a result behind aq's back."""

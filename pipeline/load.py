@@ -20,6 +20,7 @@ from typing import Final, Self
 from aq.formats.errors import AqError, NotFound, OpFailed, UsageError
 from aq.pipeline.frames import last_place, one_line, trimmed
 from aq.pipeline.importing import ProjectFinder
+from aq.pipeline.resolving import candidates
 from aq.pipeline.syntax import Source
 
 IGNORED: Final = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
@@ -35,9 +36,11 @@ class Project:
     def __init__(self, root: Path, *, exclude: Callable[[str], bool] | None = None) -> None:
         self.root = Path(os.path.realpath(root))
         self.exclude = exclude
-        self.memo: dict[str, object] = {}
+        self.memo: dict[object, object] = {}
         self.names: set[str] = set()
         self.modules: dict[str, ModuleType] = {}
+        self.loaders: dict[str, str] = {}
+        self.loading: list[str] = []
         self._prefix = str(self.root).rstrip(os.sep) + os.sep
         self._folder = ""
         self._data: dict[str, bytes] = {}
@@ -122,17 +125,21 @@ class Project:
         folders = [str(self.root / self._folder), str(self.root)]
         if self._plain_src() and (self.root / "src").is_dir():
             folders.append(str(self.root / "src"))
-        folders += [one for one in sys.path if one.startswith(self._prefix)]
+        folders += [one for one in sys.path if self._is_own_path(one)]
         return list(dict.fromkeys(folders))
+
+    def _is_own_path(self, folder: str) -> bool:
+        """An entry of `sys.path` below the root (an editable install), but not one that aq put there."""
+        return folder.startswith(self._prefix) and folder not in self._path and self.holds(folder)
 
     def finds(self, name: str) -> bool:
         """Whether a module of this name is part of the project."""
-        first, *rest = name.split(".")
-        for folder in self.search_folders():
-            place = Path(folder, first, *rest)
-            if place.with_name(place.name + ".py").is_file() or (place / "__init__.py").is_file():
-                return self.holds(place.parent) or place.parent == self.root
-        return False
+        return any((self.root / one).is_file() for one in candidates(name, self.search_paths()))
+
+    def search_paths(self) -> list[str]:
+        """The search folders by their path from the root; "" is the root itself."""
+        paths = (os.path.relpath(one, self.root).replace(os.sep, "/") for one in self.search_folders())
+        return list(dict.fromkeys("" if one == "." else one for one in paths))
 
     # --- reading
 
@@ -155,6 +162,20 @@ class Project:
         """{path from the root: bytes} of the project modules that have been loaded."""
         paths = (self.file_of(module) for module in self.modules.values())
         return {path: self._data[path] for path in sorted(one for one in paths if one)}
+
+    def path_of(self, module: str) -> str | None:
+        """The path of a loaded module's file, by its name."""
+        found = self.modules.get(module) or sys.modules.get(module)
+        return self.file_of(found) if isinstance(found, ModuleType) else None
+
+    def nested_imports(self) -> dict[str, set[str]]:
+        """{path: files that were first loaded while this one was}."""
+        found: dict[str, set[str]] = {}
+        for name, outer in self.loaders.items():
+            path, around = self.path_of(name), self.path_of(outer)
+            if path is not None and around is not None:
+                found.setdefault(around, set()).add(path)
+        return found
 
     def python_files(self) -> Iterator[str]:
         """The paths of all Python files of the project, loaded or not, sorted."""
@@ -230,7 +251,9 @@ class Project:
         self._own[self._folder] = aliases
         for name in aliases:
             del sys.modules[name]
+        self._remove_path()
         self._folder = folder
+        self._add_path()
         sys.modules.update(self._own.pop(folder, {}))
 
     # --- entering and leaving
@@ -262,8 +285,7 @@ class Project:
                 self._foreign[name] = sys.modules.pop(name)
         sys.modules.update(mine)
         sys.meta_path.insert(0, self._finder)
-        self._path = [one for one in self.search_folders() if one not in sys.path]
-        sys.path[:0] = self._path
+        self._add_path()
 
     def _leave(self) -> None:
         mine = {name: sys.modules[name] for name in self.names if name in sys.modules}
@@ -273,9 +295,17 @@ class Project:
         sys.modules.update(self._foreign)
         self._foreign = {}
         sys.meta_path.remove(self._finder)
+        self._remove_path()
+
+    def _add_path(self) -> None:
+        self._path = [one for one in self.search_folders() if one not in sys.path]
+        sys.path[:0] = self._path
+
+    def _remove_path(self) -> None:
         for one in self._path:
             if one in sys.path:
                 sys.path.remove(one)
+        self._path = []
 
 
 def _failure(error: BaseException, path: str, root: Path) -> OpFailed:

@@ -45,6 +45,7 @@ class Packages:
 
     def __init__(self, path: Sequence[str] | None = None) -> None:
         self.path = list(sys.path if path is None else path)
+        self.locals: dict[str, str] = {}
         self._local: dict[str, str] = {}
         self._tops: dict[str, tuple[str, ...]] = {}
         self._requires: dict[str, tuple[str, ...]] = {}
@@ -67,12 +68,18 @@ class Packages:
 
     def versions(self, modules: Iterable[ModuleType]) -> dict[str, str]:
         """{distribution: version} of the modules and of all that their distributions require."""
-        waiting: list[str] = []
+        names: list[str] = []
         found: dict[str, str] = {}
         for module in modules:
-            names, local = self._origin(module)
-            waiting += names
+            listed, local = self._origin(module)
+            names += listed
             found.update(local)
+        return dict(sorted({**self.closure(names), **found}.items()))
+
+    def closure(self, names: Iterable[str]) -> dict[str, str]:
+        """{distribution: version} of those named and installed, and of all that they require."""
+        waiting = list(names)
+        found: dict[str, str] = {}
         while waiting:
             name = waiting.pop()
             one = self.installed.get(name)
@@ -80,7 +87,7 @@ class Packages:
                 continue
             found[name] = one.version
             waiting += self.requires(name)
-        return dict(sorted(found.items()))
+        return found
 
     def everything(self) -> str:
         """One digest of all that is installed."""
@@ -107,12 +114,13 @@ class Packages:
         waiting, seen = [(top, root)], {top}
         while waiting:
             name, place = waiting.pop()
+            digests.update(self.local_version(name, place))
             owner = self._editable(place)
-            label = owner.name if owner else f"local:{name}"
-            version = f"{owner.version}+" if owner else ""
-            digests[label] = version + self.local_digest(place)
             if owner:
                 names += self.requires(owner.name)
+                self.locals[owner.name] = name
+            else:
+                self.locals[f"local:{name}"] = name
             for imported in sorted(_imports(place) - seen - sys.stdlib_module_names):
                 seen.add(imported)
                 found = sys.modules.get(imported)
@@ -122,6 +130,12 @@ class Packages:
                 elif imported != "aq":
                     waiting.append((imported, there))
         return names, digests
+
+    def local_version(self, name: str, place: str) -> dict[str, str]:
+        """{label: version and digest} of a package outside the environment."""
+        owner = self._editable(place)
+        digest = self.local_digest(place)
+        return {owner.name: f"{owner.version}+{digest}"} if owner else {f"local:{name}": digest}
 
     def providers(self, top: str) -> tuple[str, ...]:
         """The distributions that bring a top-level module: mostly one; several for a namespace."""
@@ -216,6 +230,18 @@ def _provides(one: Distribution, top: str) -> bool:
     record = b"\n" + (_read(os.path.join(one.info, "RECORD")) or b"")
     name = top.encode()
     return b"\n" + name + b"/" in record or b"\n" + name + b"." in record
+
+
+def location(top: str) -> str | None:
+    """Where a top-level module lies, without importing it; None where it is not found."""
+    for finder in sys.meta_path:
+        find = getattr(finder, "find_spec", None)
+        spec = find(top, None) if find is not None else None
+        if spec is not None:
+            folders = list(spec.submodule_search_locations or ())
+            place: str | None = folders[0] if folders else spec.origin
+            return os.path.realpath(place) if place else None
+    return None
 
 
 def _top_location(top: str, module: ModuleType) -> str | None:

@@ -7,6 +7,7 @@ the loaded modules, so that what counts is what runs. Nothing of the user's is c
 
 from __future__ import annotations
 
+import ast
 import builtins
 import sys
 from collections import deque
@@ -19,7 +20,7 @@ from aq.pipeline import dynamic, effects
 from aq.pipeline.bytecode import code_digest, same_code
 from aq.pipeline.load import Project
 from aq.pipeline.scopes import Import, Reference, Uses, annotation_uses, uses_of
-from aq.pipeline.syntax import Definition, Source
+from aq.pipeline.syntax import DEFINITIONS, Definition, Source
 from aq.pipeline.tokens import Tokens
 
 MISSING: Final = object()
@@ -44,8 +45,9 @@ class Space:
 class Reach:
     """One walk. Read `code`, `values`, `opaque`, `modules` and `files` after `run`."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, *, through_ops: bool = True) -> None:
         self.project = project
+        self.through_ops = through_ops
         self.root = str(project.root)
         self.code: dict[str, str] = {}
         self.values: dict[str, str] = {}
@@ -55,8 +57,10 @@ class Reach:
         self.environment: set[str] = set()
         self.names: set[tuple[str, str]] = set()
         self.units: list[tuple[str, Definition, Source]] = []
+        self.acting: list[tuple[str, list[ast.stmt], Source]] = []
         self.visited: dict[str, Space] = {}
         self.dynamic = False
+        self.outside = False
         self.home = ""
         self.tokens = Tokens(self)
         self._queue: deque[FunctionType | type] = deque()
@@ -65,7 +69,6 @@ class Reach:
         self._whole: set[str] = set()
         self._changing: dict[str, list[str]] = {}
         self._decorating: set[str] = set()
-        self._read_names: set[tuple[str, str]] = set()
 
     def run(self, start: object) -> None:
         """Walk from a function, an op, or any value that holds code."""
@@ -182,7 +185,9 @@ class Reach:
             self.files.add(path)
             return self.project.source(path)
         if name in (self.home, "__main__"):
-            return dynamic.interactive_source(file)
+            found = dynamic.interactive_source(file)
+            self.outside = self.outside or found is not None
+            return found
         return None
 
     # --- functions
@@ -211,6 +216,7 @@ class Reach:
         loaded = space.module is not None and self.project.modules.get(space.name) is space.module
         if named and (loaded or same_code(space.source, code)):
             return named
+        self.outside = True
         self.note(f"{label} is not what its file says now: it counts by its bytecode")
         self.code[label] = code_digest(code)
         return []
@@ -325,6 +331,7 @@ class Reach:
         if root in closure:
             return closure[root], reference.path
         if root not in space.variables and hasattr(builtins, root):
+            self.names.add((space.name, root))
             return getattr(builtins, root), reference.path
         return self.lookup(space, root), reference.path
 
@@ -332,9 +339,9 @@ class Reach:
         """The value of a global of the user's module; its token enters `values`."""
         value = space.variables.get(name, MISSING)
         place = f"{space.name}:{name}"
-        if (space.name, name) in self._read_names:
-            return value
-        self._read_names.add((space.name, name))
+        if (space.name, name) in self.names:
+            return value if value is not MISSING else self._missing(space, name)
+        self.names.add((space.name, name))
         if value is MISSING and space.module is not None:
             value = self._missing(space, name)
         token = self._token(value, place)
@@ -413,6 +420,25 @@ class Reach:
 
     # --- the result
 
+    def unit_places(self) -> set[tuple[str, str]]:
+        """(path, qualified name) of all definitions reached, those that act on import included."""
+        found = {(source.path, one.qualname) for _, one, source in self.units}
+        for _, statements, source in self.acting:
+            names = tuple(one.name for one in statements if isinstance(one, DEFINITIONS))
+            for one in source.definitions:
+                if one.qualname.partition(".")[0] in names:
+                    found.add((source.path, one.qualname))
+        return found
+
+    def named_places(self) -> set[tuple[str, str]]:
+        """(path, name) of all globals looked up in files."""
+        spaces = self.visited
+        return {
+            (source.path, name)
+            for space, name in self.names
+            if space in spaces and (source := spaces[space].source) is not None
+        }
+
     def note_changes(self) -> None:
         """List what outlives a step: globals that functions change, other than while importing."""
         for label, names in self._changing.items():
@@ -426,6 +452,8 @@ class Reach:
         found: dict[str, list[str]] = {}
         for label, one, source in self.units:
             found.setdefault(label, []).append(source.digest(one.node, variant))
+        for label, statements, source in self.acting:
+            found[label] = [source.digest(statements, variant)]
         merged = {label: "+".join(dict.fromkeys(digests)) for label, digests in found.items()}
         return {**self.code, **merged}
 

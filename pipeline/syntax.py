@@ -18,6 +18,7 @@ from typing import Final
 from blake3 import blake3
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 Node = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 
 ROLES: Final = frozenset({"op", "metric", "check", "flow"})
@@ -72,6 +73,14 @@ class Source:
         finally:
             if was_enabled:
                 gc.enable()
+
+    @cached_property
+    def is_valid(self) -> bool:
+        """Whether it can be parsed at all."""
+        try:
+            return isinstance(self.tree, ast.Module)
+        except (SyntaxError, ValueError, RecursionError):
+            return False
 
     @cached_property
     def definitions(self) -> list[Definition]:

@@ -38,6 +38,7 @@ class Follower(Protocol):
     """What turns code found inside values into text, and follows it."""
 
     root: str
+    through_ops: bool
 
     def function(self, function: types.FunctionType) -> str:
         """The name of a function, which is followed."""
@@ -192,7 +193,7 @@ class Tokens:
         if name in _WITHOUT_STATE:
             return _text(b"K", name)
         if kind.__module__.startswith("aq.") and hasattr(value, "function"):
-            return b"O" + self.form(value.function)
+            return self._op(value)
         if isinstance(value, enum.Enum):
             return b"E" + self.form(kind) + _text(b"s", value.name) + self.form(value.value)
         if isinstance(value, PurePath):
@@ -204,6 +205,12 @@ class Tokens:
         if self.follower.is_users(kind):
             return self._instance(value)
         return self._reduced(value)
+
+    def _op(self, value: Any) -> bytes:
+        """An op of aq is the function that it wraps."""
+        if self.follower.through_ops:
+            return b"O" + self.form(value.function)
+        return _text(b"O", f"{value.function.__module__}:{value.function.__qualname__}")
 
     def _subclass_of_wrapper(self, value: Any) -> bytes:
         parts = [

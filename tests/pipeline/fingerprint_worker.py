@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from aq.pipeline.fingerprint import fingerprint
 from aq.pipeline.load import Project
+from aq.pipeline.static import snapshot_static
 
 
 def main() -> None:
@@ -22,11 +23,12 @@ def main() -> None:
             module = project.load(file)
             made = msgspec.to_builtins(fingerprint(module.op, project, environ=environ))
             again = msgspec.to_builtins(fingerprint(module.op, project, environ=environ))
+            static = snapshot_static(module.flow, {"flow/op": module.op}, project)
             try:
                 result = repr(module.op(2))
             except Exception as error:
                 result = repr(error)
-        print(json.dumps([made, again == made, result]))
+        print(json.dumps([made, again == made, result, static]))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from aq.pipeline.static import StaticChange, compare_static
 from tests.pipeline.code_cases import CASES, Case
 
 WORKER = Path(__file__).with_name("fingerprint_worker.py")
@@ -19,6 +20,7 @@ class Seen(NamedTuple):
     made: dict[str, Any]
     stable: bool
     result: str
+    static: dict[str, Any]
 
     @property
     def key(self) -> dict[str, Any]:
@@ -42,11 +44,15 @@ def look(folders: list[tuple[Path, str]], scratch: Path, *, cwd: Path, env: Mapp
     return [Seen(*json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def write(folder: Path, files: Mapping[str, str]) -> None:
+FLOW = "\n\n\ndef flow():\n    return op\n"
+"""Added to each case's file, to be recorded as the flow that its op belongs to."""
+
+
+def write(folder: Path, case: Case, files: Mapping[str, str]) -> None:
     for path, text in files.items():
         there = folder / path
         there.parent.mkdir(parents=True, exist_ok=True)
-        there.write_bytes(text.encode())
+        there.write_bytes((text + FLOW if path == case.file else text).encode())
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +72,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Seen, Seen
             if number == 2:
                 for path in case.after.keys() - case.before.keys():
                     (folder / path).unlink()
-            write(folder, case.after if number == 1 else case.before)
+            write(folder, case, case.after if number == 1 else case.before)
         rounds.append(look(folders, scratch, cwd=cwd, env=env))
     return {case.name: found for case, *found in zip(CASES, *rounds, strict=True)}  # type: ignore[misc]
 
@@ -89,6 +95,28 @@ def test_an_edit_of_code(case: Case, seen: dict[str, tuple[Seen, Seen, Seen]]) -
     assert after.stable
 
 
+def changes(case: Case, recorded: dict[str, Any], files: Mapping[str, str]) -> list[StaticChange]:
+    texts = {path: text + FLOW if path == case.file else text for path, text in files.items()}
+
+    def read(path: str) -> bytes | None:
+        return texts[path].encode() if path in texts else None
+
+    return compare_static(recorded, read, environ={"DECLARED": "1"}, python_files=lambda: sorted(texts))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_look_at_the_files_alone(case: Case, seen: dict[str, tuple[Seen, Seen, Seen]]) -> None:
+    before, after, _ = seen[case.name]
+    assert changes(case, before.static, case.before) == []
+    assert changes(case, after.static, case.after) == []
+    found = changes(case, before.static, case.after)
+    if before.key != after.key:
+        assert found, "what a run would do is never missed"
+    if any(one.exact for one in found):
+        assert before.key != after.key, found
+    assert json.loads(json.dumps(before.static)) == before.static
+
+
 def test_nothing_but_the_opaque_is_listed(seen: dict[str, tuple[Seen, Seen, Seen]]) -> None:
     listed = {case.name: seen[case.name][0].made["opaque"] for case in CASES if case.verdict != "W"}
     assert {name for name, opaque in listed.items() if opaque} <= {
@@ -103,7 +131,7 @@ def test_no_absolute_path_enters_a_key(
     folder = tmp_path_factory.mktemp("elsewhere") / "a deeper folder"
     folder.mkdir()
     for number, case in enumerate(CASES):
-        write(folder / str(number), case.before)
+        write(folder / str(number), case, case.before)
     listed = [(folder / str(number), case.file) for number, case in enumerate(CASES)]
     moved = look(listed, folder, cwd=folder, env={})
     for case, found in zip(CASES, moved, strict=True):
