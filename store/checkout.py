@@ -8,7 +8,6 @@ Snapshots are taken for hostile: every path is checked before anything is writte
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +16,7 @@ from aq.formats.errors import Conflict, Damaged, NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.store import snapshots
 from aq.store.content import clock_of, stat_of
-from aq.store.folders import CONTROL_FOLDER, join
+from aq.store.folders import CONTROL_FOLDER, is_real_folder, join
 from aq.store.materialize import FolderWriter, Written, require_harmless
 from aq.store.nearest import did_you_mean
 from aq.store.paths import ancestors, decode, encode, from_user, show
@@ -74,10 +73,8 @@ class Rewrite:
         written = []
         for path in sorted(self._changes):
             after = self._changes[path].after
-            if after is not None:
-                writer.clear(path)
-                if done := writer.write(path, after):
-                    written.append(done)
+            if after is not None and (done := writer.write(path, after)):
+                written.append(done)
         self._learn(written)
 
     def _learn(self, written: Iterable[Written]) -> None:
@@ -181,7 +178,7 @@ class _Plan:
     def __init__(self, work: Worktree, steps: list[Step], *, force: bool) -> None:
         self._work, self._steps, self._force = work, steps, force
         self._removed = {step.path for step in steps if step.after is None}
-        self._folders: set[bytes] = {b""}
+        self._folders: dict[bytes, bool] = {b"": True}
         self._changes: dict[bytes, Touched] = {}
         self.conflicts: set[bytes] = set()
 
@@ -189,22 +186,27 @@ class _Plan:
         """Both states of every path that is to change; what is in the way goes to `conflicts`."""
         for step in self._steps:
             current = self._current(step)
-            if step.after is not None:
-                self._clear_above(step.path)
-                if current is None:
-                    self._clear_below(step.path)
             if current != step.after:
                 self._changes[step.path] = Touched(current, step.after)
         return self._changes
 
     def _current(self, step: Step) -> Entry | None:
         """What lies there; stored, if it is neither of the two states that the step knows."""
-        if not self._is_reachable(step.path):
+        path = step.path
+        if not self._is_folder(path.rpartition(b"/")[0]):
+            if step.after is not None:
+                self._clear_above(path)
             return None
-        current = self._work.current(step.path)
+        full = os.path.join(self._work.root, path)
+        stat = stat_of(full)
+        if stat is None:
+            if step.after is not None and os.path.lexists(full):
+                self._clear_below(path)
+            return None
+        current = self._work.current_at(path, stat)
         if current is None or current in (step.expected, step.after):
             return current
-        return self._keep(step.path)
+        return self._keep(path)
 
     def _keep(self, path: bytes) -> Entry | None:
         """Store what is about to be overwritten, or note the conflict."""
@@ -213,37 +215,33 @@ class _Plan:
             return None
         return self._work.current(path, self._work.store)
 
-    def _is_reachable(self, path: bytes) -> bool:
-        """Whether only real folders lie above a path."""
-        return all(self._is_folder(folder) for folder in ancestors(path))
-
     def _is_folder(self, folder: bytes) -> bool:
-        if folder not in self._folders:
-            try:
-                if not stat.S_ISDIR(os.lstat(os.path.join(self._work.root, folder)).st_mode):
-                    return False
-            except OSError:
-                return False
-            self._folders.add(folder)
-        return True
+        """Whether a folder is one, and all above it too: no file, no link."""
+        known = self._folders.get(folder)
+        if known is None:
+            known = self._is_folder(folder.rpartition(b"/")[0]) and is_real_folder(self._work.root, folder)
+            self._folders[folder] = known
+        return known
 
     def _clear_above(self, path: bytes) -> None:
         """A file or link where a folder is needed goes, if the plan says so or with force."""
         for folder in ancestors(path):
-            full = os.path.join(self._work.root, folder)
-            if folder in self._removed or folder in self._changes or self._is_folder(folder):
+            if self._is_folder(folder):
+                return
+            if folder in self._removed or folder in self._changes:
                 continue
+            if not self._is_folder(folder.rpartition(b"/")[0]):
+                continue
+            full = os.path.join(self._work.root, folder)
             if stat_of(full) is not None:
                 self._drop(folder)
             elif os.path.lexists(full):
                 self.conflicts.add(folder)
 
     def _clear_below(self, path: bytes) -> None:
-        """A folder where a file is needed goes, if everything in it does; so nothing else may lie there."""
-        full = os.path.join(self._work.root, path)
+        """A folder where a file is needed goes, if everything in it does; nothing else may lie there."""
         if not self._is_folder(path):
-            if os.path.lexists(full) and self._is_reachable(path):
-                self.conflicts.add(path)
+            self.conflicts.add(path)
             return
         for inside, is_file in _everything(self._work.root, path):
             if inside in self._removed or inside in self._changes:

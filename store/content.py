@@ -8,16 +8,15 @@ Symbolic links are never followed: their target is their content.
 from __future__ import annotations
 
 import errno
-import io
 import os
 from collections.abc import Callable
 from stat import S_ISLNK, S_ISREG
 from typing import Final
 
 from aq.formats.errors import AqError, Temporary
-from aq.formats.files import encode_stream
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.objects import Sink, put_record
+from aq.formats.records import Artifact
 from aq.store import disk
 from aq.store.paths import decode, show
 from aq.store.snapshots import Entry, Origin, pack
@@ -25,7 +24,9 @@ from aq.store.statcache import mode_of, pack_stat
 
 ATTEMPTS: Final = 3
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_GONE: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
+_SMALL: Final = 64 * 1024  # what lies inline in its artifact (docs/format.md, section 7)
+_GONE: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.EINVAL))
+_LINK: Final = frozenset((errno.ELOOP, errno.EMLINK))  # what O_NOFOLLOW says, on BSD too
 State = tuple[bytes, bytes]
 """The packed stat of a file and its packed entry."""
 
@@ -56,28 +57,50 @@ def read_state(root: bytes, path: bytes, sink: Sink) -> State | None:
     """
     full = os.path.join(root, path)
     for _ in range(ATTEMPTS):
-        before = stat_of(full)
-        if before is None:
-            return None
         try:
-            artifact = _read(full, sink)
+            state = _attempt(full, sink)
         except OSError as error:
-            if error.errno not in _GONE and error.errno != errno.EINVAL:
-                raise _refused(full, error) from error
-            continue
-        if stat_of(full) == before:
-            return before, pack(Entry(artifact, Origin.FILE, None, mode_of(before)))
+            if error.errno in _GONE:
+                return None
+            raise _refused(full, error) from error
+        if state is not None:
+            stat, artifact = state
+            return stat, pack(Entry(artifact, Origin.FILE, None, mode_of(stat)))
     raise Temporary(f"{show(decode(path))} changes while it is read")
 
 
-def _read(full: bytes, sink: Sink) -> Digest:
-    if os.path.islink(full):
-        return put_record(sink, encode_stream(io.BytesIO(os.readlink(full)), sink))
-    fd = os.open(full, _FLAGS)
-    with open(fd, "rb", buffering=0) as file:
-        if not S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        return put_record(sink, encode_stream(file, sink))
+def _attempt(full: bytes, sink: Sink) -> tuple[bytes, Digest] | None:
+    """The packed stat and the artifact of a file, or None if it changed meanwhile."""
+    try:
+        fd = os.open(full, _FLAGS)
+    except OSError as error:
+        if error.errno not in _LINK:
+            raise
+        before, target = stat_of(full), os.readlink(full)
+        artifact = put_record(sink, Artifact(kind="file", format="bytes", size=len(target), data=target))
+        return (before, artifact) if before is not None and stat_of(full) == before else None
+    try:
+        found = os.fstat(fd)
+        if not S_ISREG(found.st_mode):
+            raise OSError(errno.ENOENT, "not a regular file")
+        stat = pack_stat(found)
+        artifact = _put(fd, found.st_size, sink)
+        return (stat, artifact) if pack_stat(os.fstat(fd)) == stat else None
+    finally:
+        os.close(fd)
+
+
+def _put(fd: int, size: int, sink: Sink) -> Digest:
+    """Put what is left in an open file; a small one is read with one call."""
+    if size < _SMALL:
+        data = os.read(fd, size + 1)
+        if len(data) == size:
+            return put_record(sink, Artifact(kind="file", format="bytes", size=size, data=data))
+        os.lseek(fd, 0, os.SEEK_SET)
+    from aq.formats.values import encode_file  # costs milliseconds that `status` rarely needs
+
+    with open(fd, "rb", buffering=0, closefd=False) as file:
+        return encode_file(file, size, sink).id
 
 
 def _refused(full: bytes, error: OSError) -> AqError:

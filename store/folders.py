@@ -29,6 +29,14 @@ def join(folder: bytes, name: bytes) -> bytes:
     return folder + b"/" + name if folder else name
 
 
+def is_real_folder(root: bytes, folder: bytes) -> bool:
+    """Whether a folder lies there; a symbolic link to one does not count."""
+    try:
+        return stat.S_ISDIR(os.lstat(os.path.join(root, folder)).st_mode)
+    except OSError:
+        return False
+
+
 def list_folder(full: bytes) -> list[bytes]:
     """The names in a folder, unsorted."""
     try:

@@ -49,10 +49,15 @@ class FolderWriter:
         if artifact.kind != "file" or artifact.format != "bytes":
             raise Damaged(f"{show(decode(path))} is tracked but is a {artifact.kind}, no file")
         self._make_folder(path.rpartition(b"/")[0])
-        made = self._prepare(artifact, entry.mode, path)
+        made, before = self._prepare(artifact, entry.mode, path)
         target = os.path.join(self._root, path)
-        before = os.lstat(made)
-        self._place(made, target)
+        try:
+            self._place(made, target)
+        except AqError as error:
+            if not _is(error, errno.EISDIR, errno.ENOTDIR):
+                raise
+            self._clear(path)
+            self._place(made, target)
         after = os.lstat(target)
         same = (before.st_ino, before.st_size, before.st_mtime_ns, before.st_mode)
         if same != (after.st_ino, after.st_size, after.st_mtime_ns, after.st_mode):
@@ -79,23 +84,21 @@ class FolderWriter:
             self._folders.discard(folder)
             folder = folder.rpartition(b"/")[0]
 
-    def clear(self, path: bytes) -> None:
+    def _clear(self, path: bytes) -> None:
         """Remove a folder that holds only folders, where a file is to be written."""
-        full = os.path.join(self._root, path)
-        if os.path.isdir(full) and not os.path.islink(full):
-            for folder, _, _ in os.walk(full, topdown=False):
-                disk.rmdir(_text(folder))
-            self._folders.discard(path)
+        for folder, _, _ in os.walk(os.path.join(self._root, path), topdown=False):
+            disk.rmdir(_text(folder))
+        self._folders.discard(path)
 
-    def _prepare(self, artifact: Artifact, mode: Mode, path: bytes) -> bytes:
+    def _prepare(self, artifact: Artifact, mode: Mode, path: bytes) -> tuple[bytes, os.stat_result]:
         """A finished file under a temporary name."""
         self._count += 1
         made = os.path.join(self._temporary, b"write-%d-%d" % (os.getpid(), self._count))
-        disk.unlink(_text(made))
         if mode is Mode.SYMLINK:
+            disk.unlink(_text(made))
             self._link(artifact, made, path)
-            return made
-        fd = disk.create(_text(made), mode=0o777 if mode is Mode.EXEC else 0o666)
+            return made, os.lstat(made)
+        fd = self._create(made, 0o777 if mode is Mode.EXEC else 0o666)
         try:
             size = 0
             for piece in stream_bytes(artifact, self._source):
@@ -103,12 +106,20 @@ class FolderWriter:
                 size += len(piece)
             if size != artifact.size:
                 raise Damaged(f"{show(decode(path))} has {size} bytes instead of {artifact.size}")
+            return made, os.fstat(fd)
         except BaseException:
             disk.unlink(_text(made))
             raise
         finally:
             os.close(fd)
-        return made
+
+    def _create(self, made: bytes, mode: int) -> int:
+        """A new file; one that a killed process of the same number left is removed."""
+        try:
+            return disk.create(_text(made), mode=mode)
+        except FileExistsError:
+            disk.unlink(_text(made))
+            return disk.create(_text(made), mode=mode)
 
     def _link(self, artifact: Artifact, made: bytes, path: bytes) -> None:
         target = artifact.data or b""
@@ -120,7 +131,9 @@ class FolderWriter:
         try:
             disk.rename(_text(made), _text(target))
         except AqError as error:
-            if not (isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EXDEV):
+            if _is(error, errno.EISDIR, errno.ENOTDIR):
+                raise
+            if not _is(error, errno.EXDEV):
                 disk.unlink(_text(made))
                 raise
             near = os.path.join(os.path.dirname(target), b".aq-" + os.path.basename(made))
@@ -133,7 +146,7 @@ class FolderWriter:
         if os.path.islink(made):
             disk.symlink(_text(os.readlink(made)), _text(near))
         else:
-            fd = disk.create(_text(near), mode=os.lstat(made).st_mode & 0o777)
+            fd = self._create(near, os.lstat(made).st_mode & 0o777)
             try:
                 with open(made, "rb") as file:
                     while piece := file.read(1 << 20):
@@ -165,6 +178,11 @@ def require_harmless(path: bytes) -> None:
     reason = problem(path)
     if reason:
         raise Damaged(f"the snapshot holds a path {show(decode(path))} that {reason}: nothing is written")
+
+
+def _is(error: AqError, *numbers: int) -> bool:
+    """Whether the operating system refused for one of these reasons."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in numbers
 
 
 def _text(path: bytes) -> str:

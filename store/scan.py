@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from aq.formats.objects import Source
 from aq.store.content import stat_of
-from aq.store.folders import CONTROL_FOLDER, SPECIAL, holds_data, join, list_folder
+from aq.store.folders import CONTROL_FOLDER, SPECIAL, holds_data, is_real_folder, join, list_folder
 from aq.store.ignore import CONTROL, Scope, is_environment, scope_at
 from aq.store.paths import decode, show
 from aq.store.snapshots import is_file, packed_entries
@@ -247,9 +247,7 @@ class Scan:
         """Whether a folder is reached without following a symbolic link."""
         real = self._real_folders.get(folder)
         if real is None:
-            real = self._is_real(folder.rpartition(b"/")[0]) and not os.path.islink(
-                os.path.join(self._root, folder)
-            )
+            real = self._is_real(folder.rpartition(b"/")[0]) and is_real_folder(self._root, folder)
             self._real_folders[folder] = real
         return real
 

@@ -11,15 +11,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from aq.formats.errors import AqError, NotFound, Unstorable, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import Sink, SourceAndSink, get_record
 from aq.formats.prolly import map_edit, map_get
 from aq.formats.records import Artifact
-from aq.store import history, marks, snapshots, tracking
-from aq.store.checkout import PutBack, Rewrite, Rewriter
+from aq.store import history, snapshots, tracking
 from aq.store.content import HashOnly, clock_of, read_state, stat_of
 from aq.store.nearest import did_you_mean
 from aq.store.paths import (
@@ -39,6 +38,10 @@ from aq.store.snapshots import Entry, Origin
 from aq.store.statcache import DATABASE, StatCache, mode_of, size_of
 from aq.store.store import Store
 from aq.store.tracking import Tracking
+
+if TYPE_CHECKING:
+    from aq.store.checkout import PutBack, Rewrite, Rewriter
+    from aq.store.marks import Marks
 
 Skip = Callable[[str], bool]
 
@@ -111,10 +114,10 @@ class Worktree:
         before = snapshots.unpack(found.head)
         if mode_of(found.stat) != before.mode or size_of(found.stat) != self._size(before):
             return "changed"
-        after = self.current(found.path)
+        after = self._read(found.path, None)
         if after is None:
             return "removed"
-        return "" if snapshots.pack(after) == found.head else "changed"
+        return "" if after == found.head else "changed"
 
     def _size(self, entry: Entry) -> int:
         return get_record(self.store, Artifact, entry.artifact).size
@@ -127,17 +130,24 @@ class Worktree:
     def current(self, path: bytes, sink: Sink | None = None) -> Entry | None:
         """The entry of the file as it lies in the folder; its content goes to `sink`, if given."""
         stat = stat_of(os.path.join(self.root, path))
-        if stat is None:
-            return None
+        return None if stat is None else self.current_at(path, stat, sink)
+
+    def current_at(self, path: bytes, stat: bytes, sink: Sink | None = None) -> Entry | None:
+        """As `current`, of a file whose packed stat is known."""
         known = self.cache.entry(path, stat)
         if known is not None and (sink is None or self.store.has(known[3:35])):
             return snapshots.unpack(known)
+        found = self._read(path, sink)
+        return None if found is None else snapshots.unpack(found)
+
+    def _read(self, path: bytes, sink: Sink | None) -> bytes | None:
+        """The packed entry of a file, read anew."""
         clock = self._clock()
         state = read_state(self.root, path, HashOnly() if sink is None else sink)
         if state is None:
             return None
         self.cache.learn(path, *state, clock)
-        return snapshots.unpack(state[1])
+        return state[1]
 
     def keep_cache(self) -> None:
         """Write what the stat cache learned by looking; not being able to is no error."""
@@ -194,8 +204,7 @@ class Worktree:
             return None
         if found.entry is not None and self.store.has(found.entry[3:35]):
             return found.entry
-        entry = self.current(found.path, sink)
-        return None if entry is None else snapshots.pack(entry)
+        return self._read(found.path, sink)
 
     def _files_above(self, head: Digest, place: bytes, edits: Mapping[bytes, object]) -> dict[bytes, None]:
         """Tracked files of HEAD where a folder lies now."""
@@ -256,17 +265,21 @@ class Worktree:
 
     # Tracking
 
-    def add(self, paths: Iterable[str], *, force: bool = False) -> marks.Marks:
+    def add(self, paths: Iterable[str], *, force: bool = False) -> Marks:
         """Rules that track files and folders; the caller sets ref `tracking`. Stores no content."""
+        from aq.store import marks
+
         return marks.adding(self, list(paths), force=force)
 
-    def remove(self, paths: Iterable[str], *, delete: bool = False) -> marks.Marks:
+    def remove(self, paths: Iterable[str], *, delete: bool = False) -> Marks:
         """Rules that untrack; with `delete` the files go too, stored first (`files`)."""
+        from aq.store import marks
+
         return marks.removing(self, list(paths), delete=delete)
 
     def delete(self, chosen: Sequence[bytes]) -> Digest | None:
         """Delete files of the folder, stored first; returns what lay there, for `undo`."""
-        return self._applied(Rewriter(self).without(chosen)).files
+        return self._applied(self._rewriter().without(chosen)).files
 
     # Writing into the folder
 
@@ -277,15 +290,15 @@ class Worktree:
 
         Raises Conflict where it would overwrite what `before` does not hold, unless `force`.
         """
-        return Rewriter(self).between(before, after, force=force, skip=skip)
+        return self._rewriter().between(before, after, force=force, skip=skip)
 
     def prepare_restore(self, root: Digest, paths: Sequence[str], *, skip: Skip | None = None) -> Rewrite:
         """What making files and folders as in a snapshot takes; what it overwrites is stored first."""
-        return Rewriter(self).at(root, list(paths), skip=skip)
+        return self._rewriter().at(root, list(paths), skip=skip)
 
     def prepare_put_back(self, files: Digest, *, force: bool = False) -> Rewrite:
         """What taking back an operation's `files` takes. Raises Conflict where they changed since."""
-        return Rewriter(self).back(files, force=force)
+        return self._rewriter().back(files, force=force)
 
     def checkout(
         self, before: Digest, after: Digest, *, force: bool = False, skip: Skip | None = None
@@ -299,8 +312,15 @@ class Worktree:
 
     def put_back(self, files: Digest, *, force: bool = False) -> PutBack:
         """`prepare_put_back`, made durable and applied."""
+        from aq.store.checkout import PutBack
+
         done = self._applied(self.prepare_put_back(files, force=force))
         return PutBack(done.files, done.written, done.deleted)
+
+    def _rewriter(self) -> Rewriter:
+        from aq.store.checkout import Rewriter
+
+        return Rewriter(self)
 
     def _applied(self, rewrite: Rewrite) -> Rewrite:
         if rewrite.files is not None:
@@ -310,4 +330,4 @@ class Worktree:
 
     def export(self, root: Digest, folder: Path, paths: Iterable[str] | None = None) -> None:
         """Write the tracked files of a snapshot (or these of them) into an empty folder elsewhere."""
-        Rewriter(self).export(root, folder, paths)
+        self._rewriter().export(root, folder, paths)

@@ -417,7 +417,7 @@ def test_a_failure_at_any_write_leaves_whole_files_and_can_be_put_back(bench: Be
             bench.work.put_back(plan.files)
             assert bench.lying() == before
         else:
-            assert fail_at > 8 and bench.lying() == after
+            assert fail_at > 6 and bench.lying() == after
             return
     pytest.fail("never succeeded")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import sys
@@ -13,6 +14,7 @@ from aq.formats.errors import NotFound, Temporary, Unstorable, UsageError
 from aq.formats.files import whole_bytes
 from aq.formats.objects import MemoryObjects, get_record
 from aq.formats.records import Artifact
+from aq.formats.values import encode_file
 from aq.store import content, snapshots
 from aq.store.refs import Ref
 from aq.store.snapshots import Entry, Mode, Origin
@@ -425,13 +427,13 @@ class TestStatCache:
     def reads(self, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         """The files that are opened, in order."""
         seen: list[bytes] = []
-        whole = content._read
+        whole = content._attempt
 
-        def read(full: bytes, sink: content.Sink) -> content.Digest:
+        def attempt(full: bytes, sink: content.Sink) -> tuple[bytes, content.Digest] | None:
             seen.append(os.path.basename(full))
             return whole(full, sink)
 
-        monkeypatch.setattr(content, "_read", read)
+        monkeypatch.setattr(content, "_attempt", attempt)
         return seen
 
     def test_unchanged_files_are_not_read_again(self, bench: Bench, reads: list[bytes]) -> None:
@@ -520,23 +522,30 @@ class TestStatCache:
 
 
 class TestReading:
-    """A file that moves under the reader."""
+    """Files of all sizes, and files that move under the reader."""
+
+    @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 300_000])
+    def test_content_is_what_the_codec_says(self, bench: Bench, size: int) -> None:
+        data = bytes(range(256)) * (size // 256 + 1)
+        bench.write("a", data[:size])
+        encoded = encode_file(io.BytesIO(data[:size]), size, MemoryObjects())
+        assert bench.work.store_file("a").artifact == encoded.id
 
     def test_a_file_that_changes_once_is_read_again(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         place = bench.write("a", b"old " * 50_000)
-        whole = content._read
+        whole = content._put
         changes = iter([b"new " * 50_000])
 
-        def read(full: bytes, sink: content.Sink) -> content.Digest:
-            found = whole(full, sink)
+        def put(fd: int, size: int, sink: content.Sink) -> content.Digest:
+            found = whole(fd, size, sink)
             for data in changes:
                 place.write_bytes(data)
                 break
             return found
 
-        monkeypatch.setattr(content, "_read", read)
+        monkeypatch.setattr(content, "_put", put)
         assert bytes_of(bench, bench.work.store_file("a")) == b"new " * 50_000
 
     def test_a_file_that_never_rests_is_given_up(self, bench: Bench) -> None:
