@@ -87,9 +87,11 @@ def handed_over(record: Artifact, form: Form, file: str) -> Form:
 
 def load(given: Input, record: Artifact, source: Source, folder: Path) -> Any:
     """The value for an op. Copies of files go into `folder`, each into one of its own."""
-    from aq.formats import tables, values
+    from aq.formats import values
 
     if record.kind == "table":
+        from aq.formats import tables  # half a second of pyarrow, which files and numbers do not need
+
         readers: dict[str, Callable[[Artifact, Source], Any]] = {
             "arrow": tables.to_arrow,
             "polars": tables.to_polars,
