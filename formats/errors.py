@@ -23,7 +23,8 @@ class AqError(Exception):
     def __init__(self, message: str, *, hint: str | Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = message
-        self.hints: tuple[str, ...] = (hint,) if isinstance(hint, str) else tuple(hint)
+        hints = (hint,) if isinstance(hint, str) else hint
+        self.hints: tuple[str, ...] = tuple(one for one in hints if one)
 
     @property
     def hint(self) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aq.formats.identity import Digest, Kind
@@ -24,16 +24,21 @@ from aq.store.store import Store
 if TYPE_CHECKING:
     from aq.pipeline.recording import Head
 
+FORM: Final = 1
 ReadCode = Callable[[str], bytes | None]
 Lookup = Callable[[Source], bytes | None]
 
 
 class Static(msgspec.Struct, frozen=True):
-    """What a run leaves for later looks: `code` (pipeline.static), readers of each source, upstream steps."""
+    """What a run leaves for later looks: `code` (pipeline.static), readers of each source, upstream steps.
+
+    `form` numbers what these mean; of another form nothing can be told.
+    """
 
     code: dict[str, Any]
     readers: dict[str, list[str]]
     upstream: dict[str, list[str]]
+    form: int = FORM
 
 
 def store_static(store: Store, static: Static) -> Digest:
@@ -42,10 +47,14 @@ def store_static(store: Store, static: Static) -> Digest:
 
 
 def load_static(store: Store, run: Run) -> Static | None:
-    """Read it back; None where the run recorded none."""
+    """Read it back; None where the run recorded none, or one of another form."""
     if run.static is None:
         return None
-    return msgspec.json.decode(store.get(Kind.CHUNK, run.static), type=Static)
+    try:
+        found = msgspec.json.decode(store.get(Kind.CHUNK, run.static), type=Static)
+    except msgspec.ValidationError:
+        return None
+    return found if found.form == FORM else None
 
 
 @dataclass(frozen=True, slots=True)
