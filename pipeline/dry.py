@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aq.formats.identity import Digest
-from aq.pipeline.execution import StepStore, made_by
+from aq.pipeline.execution import Made, StepStore, made_by
 from aq.pipeline.graph import Graph, Node
 from aq.pipeline.load import Project
 from aq.pipeline.planning import Parse, Planner, Previous, ReadSource
@@ -28,13 +28,13 @@ def plan(
 ) -> list[PlannedStep]:
     """What `execute` would do with each step, given the same. Raises AqError as it does."""
     planner = Planner(graph, store, project, read, dict(environ or {}), previous)
-    made: dict[str, Digest] = {}
+    made: dict[str, Made] = {}
     with project:
         planner.prepare()
         return [_planned(planner, node, made, force=force) for node in graph.steps]
 
 
-def _planned(planner: Planner, node: Node, made: dict[str, Digest], *, force: bool) -> PlannedStep:
+def _planned(planner: Planner, node: Node, made: dict[str, Made], *, force: bool) -> PlannedStep:
     """One step; the outputs of one that is reused are entered into `made`."""
     given = planner.inputs_of(node, made, lambda wanted: _known(planner, wanted))
     step = planner.step(node, given)
@@ -43,7 +43,7 @@ def _planned(planner: Planner, node: Node, made: dict[str, Digest], *, force: bo
     found = None if unknown or again else planner.recorded(step, node.name)
     if found is not None:
         id, recorded = found
-        made.update({path: one.artifact for path, one in made_by(node, id, recorded.outputs).items()})
+        made.update(made_by(node, id, recorded.outputs))
         return PlannedStep(step=node.name, action="reuse", reasons=[])
     why = [Reason(**one) for one in planner.why(node, step, unknown, force=force)]
     return PlannedStep(step=node.name, action="run", reasons=why)

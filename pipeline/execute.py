@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,9 @@ class Executor:
         self, node: Node, given: Mapping[str, Input], seed: int, log: Log
     ) -> tuple[Outputs, Failure | None, tuple[str, ...]]:
         try:
-            with tempfile.TemporaryDirectory(dir=self._folder()) as folder:
-                loaded = {place: self._load(one, Path(folder)) for place, one in given.items()}
+            with ExitStack() as stack:
+                folder = self._copies(stack, given)
+                loaded = {place: self._load(one, folder) for place, one in given.items()}
                 before = mutation.look(loaded)
                 result = self._call(node, loaded, seed, log)
                 notes = tuple(
@@ -93,6 +95,12 @@ class Executor:
         except _Raised as raised:
             cause = raised.__cause__ or raised
             return [], Failure(node.name, "op_failed", one_line(cause), trimmed(cause, self.root)), ()
+
+    def _copies(self, stack: ExitStack, given: Mapping[str, Input]) -> Path:
+        """Where the copies of files lie while the op runs; made only where there are any."""
+        if all(one.form != "path" for one in given.values()):
+            return self._folder()
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self._folder())))
 
     def _load(self, given: Input, folder: Path) -> Any:
         record = get_record(self.store, Artifact, given.artifact)

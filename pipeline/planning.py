@@ -18,7 +18,7 @@ from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Step
 from aq.pipeline import constants, hints, inputs, ops, parsing
 from aq.pipeline.carried import Carried
-from aq.pipeline.execution import StepStore
+from aq.pipeline.execution import Made, StepStore
 from aq.pipeline.fingerprint import Fingerprint, fingerprint, variable_digest
 from aq.pipeline.graph import Constant, Graph, Group, Leaf, Node, Read
 from aq.pipeline.hints import Form
@@ -118,17 +118,21 @@ class Planner:
     # --- inputs
 
     def inputs_of(
-        self, node: Node, made: Mapping[str, Digest], parse: Callable[[Parse], Digest | None]
+        self, node: Node, made: Mapping[str, Made], parse: Callable[[Parse], Digest | None]
     ) -> dict[str, Input | None]:
         """The node's inputs by place; None for one that is not known yet.
 
-        `made` holds artifacts by path; `parse` gives the table of a file, or None.
+        `made` holds what earlier steps made by path; `parse` gives the table of a file, or None.
         """
         found: dict[str, Input | None] = {}
         for place, leaf in node.leaves():
-            artifact = self.sources[leaf.index] if isinstance(leaf, Read) else made.get(leaf.path)
             wanted = self.prepared[node.name].forms[place]
-            found[place] = None if artifact is None else self._input(place, leaf, artifact, wanted, parse)
+            if isinstance(leaf, Read):
+                found[place] = self._input(place, leaf, self.sources[leaf.index], wanted, parse)
+            elif leaf.path in made:
+                found[place] = self._input(place, leaf, made[leaf.path].artifact, wanted, parse)
+            else:
+                found[place] = None
         return found
 
     def _input(

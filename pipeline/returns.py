@@ -6,7 +6,6 @@ declared one. A path is stored as the file's bytes, a figure as a PNG.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import io
 from collections.abc import Sequence
@@ -27,7 +26,11 @@ Outputs = list[tuple[str, Digest]]
 
 def finished(result: Any) -> Any:
     """The result of a plain call; a coroutine is run to its end."""
-    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+    if not inspect.isawaitable(result):
+        return result
+    import asyncio
+
+    return asyncio.run(_awaited(result))
 
 
 async def _awaited(result: Any) -> Any:

@@ -1,15 +1,15 @@
 """Walking a graph: reuse what is known, run the rest, keep every step that finished.
 
-Invariant: a step counts once its record is flushed; a crash or an interruption later loses nothing
-of it. A failed step cancels what needs it, and without `keep_going` everything after it. The
-branch is not touched here: see `pipeline.publish`.
+Invariant: what finished is durable as soon as repeating it would cost more than making it so, and
+at the end, however that comes: a crash loses at most `FLUSH_SECONDS` of work. A failed step cancels
+what needs it, and without `keep_going` everything after it. The branch is not touched here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aq.formats import values
@@ -29,6 +29,9 @@ from aq.pipeline.planning import Parse, Planner, Previous, ReadSource
 from aq.pipeline.reasons import Reason
 
 __all__ = ["Execution", "Failure", "Made", "execute", "plan"]
+
+FLUSH_SECONDS: Final = 0.05
+"""About what two fsyncs cost on a busy disk (docs/decisions/060)."""
 
 OnEvent = Callable[[dict[str, Any]], None]
 Clock = Callable[[], float]
@@ -95,6 +98,7 @@ class _Walk:
     parsed: dict[bytes, Digest] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     stopped: bool = False
+    unflushed: float = 0.0
     began: float = 0.0
 
     @property
@@ -110,7 +114,8 @@ class _Walk:
         return self.finished()
 
     def finished(self, *, interrupted: bool = False) -> Execution:
-        """The record; steps that were not reached are cancelled."""
+        """The record, durable; steps that were not reached are cancelled."""
+        self.store.flush()
         told = {one.name for one in self.steps if one.role != "parse"}
         for node in self.planner.graph.steps:
             if node.name not in told:
@@ -137,9 +142,8 @@ class _Walk:
         if self.stopped or node.upstream() & self.missing:
             self._cancel(node)
             return
-        made = {path: one.artifact for path, one in self.artifacts.items()}
         try:
-            given = self.planner.inputs_of(node, made, self._parse)
+            given = self.planner.inputs_of(node, self.artifacts, self._parse)
         except (_Unreadable, UsageError) as error:
             failure = Failure(node.name, error.kind, error.message)
             self._fail(node, Outcome([], failure, None), 0.0, [], None)
@@ -178,7 +182,7 @@ class _Walk:
         id = put_record(self.store, done)
         logged = {"log": bytes(outcome.log)} if outcome.log else {}
         self.store.put_summary(id, {"seconds": seconds, **logged})
-        self.store.flush()
+        self._keep(seconds)
         self._take(node, id, done.outputs)
         self._tell(
             RunStep(
@@ -221,7 +225,6 @@ class _Walk:
         assert failure is not None
         self.failures.append(failure)
         attempt = None if step is None else put_record(self.store, step)
-        self.store.flush()
         if node.role == "check":
             self.checks[node.name] = "error"
             self.violations.append({"check": node.name, "value": None, "bound": None, "rows": None})
@@ -240,6 +243,13 @@ class _Walk:
                 attempt=attempt,
             )
         )
+
+    def _keep(self, seconds: float) -> None:
+        """Make what finished durable, as soon as doing it again would cost more than that."""
+        self.unflushed += seconds
+        if self.unflushed >= FLUSH_SECONDS:
+            self.store.flush()
+            self.unflushed = 0.0
 
     def _cancel(self, node: Node) -> None:
         self.missing.add(node.name)
@@ -275,7 +285,7 @@ class _Walk:
             id, step = self._parsed(wanted)
             seconds = self.clock() - began
             self.store.put_summary(id, {"seconds": seconds})
-            self.store.flush()
+            self._keep(seconds)
             one = RunStep(name=wanted.label, status="run", role="parse", step=id, seconds=seconds)
         self.steps.append(one)
         self.parsed[wanted.step.key] = Digest(step.outputs[0][1])

@@ -108,6 +108,7 @@ def test_ctrl_c_keeps_what_finished_and_passes_through(delays: Workshop) -> None
 
 
 def test_a_killed_process_keeps_the_steps_that_finished(delays: Workshop) -> None:
+    delays.replace('print("cleaning", len(flights))', "import time; time.sleep(0.06)")
     delays.replace("return int(", "import os; os._exit(9)\n    return int(")
     delays.store.close()
     script = "import sys; from pathlib import Path; from tests.pipeline.workshop import *\n"
