@@ -123,11 +123,7 @@ class Artifact:
         return f"<aq.Artifact {self.revision}:{self.path} {self.kind} {self.id[:8]}>"
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from aq.pipeline.html import cell
 
-        facts = {"kind": self.kind, "id": self.id[:12], "size": f"{self.size:,} bytes", **self.summary}
-        rows = "".join(
-            f"<tr><th>{escape(str(key))}</th><td>{escape(str(value)[:300])}</td></tr>"
-            for key, value in facts.items()
-        )
-        return f"<table><caption>{escape(self.revision)}:{escape(self.path)}</caption>{rows}</table>"
+        facts = {"path": f"{self.revision}:{self.path}", "kind": self.kind, "id": self.id[:12]}
+        return cell({**facts, "size": f"{self.size:,} bytes", **self.summary})

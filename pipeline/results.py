@@ -1,7 +1,8 @@
 """The records that the Python API returns and the command line renders, as text or as JSON.
 
 Invariant: field names are the JSON keys of docs/commands.md (`from_` is `from`); ids are full
-lowercase hexadecimal, times RFC 3339 in UTC, sizes bytes. Records hold no behaviour.
+lowercase hexadecimal, times RFC 3339 in UTC, sizes bytes. Records hold no behaviour but the way
+notebooks show them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ import msgspec
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     """Base of all results."""
+
+    def _repr_html_(self) -> str:
+        from aq.pipeline.html import table
+
+        return table(type(self).__name__, self)
 
 
 class PathCounts(Result, frozen=True, kw_only=True):

@@ -264,7 +264,7 @@ def test_show_a_revision_and_a_path(repo: Repo) -> None:
     path = repo.show("HEAD:a.txt")
     assert isinstance(path, ShowPath)
     assert (path.kind, path.size, path.origin) == ("file", 4, "file")
-    with pytest.raises(NotFound, match="did you mean a.txt"):
+    with pytest.raises(NotFound, match=r"did you mean a\.txt"):
         repo.show("HEAD:a.tx")
 
 
@@ -311,7 +311,7 @@ def test_the_author_comes_from_the_configuration_first(tmp_path: Path) -> None:
         assert repo.config() == {"author.name": "Grace", "author.email": "g@example.org"}
         repo.config("author.email", "")
         assert repo.commit({"a": 2}).author == "Grace"
-        with pytest.raises(NotFound, match="author.nam"):
+        with pytest.raises(NotFound, match=r"author\.nam"):
             repo.config("author.nam")
 
 
@@ -336,3 +336,14 @@ def test_save_and_chunks(repo: Repo, tmp_path: Path) -> None:
         table.save(tmp_path / "none" / "t.csv")
     with pytest.raises(UsageError, match="no format"):
         list(table.chunks("xml"))
+
+
+def test_notebooks_show_records_and_artifacts_escaped(repo: Repo) -> None:
+    made = repo.commit({"t": pd.DataFrame({"<b>": [1]})}, message="<script>alert(1)</script>")
+    html = made._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert made.id in html
+    shown = repo.get("t")._repr_html_()
+    assert "&lt;b&gt;" in shown
+    assert "<b>" not in shown
