@@ -4,6 +4,7 @@ Importing this imports pyarrow: whoever only looks must not. The format is docs/
 """
 
 from aq.formats.tables.compare import compare_tables
+from aq.formats.tables.parts import table_parts
 from aq.formats.tables.table import (
     EncodedTable,
     decode_table,
@@ -21,6 +22,7 @@ __all__ = [
     "decode_table",
     "encode_table",
     "summarise_table",
+    "table_parts",
     "to_arrow",
     "to_native",
     "to_pandas",

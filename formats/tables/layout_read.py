@@ -23,9 +23,9 @@ Mask = npt.NDArray[np.bool_]
 def read_array(data: bytes | memoryview, kind: pa.DataType, rows: int) -> pa.Array:
     """One array of `rows` values of an Arrow type that `arrow_type` made. Raises Damaged."""
     reader = _Reader(data)
-    array = reader.array(kind)
-    if len(array) != rows or reader.at != len(reader.view):
-        raise Damaged(f"a table chunk holds {len(array)} rows and {len(reader.view)} bytes: one is wrong")
+    array = reader.array(kind, rows)
+    if reader.at != len(reader.view):
+        raise Damaged("a table chunk has bytes too many")
     return array
 
 
@@ -48,8 +48,10 @@ class _Reader:
         at = self.take(count * np.dtype(dtype).itemsize)
         return np.frombuffer(self.view, dtype, count, at)
 
-    def array(self, kind: pa.DataType) -> pa.Array:
+    def array(self, kind: pa.DataType, rows: int) -> pa.Array:
         count, layout, has_nulls, _ = HEADER.unpack_from(self.view, self.take(HEADER.size))
+        if count != rows:
+            raise Damaged(f"a table chunk has {count} values where {rows} belong")
         storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
         if layout != layout_of(storage) or has_nulls > 1:
             raise Damaged(f"a table chunk does not hold {kind}")
@@ -93,18 +95,12 @@ class _Reader:
     def lists(self, kind: Any, count: int, bits: pa.Buffer | None, nulls: int) -> pa.Array:
         offsets, total = self.offsets(kind, count)
         if is_.is_map(kind):
-            pair = [self.array(kind.key_type), self.array(kind.item_type)]
+            pair = [self.array(kind.key_type, total), self.array(kind.item_type, total)]
             entries = pa.struct([kind.key_field, kind.item_field])
             elements = pa.Array.from_buffers(entries, len(pair[0]), [None], 0, children=pair)
-            self.expect(pair[1], total)
         else:
-            elements = self.array(kind.value_type)
-        self.expect(elements, total)
+            elements = self.array(kind.value_type, total)
         return pa.Array.from_buffers(kind, count, [bits, offsets], nulls, children=[elements])
-
-    def expect(self, array: pa.Array, rows: int) -> None:
-        if len(array) != rows:
-            raise Damaged(f"a table chunk has {len(array)} values where {rows} belong")
 
     def same_length(
         self, kind: Any, count: int, valid: Mask | None, bits: pa.Buffer | None, nulls: int
@@ -115,8 +111,7 @@ class _Reader:
         each = 1 if is_struct else kind.list_size
         children = []
         for child_kind in kinds:
-            child = self.array(child_kind)
-            self.expect(child, (count - nulls) * each)
+            child = self.array(child_kind, (count - nulls) * each)
             children.append(child if valid is None else _spread(child, np.repeat(valid, each)))
         return pa.Array.from_buffers(kind, count, [bits], nulls, children=children)
 
@@ -126,8 +121,7 @@ class _Reader:
         for code, field in zip(kind.type_codes, kind, strict=True):
             rows = codes == code
             offsets[rows] = np.arange(np.count_nonzero(rows))
-            members.append(self.array(field.type))
-            self.expect(members[-1], int(np.count_nonzero(rows)))
+            members.append(self.array(field.type, int(np.count_nonzero(rows))))
         if sum(map(len, members)) != count:
             raise Damaged("a table chunk has an unknown union member")
         buffers = [None, pa.py_buffer(codes.tobytes()), pa.py_buffer(offsets)]

@@ -6,14 +6,14 @@ The bytes are those of docs/format.md, sections 8.3 and 8.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from itertools import accumulate, pairwise
 from struct import Struct, error
 from typing import Final
 
 from aq.formats.errors import Damaged
-from aq.formats.identity import Digest, Kind
+from aq.formats.identity import Kind
 from aq.formats.objects import Sink, Source
 from aq.formats.prolly import build_list, list_items
 
@@ -57,15 +57,6 @@ def parse(reference: bytes) -> tuple[Tag, bytes]:
     if not reference or reference[0] > Tag.LIST or len(reference) not in (1, 33):
         raise Damaged("a table's reference cannot be read")
     return Tag(reference[0]), reference[1:]
-
-
-def below(reference: bytes) -> Iterator[tuple[Kind, Digest]]:
-    """What a reference leads to at first hand: a chunk, or the root of a list of chunks."""
-    tag, digest = parse(reference)
-    if tag is Tag.CHUNK:
-        yield Kind.CHUNK, Digest(digest)
-    elif tag is not Tag.NOTHING:
-        yield Kind.NODE, Digest(digest)
 
 
 def is_small(sizes: Sequence[int]) -> bool:

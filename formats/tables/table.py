@@ -15,7 +15,7 @@ from aq.formats.objects import Sink, Source
 from aq.formats.records import Artifact
 from aq.formats.tables.columns import Columns, from_arrow
 from aq.formats.tables.content import Reader, Segment, write_content
-from aq.formats.tables.cut import choose_cut_columns, segment_ends
+from aq.formats.tables.cut import SHORTEST, choose_cut_columns, segment_ends
 from aq.formats.tables.layout_read import LARGE, read_array
 from aq.formats.tables.summary import Summary
 from aq.formats.tables.types import arrow_type, describe
@@ -39,10 +39,10 @@ def encode_table(table: Any, sink: Sink, *, key: Sequence[str] = ()) -> EncodedT
     cut = _key_positions(columns.names, key)
     if key:
         described["key"] = list(key)
-    elif columns.rows:
+    elif columns.rows > SHORTEST:
         cut = choose_cut_columns(columns.values, columns.rows)
     ends = list(segment_ends(columns.values, columns.rows, cut))
-    if len(ends) > 1:
+    if len(ends) > 1 and columns.rows > SHORTEST:
         described["cut"] = cut
     summary = Summary(described["columns"], hidden_columns(described))
     content = write_content(columns.values, ends, sink, summary.add)
