@@ -13,7 +13,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import repeat
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any, Final
 
 from aq.formats import pickles
@@ -50,7 +50,7 @@ class Carried:
             opcodes = bytes(next(pickles.stored_parts(record, self._source)))
             parts = [self._global(module, name) for module, name in sorted(globals_in(opcodes))]
             inside = [self._library("pandas")] if record.type else []
-            self._known[artifact] = merged(_NOTHING, *parts, *inside)
+            self._known[artifact] = merged(*parts, *inside)
         return self._known[artifact]
 
     def _global(self, module: str, name: str) -> Fingerprint:
@@ -74,21 +74,8 @@ class Carried:
     def _library(self, top: str) -> Fingerprint:
         """The versions behind a library, which is not imported for it."""
         if top not in self._known:
-            module = sys.modules.get(top) or _unloaded(top)
-            versions = {} if module is None else installed(self._project).versions([module])
-            self._known[top] = Fingerprint(packages=versions)
+            self._known[top] = Fingerprint(packages=installed(self._project).versions([top]))
         return self._known[top]
-
-
-def _unloaded(top: str) -> ModuleType | None:
-    spec = find_spec(top)
-    if spec is None:  # told when the input is loaded
-        return None
-    module = ModuleType(top)
-    module.__file__ = spec.origin
-    if spec.submodule_search_locations is not None:
-        module.__path__ = list(spec.submodule_search_locations)
-    return module
 
 
 def globals_in(opcodes: bytes) -> set[tuple[str, str]]:

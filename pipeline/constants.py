@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import datetime
 import enum
+import sys
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import reduce
+from operator import or_
 from pathlib import PurePath
 from typing import Any, Final
 
 from aq.formats import canonical
 from aq.formats.errors import Unstorable
-from aq.pipeline.fingerprint import Fingerprint, fingerprint
+from aq.pipeline.fingerprint import Fingerprint, fingerprint, installed
 from aq.pipeline.graph import Argument, Constant, build, leaves
 from aq.pipeline.load import Project
 from aq.pipeline.reach import Reach
@@ -25,6 +28,8 @@ _SCALARS: Final = (
     *(type(None), bool, int, float, str, bytes, Decimal, PurePath, enum.Enum),
     *(datetime.date, datetime.time, datetime.timedelta),
 )
+_NOTHING: Final = Fingerprint()
+_SELF_EVIDENT: Final = (enum.Enum, PurePath, Decimal, datetime.date, datetime.time, datetime.timedelta)
 _SHOWN: Final = 8
 _LONGEST: Final = 60
 
@@ -39,11 +44,22 @@ def described(
     value = build("", argument, lambda place, leaf: "input")
     shown = shown_as(argument.value) if isinstance(argument, Constant) else _count(argument)
     try:
-        return f"{shown} {canonical.fingerprint(value, at=at)}", Fingerprint()
+        return f"{shown} {canonical.fingerprint(value, at=at)}", _libraries(value, project)
     except Unstorable:
         token = Reach(project).tokens.token(value, at)
         digest = blake3(b"aq constant 1" + token.encode("utf-8", "surrogatepass")).hexdigest()
         return f"{shown} {digest}", fingerprint(value, project, environ=environ)
+
+
+def _libraries(value: Any, project: Project) -> Fingerprint:
+    """The library whose methods an op may call on a value: none for Python's own."""
+    if type(value) in (list, tuple, set, frozenset, dict):
+        inside = [*value, *value.values()] if isinstance(value, dict) else value
+        return merged(*(_libraries(item, project) for item in inside))
+    top = type(value).__module__.partition(".")[0]
+    if top == "builtins" or top in sys.stdlib_module_names:
+        return _NOTHING
+    return Fingerprint(packages=installed(project).versions([top]))
 
 
 def plain(value: Any, *, at: str) -> str:
@@ -54,7 +70,7 @@ def plain(value: Any, *, at: str) -> str:
 def shown_as(value: Any) -> str:
     """A value in few words, for people: `6`, `'a'`, `DataFrame 3×2`, `clean()`. No address, no digest."""
     if isinstance(value, _SCALARS):
-        return _cut(str(value) if isinstance(value, enum.Enum | PurePath) else repr(value))
+        return _cut(str(value) if isinstance(value, _SELF_EVIDENT) else repr(value))
     if type(value) in (list, tuple, set, frozenset, dict):
         return _container(value)
     if callable(value) and hasattr(value, "__qualname__"):
@@ -84,16 +100,6 @@ def _count(argument: Argument) -> str:
     return f"{found} input{'s' * (found != 1)}"
 
 
-def merged(first: Fingerprint, *others: Fingerprint) -> Fingerprint:
+def merged(*parts: Fingerprint) -> Fingerprint:
     """Everything that any of them reaches."""
-    parts = (first, *(other for other in others if other != Fingerprint()))
-    if len(parts) == 1:
-        return first
-    return Fingerprint(
-        code={name: digest for part in parts for name, digest in part.code.items()},
-        values={name: token for part in parts for name, token in part.values.items()},
-        packages={name: version for part in parts for name, version in part.packages.items()},
-        variables={name: digest for part in parts for name, digest in part.variables.items()},
-        opaque=list(dict.fromkeys(one for part in parts for one in part.opaque)),
-        files=sorted({file for part in parts for file in part.files}),
-    )
+    return reduce(or_, (part for part in parts if part != _NOTHING), _NOTHING)

@@ -84,5 +84,8 @@ def last_place(error: BaseException, root: Path | None = None) -> str | None:
 
 def one_line(error: BaseException) -> str:
     """`ValueError: message`, the first line of it."""
-    text = str(error).strip().splitlines()
+    try:
+        text = str(error).strip().splitlines()
+    except Exception:  # the user's own __str__ may fail as well
+        text = []
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -46,7 +46,10 @@ def _parts(value: Any) -> Iterator[Any] | None:
 
 def _frame(frame: Any) -> Iterator[Any]:
     yield repr([*frame.columns]).encode("utf-8", "backslashreplace")
-    yield from _column(frame.index.array)
+    if hasattr(frame.index, "codes"):  # a MultiIndex has no array of its own
+        yield from (part for codes in frame.index.codes for part in _array(codes))
+    else:
+        yield from _column(frame.index.array)
     for position in range(frame.shape[1]):
         yield from _column(frame.iloc[:, position].array)
 

@@ -94,7 +94,8 @@ def parse_step(file: Digest, parser: Parser, options: Mapping[str, Any]) -> Step
         op="parse",
         role="parse",
         params={
-            name: plain(value, at=f"option {name!r}") for name, value in _merged(parser, options).items()
+            name: plain(value, at=f"the option {name!r} of aq.read")
+            for name, value in _merged(parser, options).items()
         },
         inputs={"file": bytes(file)},
         packages=versions,

@@ -87,14 +87,16 @@ class Planner:
             self._refuse_unreadable(node)
 
     def _refuse_unreadable(self, node: Node) -> None:
-        """A source that an op wants as a table must be a table, or a file of a known kind."""
+        """A source that an op wants as a table must be one, or a file of a known kind with options
+        that can be compared.
+        """
         for place, leaf in node.leaves():
             if isinstance(leaf, Read):
                 record = get_record(self.store, Artifact, self.sources[leaf.index])
                 file = inputs.file_name(leaf)
                 form = inputs.handed_over(record, self.prepared[node.name].forms[place], file)
                 if record.kind == "file" and form in hints.TABLES:
-                    parsing.parser_for(file, form)
+                    parsing.parse_step(self.sources[leaf.index], parsing.parser_for(file, form), leaf.options)
 
     def _prepare(self, node: Node) -> Prepared:
         params: dict[str, str] = {}

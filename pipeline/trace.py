@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -116,12 +117,30 @@ def argument(value: Any) -> Argument:
             return leaf_of(value)
         return Group(tuple, tuple(range(len(outputs))), tuple(leaf_of(part) for part in value))
     if type(value) not in _CONTAINERS:
+        _refuse_hidden(value)
         return Constant(fresh(value))
     keys = tuple(value) if type(value) is dict else tuple(range(len(value)))
     items = tuple(argument(item) for item in (value.values() if type(value) is dict else value))
     if all(isinstance(item, Constant) for item in items):
         return Constant(fresh(value))
     return Group(type(value), keys, items)
+
+
+def _refuse_hidden(value: Any) -> None:
+    """A handle where it would not be found: in a set, a named tuple, a dict of a special kind, a partial."""
+    inside: list[Any] = []
+    if isinstance(value, partial):
+        inside = [*value.args, *value.keywords.values()]
+    elif isinstance(value, Mapping):
+        inside = [*value.keys(), *value.values()]
+    elif isinstance(value, list | tuple | set | frozenset):
+        inside = [*value]
+    for item in inside:
+        if isinstance(item, Handle):
+            name, kind = leaf_of(item).path, type(value).__name__
+            raise UsageError(
+                f"{name} inside a {kind} does not exist yet: hand it over itself, or in a list, tuple or dict"
+            )
 
 
 def _outputs(op: Op[..., Any]) -> tuple[str, ...]:

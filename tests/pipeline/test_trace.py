@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from aq.formats.errors import OpFailed, UsageError
@@ -194,6 +196,31 @@ def test_params_reach_the_flow_and_may_steer_it() -> None:
 
     assert len(traced(body, deep=True, depth=2).steps) == 3
     assert arguments(traced(body, deep=False, depth=2), "body/load") == {"path": Constant(2)}
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        lambda handle: {handle},
+        lambda handle: frozenset([handle]),
+        lambda handle: Pair(1, handle),
+        lambda handle: OrderedDict(a=handle),
+        lambda handle: partial(print, handle),
+        lambda handle: partial(print, end=handle),
+        lambda handle: [Pair(handle, 1)],
+    ],
+)
+def test_a_handle_where_it_would_be_missed_is_refused(hide: Any) -> None:
+    def body() -> None:
+        join(hide(load("a")))
+
+    with pytest.raises(UsageError, match=r"body/load inside a .* does not exist yet: hand it over itself"):
+        traced(body)
 
 
 def test_a_flow_inside_a_flow_adds_its_steps_to_the_outer_one() -> None:
