@@ -15,7 +15,9 @@ from pathlib import Path
 import click
 import pytest
 from aq.cli.failure import Terminated, failure
-from aq.formats.errors import AqError, Conflict
+from aq.cli.main import invoke
+from aq.cli.session import Session
+from aq.formats.errors import AqError, Conflict, NotARepository
 
 from tests.cli.shell import Shell
 
@@ -83,10 +85,14 @@ COMMANDS += ["lineage x", "metrics", "bisect x", "remove a.txt"]
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_outside_a_repository_the_exit_code_is_6(line: str, tmp_path: Path) -> None:
-    done = Shell(tmp_path).aq(*line.split(), "--json", code=6)
-    assert done.error["kind"] == "not_a_repository"
-    assert done.error["hint"] == "aq init" and done.out == ""
+def test_outside_a_repository_the_exit_code_is_6(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotARepository) as caught:
+        invoke(line.split(), Session())
+    told = failure(caught.value)
+    assert (told.kind, told.exit_code, told.hints) == ("not_a_repository", 6, ("aq init",))
 
 
 def test_text_of_an_error_is_one_line_and_at_most_two_hints(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -19,7 +18,7 @@ LIGHT = [
     "--version",
     "help runs",
     "log",
-    "log --metric score",
+    "log --metric small/score",
     "log --json",
     "status",
     "status --json",
@@ -27,15 +26,31 @@ LIGHT = [
 LIGHT += ["branch", "tag", "ops", "ls", "show", "metrics", "runs", "config"]
 
 
+FLOW = """
+import aq
+
+@aq.metric(better="higher")
+def score(text: str) -> float:
+    return float(text)
+
+@aq.flow
+def small():
+    score(aq.read("number.txt"))
+"""
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    """Two commits, a tag, a metric, a file changed since."""
+    """Commits of a file, a value and a run; a tag; a file changed since."""
     shell = Shell(tmp_path_factory.mktemp("startup"))
     shell.aq("init")
     shell.commit("a.txt", "one\n", "first")
     shell.aq("tag", "add", "v1")
     given = "import aq; aq.open().commit({'score': aq.metric(0.5, better='higher')}, message='given')"
     subprocess.run([sys.executable, "-c", given], cwd=shell.folder, check=True)
+    shell.write("flow.py", FLOW)
+    shell.write("number.txt", "0.5")
+    shell.aq("run", "flow.py")
     shell.write("a.txt", "two\n")
     return shell
 
@@ -60,7 +75,10 @@ def imported(folder: Path, *words: str) -> set[str]:
 
 @pytest.mark.parametrize("line", LIGHT)
 def test_what_does_not_compute_loads_nothing_heavy(line: str, repository: Shell) -> None:
-    assert not imported(repository.folder, *line.split()) & HEAVY
+    described = (
+        {"zstandard"} if line.startswith(("status", "show")) else set()
+    )  # a run's description is packed
+    assert not imported(repository.folder, *line.split()) & (HEAVY - described)
 
 
 def test_only_the_command_that_is_called_is_loaded(repository: Shell) -> None:
@@ -71,25 +89,20 @@ def test_only_the_command_that_is_called_is_loaded(repository: Shell) -> None:
     assert not [name for name in overview if name.startswith(("aq.store", "aq.pipeline"))]
 
 
-@pytest.mark.parametrize("line", ["--help", "log", "status"])
-def test_it_takes_a_tenth_of_a_second_of_cpu(line: str, repository: Shell) -> None:
-    def cpu() -> float:
+def cpu(*words: str, cwd: Path) -> float:
+    """The least of some runs, in seconds."""
+    found = []
+    for _ in range(4):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, "-P", "-m", "aq", *line.split()],
-            cwd=repository.folder, check=True, stdout=subprocess.DEVNULL, env={**os.environ},
-        )  # fmt: skip
+        subprocess.run([sys.executable, *words], cwd=cwd, check=True, stdout=subprocess.DEVNULL)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(found)
 
-    def python() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", "import click, msgspec"], check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    best, floor = min(cpu() for _ in range(5)), min(python() for _ in range(5))
-    slowness = max(floor / 0.050, 1.0)  # how much slower this machine is at the moment than a quiet one
-    assert best <= 0.100 * slowness, (
-        f"{best * 1000:.0f} ms, Python with click and msgspec alone {floor * 1000:.0f}"
-    )
+def test_it_takes_a_tenth_of_a_second_of_cpu(repository: Shell) -> None:
+    floor = cpu("-c", "import click, msgspec", cwd=repository.folder)
+    slowness = max(floor / 0.045, 1.0)  # how much slower this machine is at the moment than a quiet one
+    for line in ("--help", "log", "status"):
+        took = cpu("-P", "-m", "aq", line, cwd=repository.folder)
+        assert took <= 0.100 * slowness, f"{line}: {took * 1000:.0f} ms, Python alone {floor * 1000:.0f}"
