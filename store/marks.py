@@ -24,6 +24,7 @@ from aq.store.statcache import StatCache
 from aq.store.tracking import ADD, FORCE, REMOVE, Rule, Tracking
 
 if TYPE_CHECKING:
+    from aq.store.checkout import Rewrite
     from aq.store.worktree import Worktree
 
 
@@ -31,7 +32,8 @@ class Marks(NamedTuple):
     """New pending rules.
 
     `ref`: what ref `tracking` becomes (None: removed), `expect`: what it was. `paths`: the files that
-    are tracked, or not, from now on. `files`: what was deleted from the folder, for `undo`.
+    are tracked, or not, from now on. `files`: what is deleted from the folder, for `undo`; `rewrite`: the
+    deletion, to be applied once the operation is durable, where that was asked for.
     """
 
     ref: Ref | None
@@ -39,6 +41,7 @@ class Marks(NamedTuple):
     paths: list[str]
     notes: list[str]
     files: Digest | None = None
+    rewrite: Rewrite | None = None
 
 
 class _NoRows:
@@ -83,8 +86,11 @@ def removing(work: Worktree, chosen: Sequence[str], *, delete: bool) -> Marks:
         rest = old.dropping([path]).rule(path)
         if rest in (ADD, FORCE) or any(map(snapshots.is_file, _values(work, head, path))):
             rules[path] = REMOVE
-    files = work.delete(sorted(gone)) if delete else None
-    return _marks(work, old.dropping(places).adding(rules), sorted(gone), [])._replace(files=files)
+    marks = _marks(work, old.dropping(places).adding(rules), sorted(gone), [])
+    if not delete:
+        return marks
+    rewrite = work.prepare_delete(sorted(gone))
+    return marks._replace(files=rewrite.files, rewrite=rewrite)
 
 
 def _marks(work: Worktree, new: Tracking, changed: list[bytes], notes: list[str]) -> Marks:

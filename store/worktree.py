@@ -271,15 +271,21 @@ class Worktree:
 
         return marks.adding(self, list(paths), force=force)
 
-    def remove(self, paths: Iterable[str], *, delete: bool = False) -> Marks:
-        """Rules that untrack; with `delete` the files go too, stored first (`files`)."""
+    def remove(self, paths: Iterable[str], *, delete: bool = False, apply: bool = True) -> Marks:
+        """Rules that untrack; with `delete` the files go too, stored first.
+
+        Without `apply` they go when the caller applies `rewrite`, after the operation that names `files`.
+        """
         from aq.store import marks
 
-        return marks.removing(self, list(paths), delete=delete)
+        found = marks.removing(self, list(paths), delete=delete)
+        if found.rewrite is not None and apply:
+            self._applied(found.rewrite)
+        return found
 
-    def delete(self, chosen: Sequence[bytes]) -> Digest | None:
-        """Delete files of the folder, stored first; returns what lay there, for `undo`."""
-        return self._applied(self._rewriter().without(chosen)).files
+    def prepare_delete(self, chosen: Sequence[bytes]) -> Rewrite:
+        """What deleting files takes; their content is stored first."""
+        return self._rewriter().without(chosen)
 
     # Writing into the folder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -587,3 +588,21 @@ def test_a_detached_head_and_an_unborn_branch(bench: Bench) -> None:
     bench.refs({"HEAD": Ref(target="branch/other")})
     assert bench.work.head() == snapshots.empty(MemoryObjects())
     assert bench.status().untracked == ["a"]
+
+
+def test_looking_imports_nothing_heavy(bench: Bench) -> None:
+    bench.write("a", "1")
+    bench.add("a")
+    bench.commit()
+    code = (
+        "import sys; from pathlib import Path; from aq.store.store import Store\n"
+        "from aq.store.worktree import Worktree\n"
+        "with Store.open(Path(sys.argv[1])) as store:\n"
+        "    work = Worktree(store); assert work.status(work.head()).changes == []\n"
+        "heavy = {'pandas', 'pyarrow', 'numpy', 'zstandard', 'pyfastcdc', 'pathspec', 'rich', 'asyncio'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, bench.root], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
