@@ -236,18 +236,17 @@ def heavy_after(*argv: str, folder: Path) -> set[str]:
     """The heavy modules that are loaded once `aq ARGV` has run; `import aq` alone without arguments."""
     script = (
         "import sys\nimport aq\n"
-        "sys.argv = ['aq', *sys.argv[1:]]\n"
-        "if sys.argv[1:]:\n    import aq.cli.main\n"
-        "    try:\n        code = aq.cli.main.main()\n"
-        "    except SystemExit as end:\n        code = end.code\n"
-        "    assert not code, code\n"
-        f"print(*(set(sys.modules) & {HEAVY!r}), file=sys.stderr)"
+        "if sys.argv[1:]:\n    from aq.cli.main import invoke\n    from aq.cli.session import Session\n"
+        "    assert invoke(sys.argv[1:], Session()) == 0\n"
+        f"print('loaded', *(set(sys.modules) & {HEAVY!r}), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, *argv], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return set(done.stderr.splitlines()[-1].split()) if done.stderr.strip() else set()
+    word, *found = done.stderr.splitlines()[-1].split()
+    assert word == "loaded"
+    return set(found)
 
 
 @pytest.fixture(scope="module")
