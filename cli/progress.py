@@ -42,6 +42,7 @@ class Progress:
             self._total = int(event.get("total") or self._total)
             if event.get("event") == "step":
                 self._done += 1
+                self._doing = "recording" if self._done == self._total else self._doing
             elif "step" in event or "commit" in event:
                 self._doing = str(event.get("step") or event_line(event, View()))
                 self._since = time.monotonic()

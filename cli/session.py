@@ -72,7 +72,7 @@ class Session:
         terminal, width = stream.isatty(), 0
         if terminal:
             with suppress(OSError):
-                width = os.get_terminal_size(stream.fileno()).columns
+                width = os.get_terminal_size(stream.fileno()).columns or 80
         return View(
             color=self.colored(terminal=terminal),
             terminal=terminal,

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from aq.cli.text import Cell, Row, View, columns, duration, number, plural, short, when
+from aq.cli.text import Cell, Row, View, columns, cut, duration, number, plural, short, when
 from aq.cli.text_record import reasons
 from aq.pipeline.results import CheckEntry, LogText, Plan, RunDone, RunEntry, Violation
 
@@ -36,6 +36,8 @@ def event_line(event: Mapping[str, Any], view: View) -> str | None:
     took = duration(float(event.get("seconds") or 0.0)) if status in ("run", "failed") else ""
     why = "; ".join(f"{one['kind']}: {one['detail']}" for one in map(_fields, event.get("reasons") or ()))
     tail = str(event.get("error") or "") or (why if status == "run" else "")
+    if view.width:
+        tail = cut(tail, max(view.width - _NAME - _STATE - _TIME - 6, 16))
     return f"{event.get('step', ''):{_NAME}}  {word}  {took:>{_TIME}}  {tail}".rstrip()
 
 

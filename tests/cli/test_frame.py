@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pty
@@ -127,7 +128,12 @@ def test_colour_follows_the_option_then_no_color_then_the_terminal(repository: S
 
 
 def on_a_terminal(folder: Path, *words: str, **environment: str) -> str:
-    """What `aq WORDS...` shows on a terminal of 80 columns."""
+    """What `aq WORDS...` shows on a terminal."""
+    return "".join(text for _, text in watched(folder, *words, **environment))
+
+
+def watched(folder: Path, *words: str, **environment: str) -> list[tuple[float, str]]:
+    """What `aq WORDS...` shows on a terminal, and when."""
     main, other = pty.openpty()
     child = subprocess.Popen(
         [*AQ, *words], cwd=folder, stdout=other, stderr=other, stdin=other,
@@ -142,10 +148,10 @@ def on_a_terminal(folder: Path, *words: str, **environment: str) -> str:
             break
         if not part:
             break
-        parts.append(part)
+        parts.append((time.monotonic(), part.decode(errors="replace")))
     os.close(main)
     child.wait(60)
-    return b"".join(parts).decode()
+    return parts
 
 
 def test_on_a_terminal_there_is_colour_and_times_are_relative(repository: Shell) -> None:
@@ -153,6 +159,19 @@ def test_on_a_terminal_there_is_colour_and_times_are_relative(repository: Shell)
     assert "\x1b[33m" in text and (" ago" in text or "just now" in text)
     assert "\x1b" not in on_a_terminal(repository.folder, "log", NO_COLOR="1")
     assert "\x1b" not in on_a_terminal(repository.folder, "log", TERM="dumb")
+
+
+def test_on_a_terminal_a_long_step_is_never_silent(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell.aq("init")
+    shell.write("long.py", FLOW.replace("sleep(60)", "sleep(2.5)"))
+    shown = watched(tmp_path, "run", "long.py")
+    text = "".join(part for _, part in shown)
+    assert text.count(" long/slow  ") >= 5 and "(0 of 1)" in text
+    gaps = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(shown)]
+    assert sum(gap > 1.0 for gap in gaps) <= 1, gaps  # one, on a machine that is busy with other things
+    last = text.rpartition("\x1b[K")[2]
+    assert last.startswith("long: ") and "committed" in last
 
 
 def test_a_reader_who_goes_is_no_error(repository: Shell) -> None:
