@@ -12,12 +12,11 @@ from itertools import accumulate
 from operator import add, lt
 from typing import Final, NamedTuple
 
-from xxhash import xxh3_64_intdigest
-
 from aq.formats.errors import Damaged
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import Sink, Source
 from aq.formats.records import Node, decode, encode
+from xxhash import xxh3_64_intdigest
 
 SIZE_LEAST: Final = 4_096
 SIZE_MOST: Final = 16_384

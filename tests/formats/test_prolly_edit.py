@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.objects import MemoryObjects
 from aq.formats.prolly import build_map, map_count, map_diff, map_edit, map_get, map_items
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 
 class Counted:
