@@ -6,6 +6,7 @@ import os
 from typing import Any, cast
 
 import pytest
+from aq.pipeline.keys import step_key
 from aq.store.store import Store
 
 from tests.pipeline.workshop import ALL_RUN, ROWS, Workshop, reasons, states
@@ -310,3 +311,24 @@ def test_the_folder_is_not_touched_and_no_litter_is_left(delays: Workshop) -> No
     delays.run()
     assert sorted(set(os.listdir(delays.root)) - {"__pycache__"}) == before
     assert os.listdir(delays.root / ".aq" / "tmp") == []
+
+
+def test_what_is_recorded_of_steps_holds_together(delays: Workshop) -> None:
+    """Invariants I50 to I53 of docs/format.md."""
+    delays.replace('table["delay"].mean()', "1 / 0")
+    done = delays.run()
+    assert states(done) == {"clean": "run", "total": "run", "mean": "failed", "enough": "cancelled"}
+    seen: set[bytes] = {bytes(id) for _, id in done.sources}
+    for one in done.steps:
+        assert (one.step is not None) == (one.status in ("run", "reused"))
+        assert (one.attempt is not None) == (one.status == "failed")
+        if one.status == "cancelled":
+            continue
+        step = delays.step(one)
+        assert step_key(step) == step.key
+        assert bool(step.outputs) == (one.step is not None)
+        assert set(step.inputs.values()) <= seen
+        seen |= {bytes(id) for _, id in step.outputs}
+        if one.role != "parse" and one.step:
+            made = done.artifacts[one.name]
+            assert (made.step, made.artifact) == (one.step, step.outputs[0][1])
