@@ -6,8 +6,7 @@ Every value in the result fits in JSON. How rows are matched is in `match`, gues
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,9 +15,10 @@ from aq.formats.records import Artifact
 from aq.formats.tables.changes import Change, changed_cells, describe_added, describe_change
 from aq.formats.tables.compare_schema import compare_schema
 from aq.formats.tables.match import Matching, match_rows
-from aq.formats.tables.sides import Column, Side
+from aq.formats.tables.sides import Column, Rows, Side
 
-TEXT_MOST: Final = 80
+KEY_MOST: Final = 4
+"""Without a declared key, more cut columns than these say nothing about which row it is."""
 
 
 def compare_tables(a: Artifact, b: Artifact, source: Source, *, sample: int = 5) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def compare_tables(a: Artifact, b: Artifact, source: Source, *, sample: int = 5)
     key, cut = _identifying(before, after, columns)
     matching = match_rows(before, after, columns, key, cut)
     changes = changed_cells(before, after, columns, matching)
-    changed = np.unique(np.concatenate([np.empty(0, np.int64)] + [change.after for change in changes]))
+    changed = _union(change.after for change in changes)
     entries = [describe_change(before, after, change) for change in changes]
     named = {entry["name"] for entry in entries if entry["guess"]}
     added = [
@@ -88,46 +88,37 @@ def _sample(
     most: int,
 ) -> list[dict[str, Any]]:
     """Changed rows side by side, then added and removed ones, at most `most` of each."""
+    key = key if len(key) <= KEY_MOST else []
     found = _changed_sample(before, after, key, changes, most)
     for name, side, rows in (("added", after, matching.added), ("removed", before, matching.removed)):
-        shown = {column.name: side.take(column, rows[:most]) for column in columns}
+        cells = {column.name: side.show(column, rows[:most]) for column in columns}
         for at, row in enumerate(rows[:most].tolist()):
-            values = {name: _plain(values[at].as_py()) for name, values in shown.items()}
+            values = {column: shown[at] for column, shown in cells.items()}
             sides = {"from": None, "to": values} if name == "added" else {"from": values, "to": None}
-            found.append({"change": name, "row": row, "key": _key(values, key)} | sides)
+            found.append({"change": name, "row": row, "key": {c.name: values[c.name] for c in key}} | sides)
     return found
 
 
 def _changed_sample(
     before: Side, after: Side, key: Sequence[Column], changes: Sequence[Change], most: int
 ) -> list[dict[str, Any]]:
-    rows = np.unique(np.concatenate([np.empty(0, np.int64)] + [change.after[:most] for change in changes]))[
-        :most
+    rows = _union(change.after[:most] for change in changes)[:most]
+    found: list[dict[str, Any]] = [
+        {"change": "changed", "row": row, "key": {}, "from": {}, "to": {}} for row in rows.tolist()
     ]
-    found = []
-    for row in rows:
-        entry: dict[str, Any] = {"change": "changed", "row": int(row), "key": {}, "from": {}, "to": {}}
-        for column in key:
-            entry["key"][column.name] = _plain(after.take(column, np.array([row]))[0].as_py())
-        for change in changes:
-            at = np.searchsorted(change.after, row)
-            if at < len(change.after) and change.after[at] == row:
-                pair = (before, change.before[at : at + 1], "from"), (after, change.after[at : at + 1], "to")
-                for side, where, name in pair:
-                    entry[name][change.column.name] = _plain(side.take(change.column, where)[0].as_py())
-        found.append(entry)
+    for column in key:
+        for entry, value in zip(found, after.show(column, rows), strict=True):
+            entry["key"][column.name] = value
+    for change in changes:
+        for entry in found:
+            at = int(np.searchsorted(change.after, entry["row"]))
+            if at < len(change.after) and change.after[at] == entry["row"]:
+                one = slice(at, at + 1)
+                entry["from"] |= {change.column.name: before.show(change.column, change.before[one])[0]}
+                entry["to"] |= {change.column.name: after.show(change.column, change.after[one])[0]}
     return found
 
 
-def _key(values: dict[str, Any], key: Sequence[Column]) -> dict[str, Any]:
-    return {column.name: values[column.name] for column in key}
-
-
-def _plain(value: Any) -> Any:
-    """A value that JSON has a form for; long texts are cut."""
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    text = value if isinstance(value, str) else str(value)
-    return text if len(text) <= TEXT_MOST else text[: TEXT_MOST - 1] + "…"
+def _union(parts: Iterable[Rows]) -> Rows:
+    """All row numbers in the parts, each once, ascending."""
+    return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from aq.formats.tables.shown import type_text
 from aq.formats.tables.sides import Column, Side, common_type
-from aq.formats.tables.summary import type_text
 from aq.formats.tables.types import arrow_type
 
 AGREEING: Final = 0.8
@@ -58,8 +58,7 @@ def _described(side: Side, at: int) -> dict[str, str]:
 def _shown_type(side: Side, at: int) -> str:
     """The type as text; where pandas has several for it, with pandas's own."""
     text = type_text(side.columns[at][1])
-    tags = dict(map(tuple, side.artifact.type.get("pandas", {}).get("dtypes", [])))
-    match tags.get(at):
+    match side.dtypes.get(at):
         case ["category", ordered, _]:
             return f"{text} (categories{', ordered' if ordered else ''})"
         case [tag, *_] if tag != "arrow":

@@ -18,6 +18,7 @@ from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables.content import Reader, Segment
 from aq.formats.tables.rowhash import Words, mix, words
+from aq.formats.tables.shown import plain, shown
 from aq.formats.tables.table import hidden_columns, read_segments, reader
 from pyarrow import types as is_
 
@@ -66,6 +67,23 @@ class Side:
 
     def place(self, column: Column) -> int:
         return column.after if self.is_after else column.before
+
+    @cached_property
+    def dtypes(self) -> dict[int, list[Any]]:
+        """What pandas needs to know of columns beyond their type, by place."""
+        return dict(self.artifact.type.get("pandas", {}).get("dtypes", []))
+
+    def show(self, column: Column, rows: Rows) -> list[Any]:
+        """The values of one column in these rows, which ascend, as JSON has them."""
+        return [self._shown(column, value) for value in self.take(column, rows)]
+
+    def _shown(self, column: Column, value: pa.Scalar) -> Any:
+        """A value as JSON; a Python object that Arrow has no type for as its text."""
+        if value.is_valid and self.dtypes.get(self.place(column), [])[:2] == ["object", "cells"]:
+            from aq.formats.tables.cells import read_cell
+
+            return plain(repr(read_cell(value.as_py())))
+        return shown(value)
 
     def part_ids(self, segment: Segment, columns: Sequence[Column]) -> tuple[bytes, ...]:
         """For each column of a segment bytes that are equal where the values are."""

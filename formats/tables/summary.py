@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from aq.formats.tables import physical
+from aq.formats.tables.shown import plain, shown, type_text
 from pyarrow import types as is_
 
 DISTINCT_MOST: Final = 256
-TEXT_MOST: Final = 64
 
 
 class Moments:
@@ -94,9 +94,12 @@ class _Column:
 
     def _add_range(self, array: pa.Array) -> None:
         kind = array.type
-        # Arrow compares no durations: their counts it does.
-        found = pc.min_max(array.cast(pa.int64()) if is_.is_duration(kind) else array)
-        low, high = (found[side].cast(kind) for side in ("min", "max"))
+        if is_.is_duration(kind):  # Arrow compares no durations: their counts it does
+            found = pc.min_max(array.cast(pa.int64()))
+            low, high = found["min"].cast(kind), found["max"].cast(kind)
+        else:
+            found = pc.min_max(array)
+            low, high = found["min"], found["max"]
         if not low.is_valid:
             return
         if self.range is None:
@@ -124,10 +127,10 @@ class _Column:
         found: dict[str, Any] = {"nulls": self.nulls + self.nans}
         if self.moments.count:
             moments = self.moments
-            found |= {"min": _plain(moments.least), "max": _plain(moments.most)}
-            found |= {"mean": _plain(moments.mean), "std": _plain(moments.std)}
+            found |= {"min": plain(moments.least), "max": plain(moments.most)}
+            found |= {"mean": plain(moments.mean), "std": plain(moments.std)}
         elif self.range is not None:
-            found |= {"min": _plain(self.range[0]), "max": _plain(self.range[1])}
+            found |= {"min": shown(self.range[0]), "max": shown(self.range[1])}
         if self.counts_distinct and self.seen is not None:
             found["distinct"] = len(self.seen.drop_null())
         return found
@@ -141,16 +144,6 @@ def _is_ordered(kind: pa.DataType) -> bool:
     return bool(is_.is_temporal(kind) and not is_.is_interval(kind)) or bool(
         is_.is_string(kind) or is_.is_large_string(kind) or is_.is_decimal(kind)
     )
-
-
-def _plain(value: Any) -> Any:
-    """A number, or a text of at most `TEXT_MOST` characters; None for what JSON has no number for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, pa.Scalar):
-        text = str(value)
-        return text if len(text) <= TEXT_MOST else text[: TEXT_MOST - 1] + "…"
-    return value
 
 
 class Summary:
@@ -173,25 +166,3 @@ class Summary:
             name, kind = self.columns[at]
             columns.append({"name": name, "type": type_text(kind)} | column.result())
         return {"rows": rows, "columns": columns}
-
-
-def type_text(descriptor: Any) -> str:
-    """A descriptor as a reader wants it: `list<string>`, `struct<a: int64>`."""
-    match descriptor:
-        case str():
-            return descriptor
-        case ["fixed_binary", size]:
-            return f"binary({size})"
-        case ["list", inner]:
-            return f"list<{type_text(inner)}>"
-        case ["fixed_list", size, inner]:
-            return f"list<{type_text(inner)}>[{size}]"
-        case ["struct", fields]:
-            return f"struct<{', '.join(f'{name}: {type_text(inner)}' for name, inner in fields)}>"
-        case ["map", key, item]:
-            return f"map<{type_text(key)}, {type_text(item)}>"
-        case ["union", members]:
-            return f"union<{', '.join(type_text(member[2]) for member in members)}>"
-        case ["extension", name, _, _]:
-            return str(name)
-    return str(descriptor)

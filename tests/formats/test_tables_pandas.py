@@ -51,6 +51,7 @@ FRAMES = {
             "delta": np.array([1, "NaT"], "m8[ms]"),
         }
     ),
+    "times beyond Python's": pd.DataFrame({"s": np.array([-(2**61), 2**61, 0], "M8[s]")}),
     "zones": pd.DataFrame(
         {
             "utc": pd.to_datetime(["2020-01-01", None], utc=True),
