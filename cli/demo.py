@@ -6,7 +6,6 @@ are; nothing of the product is done here.
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -64,7 +63,7 @@ class Stage:
             words = shlex.split(line)
             words[:1] = _program(words[0])
             errors = None if progress else subprocess.PIPE
-            done = subprocess.run(words, cwd=self.folder, env=_calm(), stderr=errors, check=False)
+            done = subprocess.run(words, cwd=self.folder, stderr=errors, check=False)
             if done.returncode:
                 sys.stderr.buffer.write(done.stderr or b"")
                 raise AqError(
@@ -76,11 +75,6 @@ class Stage:
 def _program(name: str) -> list[str]:
     """The same installation's aq, and its Python."""
     return [sys.executable, "-P", "-m", "aq"] if name == "aq" else [sys.executable]
-
-
-def _calm() -> dict[str, str]:
-    """One thread for small models: on two busy cores several wait for each other, for the same result."""
-    return {"OMP_NUM_THREADS": "1", **os.environ}
 
 
 @command("demo", examples=["aq demo", "aq demo --quick /tmp/flights"], exits=(1, 2))
@@ -156,11 +150,13 @@ def _culprit(stage: Stage) -> None:
         September, October and November. So what came in September that was not there in August?"""
     )
     stage.run("aq diff 2013-08..2013-09 -- delays/flights")
-    stage.say("Look at dep_delay: since September the feed sends hours where it used to send minutes.")
 
 
 def _repair(stage: Stage) -> None:
-    stage.say("The repair is two lines in flights.py.")
+    stage.say(
+        """Look at dep_delay: since September the feed sends hours where it used to send minutes. The repair
+        is two lines in flights.py."""
+    )
     path = stage.folder / "flights.py"
     source = path.read_text("utf-8")
     path.write_text(source.replace(CAUSE, CAUSE + FIX), "utf-8")

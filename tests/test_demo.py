@@ -20,7 +20,7 @@ def aq(*argv: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]
 
 
 def data(*argv: str, cwd: Path) -> Any:
-    return json.loads(aq(*argv, "--json", cwd=cwd).stdout)["data"]
+    return json.loads(aq("--json", *argv, cwd=cwd).stdout)["data"]
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_diff_shows_the_unit(told: tuple[Path, str]) -> None:
 
 
 def test_the_repair_reused_what_lies_before_it(told: tuple[Path, str]) -> None:
-    steps = {step["name"]: step["status"] for step in data("show", "HEAD", cwd=told[0])["run"]["steps"]}
+    steps = {step["step"]: step["status"] for step in data("show", "HEAD", cwd=told[0])["run"]["steps"]}
     assert steps["delays/flights"] == steps["delays/weather"] == "reused"
     assert steps["delays/features"] == steps["delays/model"] == "run"
 

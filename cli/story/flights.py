@@ -4,6 +4,7 @@ import aq
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
 WEATHER = ["wind_speed", "precip", "visib"]
 INPUTS = ["dep_delay", "distance", "hour", "weekday", "origin", "carrier", *WEATHER]
@@ -38,7 +39,8 @@ def train(features: pd.DataFrame, window: int) -> HistGradientBoostingClassifier
     """Learn from the last months, except for the flights that are held out."""
     recent = features[(features["month"] > features["month"].max() - window) & ~features["held_out"]]
     model = HistGradientBoostingClassifier(max_iter=60, random_state=0)
-    return model.fit(recent[INPUTS], recent["late"])
+    with threadpool_limits(1):  # for so small a model, threads would mostly wait for each other
+        return model.fit(recent[INPUTS], recent["late"])
 
 
 @aq.op
