@@ -220,6 +220,11 @@ class Store:
         """All refs, as of one moment."""
         return ref_maps.decode_all(self.index.items("refs"))
 
+    def ref(self, name: str) -> Ref | None:
+        """One ref, or None."""
+        found = self.index.get("refs", name.encode("utf-8", "surrogateescape"))
+        return None if found is None else ref_maps.decode_ref(name, found)
+
     def operations(self) -> Iterator[tuple[Digest, Operation]]:
         """The operation log, newest first."""
         return operations.walk(self, self._state().operation)

@@ -35,7 +35,7 @@ def put_content(store: Store, number: int) -> Digest:
 def commit(store: Store, number: int) -> Digest:
     """Publish the object of this number on the branch."""
     id = put_content(store, number)
-    before = store.refs().get(BRANCH)
+    before = store.ref(BRANCH)
     transaction = store.transaction("commit", time=number, user="ada")
     transaction.set(BRANCH, Ref(id), expect=before)
     transaction.set(f"tag/v{number}", Ref(id), expect=None)

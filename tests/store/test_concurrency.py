@@ -13,7 +13,7 @@ from aq.store.journal import FolderLock
 from aq.store.refs import Ref
 from aq.store.store import Store
 
-from tests.store.scenario import BRANCH, in_child, put_content, retrying
+from tests.store.scenario import BRANCH, SIZES, in_child, put_content, retrying
 
 
 @pytest.fixture
@@ -28,9 +28,14 @@ def history(store: Store) -> list[Digest]:
     return [ref.id for ref in reversed(found) if ref is not None and ref.id is not None]
 
 
-def commit_many(root: Path, numbers: range) -> None:
+def numbers(first: int, last: int) -> range:
+    """Numbers of commits that publish small objects."""
+    return range(first * len(SIZES) + 4, last * len(SIZES) + 4, len(SIZES))
+
+
+def commit_many(root: Path, chosen: range) -> None:
     with Store.open(root) as store:
-        for number in numbers:
+        for number in chosen:
             retrying(store, number)
 
 
@@ -40,7 +45,7 @@ def start(root: Path, processes: int, each: int) -> list[int]:
         pid = os.fork()
         if pid == 0:
             try:
-                commit_many(root, range(1 + process * each, 1 + (process + 1) * each))
+                commit_many(root, numbers(process * each, (process + 1) * each))
                 os._exit(0)
             except BaseException:
                 import traceback
@@ -56,7 +61,7 @@ def race(root: Path, processes: int, each: int) -> None:
     with Store.open(root) as store:
         assert len(history(store)) == processes * each
         tags = {name for name in store.refs() if name.startswith("tag/")}
-        assert tags == {f"tag/v{number}" for number in range(1, 1 + processes * each)}
+        assert tags == {f"tag/v{number}" for number in numbers(0, processes * each)}
         assert [o.sequence for _id, o in store.operations()] == list(range(processes * each + 1, 0, -1))
 
 

@@ -190,6 +190,7 @@ def test_refs_move_only_from_what_was_expected(store: Store) -> None:
         "branch/main": Ref(second),
         "tag/v1": Ref(first),
     }
+    assert store.ref("tag/v1") == Ref(first) and store.ref("tag/v2") is None
     move(store, "tag/v1", None, expect=Ref(first))
     assert "tag/v1" not in store.refs()
 
