@@ -78,25 +78,33 @@ def bind(flow: Flow[..., Any], given: Mapping[str, Any]) -> Bound:
     known = parameters(flow)
     for name in given:
         if name not in known:
-            raise _unknown(flow, name, list(known))
+            raise _unknown(flow, name, given[name], list(known))
     explicit = {name: accept(flow.name, known[name], value) for name, value in given.items()}
     values: dict[str, Any] = {}
     for name, parameter in known.items():
         if name not in explicit and parameter.default is _REQUIRED:
             raise UsageError(
-                f"the parameter {name} of {flow.name} has no value", hint=f"aq run … -p {name}=VALUE"
+                f"the parameter {name} of {flow.name} has no value", hint=_command(flow, f"-p {name}=VALUE")
             )
         values[name] = explicit.get(name, parameter.default)
     texts = {name: as_text(value, known[name]) for name, value in values.items()}
     return Bound(values, texts, {name: texts[name] for name in explicit})
 
 
-def _unknown(flow: Flow[..., Any], name: str, known: list[str]) -> NotFound:
+def _unknown(flow: Flow[..., Any], name: str, value: Any, known: list[str]) -> NotFound:
     close = difflib.get_close_matches(name, known, n=1)
     if not known:
-        return NotFound(f"{flow.name} has no parameters, so no {name!r}")
-    hint = f"did you mean -p {close[0]}=…" if close else f"it has {', '.join(known)}"
-    return NotFound(f"{flow.name} has no parameter {name!r}", hint=hint)
+        return NotFound(f"{flow.name} has no parameters, so no {name!r}", hint=_command(flow))
+    if close:
+        hint = _command(flow, f"-p {close[0]}={as_text(value)}")
+        return NotFound(f"{flow.name} has no parameter {name!r} (did you mean {close[0]}?)", hint=hint)
+    hint = _command(flow, f"-p {known[0]}=VALUE")
+    return NotFound(f"{flow.name} has no parameter {name!r} (there are {', '.join(known)})", hint=hint)
+
+
+def _command(flow: Flow[..., Any], rest: str = "") -> str:
+    file = flow.function.__module__.replace(".", "/")
+    return f"aq run {file}.py:{flow.name} {rest}".strip()
 
 
 def _allows_none(annotation: Any) -> bool:

@@ -80,7 +80,7 @@ class Tracing:
         if taken is not None:
             raise UsageError(
                 f"{where} adds {name} a second time (the first is at {taken.where})",
-                hint=f'name one of the calls: {op.function.__name__}.named("{op.name}_2")(…)',
+                hint=f'{op.function.__name__}.named("{op.name}_2")(…)',
             )
 
     def read(self, path: str, name: str | None, options: dict[str, Any]) -> Handle:
