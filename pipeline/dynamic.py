@@ -33,6 +33,8 @@ shelve.open marshal.loads inspect.getmembers gc.get_objects
 ANYTHING: Final = frozenset(_ANYTHING_TEXT.split())
 """Calls that may run any code of the project."""
 
+_IMPORTERS: Final = frozenset({"importlib.import_module", "builtins.__import__", "importlib.__import__"})
+
 UNBOUNDED: Final = frozenset({"__subclasses__", "__globals__", "f_globals", "tb_frame", "gi_frame"})
 """Attributes that lead to code of any name."""
 
@@ -54,9 +56,11 @@ _DOCSTRING_READERS: Final = frozenset(["__doc__", "getdoc", "getsource", "getsou
 def check(reach: Reach, value: Any, path: tuple[str, ...], reference: Reference, label: str) -> None:
     """List a use of something that cannot be followed, or of an environment variable."""
     name = _dotted(value, path)
+    if value is None and isinstance(reference.root, Import):  # a library that is not loaded yet
+        name = ".".join(filter(None, (reference.root.module, reference.root.name, *reference.path)))
     if name in ("os.environ", "os.environ.get", "os.getenv", "os.environb", "os.environ.setdefault"):
         _environment(reach, reference, label)
-    elif name == "importlib.import_module" and reference.text and not reference.text.startswith("."):
+    elif name in _IMPORTERS and reference.text and not reference.text.startswith("."):
         _named_import(reach, reference.text, label)
     elif name in ANYTHING:
         reach.dynamic = True
@@ -78,7 +82,7 @@ def _environment(reach: Reach, reference: Reference, label: str) -> None:
 
 
 def _named_import(reach: Reach, name: str, label: str) -> None:
-    found = imported(reach.project, Import(name, 0, ""), None)
+    found = reach.import_module(Import(name, 0, ""), None)
     if found is not None:
         reach.module(found, whole=True)
     reach.note(f"{label} imports {name} by its name as text")
@@ -131,7 +135,7 @@ def imported(
             if isinstance(error, AqError):
                 raise
             return None
-    return found or sys.modules.get(name.partition(".")[0])  # a library that is not loaded yet
+    return found or sys.modules.get(name.partition(".")[0])
 
 
 def interactive_source(file: str) -> Source | None:

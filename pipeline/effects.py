@@ -114,11 +114,28 @@ def import_targets(source: Source) -> list[Import]:
 
 def _targets(node: ast.Import | ast.ImportFrom) -> Iterator[Import]:
     if isinstance(node, ast.Import):
-        yield from (Import(one.name, 0, "") for one in node.names)
+        yield from (outer for one in node.names for outer in _outer(one.name, 0))
         return
-    yield Import(node.module or "", node.level, "")
+    yield from _outer(node.module or "", node.level)
     base = f"{node.module}." if node.module else ""
     yield from (Import(base + one.name, node.level, "?") for one in node.names if one.name != "*")
+
+
+def _outer(name: str, level: int) -> Iterator[Import]:
+    """`a.b.c` imports `a` and `a.b` first."""
+    parts = name.split(".")
+    yield from (Import(".".join(parts[:count]), level, "") for count in range(1, len(parts) + 1))
+
+
+def imports_name(source: Source, top: str) -> bool:
+    """Whether a file imports a top-level module, wherever in it."""
+    for node in ast.walk(source.tree):
+        names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            names = [node.module]
+        if any(name.partition(".")[0] == top for name in names):
+            return True
+    return False
 
 
 def _import_time(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:

@@ -131,7 +131,7 @@ def _trace(
 def _finish(reach: Reach, project: Project, environ: Mapping[str, str] | None) -> Fingerprint:
     reach.note_changes()
     code = reach.digests()
-    packages = installed(project).versions(reach.modules.values())
+    packages = installed(project).versions(reach.tops)
     if reach.dynamic:
         code["*"] = project_digest(project)
         packages["*"] = installed(project).everything()

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from aq.pipeline.tree import RESERVED
+
 if TYPE_CHECKING:
     from aq.pipeline.load import Project
 
@@ -33,16 +35,18 @@ class ProjectFinder:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """A spec for what lies in the project; None for all else."""
-        if name == "aq" or name.startswith("aq.") or (path is None and name in sys.stdlib_module_names):
+        if name.startswith("aq.") or (path is None and name in RESERVED):
             return None
         last = name.rpartition(".")[2]
+        if path is None and last.removesuffix("_") in RESERVED:
+            last = last.removesuffix("_")
         folders = self.project.search_folders() if path is None else list(path)
-        inside = [folder for folder in folders if self.project.holds(folder)]
+        inside = [folder for folder in folders if self.project.files.holds(folder)]
         for folder in inside:
             for file in (Path(folder, last, "__init__.py"), Path(folder, last + PYTHON)):
-                if file.is_file() and self.project.holds(file):
+                if file.is_file() and self.project.files.holds(file):
                     return self.spec(name, file)
-        found = self.elsewhere(name, path, target)
+        found = None if name in self.project.forced else self.elsewhere(name, path, target)
         if found is not None and (found.origin or not inside):
             return found
         return self.namespace(name, [Path(folder, last) for folder in inside]) or found
@@ -57,14 +61,14 @@ class ProjectFinder:
             spec = finder.find_spec(name, path, target)
             if spec is None:
                 continue
-            if spec.origin and spec.origin.endswith(PYTHON) and self.project.holds(spec.origin):
+            if spec.origin and spec.origin.endswith(PYTHON) and self.project.files.holds(spec.origin):
                 return self.spec(name, Path(spec.origin))
             return spec
         return None
 
     def spec(self, name: str, file: Path) -> ModuleSpec:
         """Under its own name a file is loaded; under any other the loaded module is handed out."""
-        own = self.project.module_name(file)
+        own = self.project.files.module_name(file)
         self.project.names.add(name)
         locations = [str(file.parent)] if file.name == "__init__.py" else None
         if name != own:
@@ -78,7 +82,7 @@ class ProjectFinder:
 
     def namespace(self, name: str, folders: list[Path]) -> ModuleSpec | None:
         """A folder without `__init__.py` is a package too."""
-        found = [str(folder) for folder in folders if folder.is_dir() and self.project.holds(folder)]
+        found = [str(folder) for folder in folders if folder.is_dir() and self.project.files.holds(folder)]
         if not found:
             return None
         self.project.names.add(name)
@@ -117,14 +121,22 @@ class SourceLoader:
 
     def get_code(self, name: str) -> CodeType:
         """Asserts are always kept: `python -O` must not change a result behind aq's back."""
-        data = self.project.read(self.path)
-        text = decode_source(data)
-        linecache.cache[self.path] = (len(data), None, text.splitlines(keepends=True), self.path)
-        return compile(data, self.path, "exec", dont_inherit=True, optimize=0)
+        data = self.project.files.read(self.path)
+        try:
+            code = compile(data, self.path, "exec", dont_inherit=True, optimize=0)
+        except (SyntaxError, ValueError) as error:
+            if isinstance(error, SyntaxError) and error.filename:
+                raise
+            # a null byte has no place in Python's own words
+            raise SyntaxError(str(error), (self.path, 1, 0, "")) from None
+        lines = decode_source(data).splitlines(keepends=True)
+        linecache.cache[self.path] = (len(data), None, lines, self.path)
+        self.project.make_room(code, self.path)
+        return code
 
     def get_source(self, name: str) -> str:
         """The text, for tracebacks and `inspect`."""
-        return decode_source(self.project.read(self.path))
+        return decode_source(self.project.files.read(self.path))
 
     def get_filename(self, name: str) -> str:
         """Where the file lies."""

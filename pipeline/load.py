@@ -14,78 +14,41 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import format_exception_only
-from types import ModuleType
-from typing import Final, Self
+from types import CodeType, ModuleType
+from typing import Self
 
 from aq.formats.errors import AqError, NotFound, OpFailed, UsageError
+from aq.pipeline.effects import imports_name
 from aq.pipeline.frames import last_place, one_line, trimmed
 from aq.pipeline.importing import ProjectFinder
-from aq.pipeline.resolving import candidates
-from aq.pipeline.syntax import Source
-
-IGNORED: Final = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
-"""Folders that never hold code of a project, besides hidden ones and virtual environments."""
+from aq.pipeline.tree import RESERVED, CodeTree
 
 
 class Project:
     """The user's code under `root`: a work tree, or an exported commit.
 
-    `exclude` says of a path from the root whether it is no part of the project.
+    `exclude` says of a path from the root whether it is no part of the project. `files`: its Python
+    files; `modules`: those loaded; `loaders`: which module's import first loaded which.
     """
 
     def __init__(self, root: Path, *, exclude: Callable[[str], bool] | None = None) -> None:
-        self.root = Path(os.path.realpath(root))
-        self.exclude = exclude
+        self.files = CodeTree(root, exclude)
+        self.root = self.files.root
         self.memo: dict[object, object] = {}
         self.names: set[str] = set()
         self.modules: dict[str, ModuleType] = {}
         self.loaders: dict[str, str] = {}
         self.loading: list[str] = []
-        self._prefix = str(self.root).rstrip(os.sep) + os.sep
+        self.forced: set[str] = set()
         self._folder = ""
-        self._data: dict[str, bytes] = {}
-        self._sources: dict[str, Source] = {}
-        self._environments: dict[str, bool] = {}
-        self._own: dict[str, dict[str, ModuleType]] = {}
+        self._aliases: dict[str, dict[str, ModuleType]] = {}
+        self._mine: dict[str, ModuleType] = {}
         self._foreign: dict[str, ModuleType] = {}
         self._depth = 0
         self._finder = ProjectFinder(self)
         self._path: list[str] = []
 
-    # --- what belongs to it
-
-    def relative(self, file: str | Path) -> str | None:
-        """The path from the root, `/`-separated; None for what is no part of the project."""
-        text = os.path.normpath(str(file))
-        if not text.startswith(self._prefix):
-            text = os.path.realpath(text)
-            if not text.startswith(self._prefix) and text != str(self.root):
-                return None
-        path = text[len(self._prefix) :].replace(os.sep, "/")
-        return None if self._is_ignored(path) else path
-
-    def holds(self, file: str | Path) -> bool:
-        """Whether a file or folder is part of the project."""
-        return self.relative(file) is not None
-
-    def _is_ignored(self, path: str) -> bool:
-        parts = path.split("/")
-        if any(part in IGNORED or (part.startswith(".") and part != ".") for part in parts):
-            return True
-        folder = ""
-        for part in parts[:-1]:
-            folder = f"{folder}/{part}" if folder else part
-            if self._is_environment(folder):
-                return True
-        return bool(path) and self.exclude is not None and self.exclude(path)
-
-    def _is_environment(self, folder: str) -> bool:
-        known = self._environments.get(folder)
-        if known is None:
-            there = self.root / folder
-            known = (there / "pyvenv.cfg").is_file() or (there / "conda-meta").is_dir()
-            self._environments[folder] = known
-        return known
+    # --- its modules
 
     def is_project(self, module: ModuleType | str) -> bool:
         """Whether a module, or the name of a loaded one, is the project's own code."""
@@ -94,7 +57,7 @@ class Project:
             return False
         if getattr(found, "__file__", None) is None and hasattr(found, "__path__"):
             folders = list(found.__path__)  # a folder without __init__.py
-            return bool(folders) and all(self.holds(one) for one in folders)
+            return bool(folders) and all(self.files.holds(one) for one in folders)
         return self.file_of(found) is not None
 
     def file_of(self, module: ModuleType) -> str | None:
@@ -102,71 +65,17 @@ class Project:
         name, file = module.__name__, getattr(module, "__file__", None)
         if name == "aq" or name.startswith("aq.") or not file or not file.endswith(".py"):
             return None
-        return self.relative(file)
-
-    def module_name(self, file: str | Path) -> str:
-        """`flows/flights.py` is `flows.flights`; a package is its folder; a plain `src/` is left out."""
-        path = self.relative(file) or os.path.basename(file)
-        parts = path.removesuffix(".py").split("/")
-        if len(parts) > 1 and parts[-1] == "__init__":
-            parts.pop()
-        if len(parts) > 1 and parts[0] == "src" and self._plain_src() and not self._at_root(parts[1]):
-            parts = parts[1:]
-        return ".".join(part.replace(".", "_") for part in parts)
-
-    def _plain_src(self) -> bool:
-        return not (self.root / "src" / "__init__.py").exists()
-
-    def _at_root(self, name: str) -> bool:
-        return (self.root / name).is_dir() or (self.root / f"{name}.py").is_file()
-
-    def search_folders(self) -> list[str]:
-        """Where the modules of the project are looked for: beside the file that runs, then the root."""
-        folders = [str(self.root / self._folder), str(self.root)]
-        if self._plain_src() and (self.root / "src").is_dir():
-            folders.append(str(self.root / "src"))
-        folders += [one for one in sys.path if self._is_own_path(one)]
-        return list(dict.fromkeys(folders))
-
-    def _is_own_path(self, folder: str) -> bool:
-        """An entry of `sys.path` below the root (an editable install), but not one that aq put there."""
-        return folder.startswith(self._prefix) and folder not in self._path and self.holds(folder)
-
-    def finds(self, name: str) -> bool:
-        """Whether a module of this name is part of the project."""
-        return any((self.root / one).is_file() for one in candidates(name, self.search_paths()))
-
-    def search_paths(self) -> list[str]:
-        """The search folders by their path from the root; "" is the root itself."""
-        paths = (os.path.relpath(one, self.root).replace(os.sep, "/") for one in self.search_folders())
-        return list(dict.fromkeys("" if one == "." else one for one in paths))
-
-    # --- reading
-
-    def read(self, file: str | Path) -> bytes:
-        """The bytes of a project file, read once for the life of this object."""
-        path = self.relative(file) or str(file)
-        data = self._data.get(path)
-        if data is None:
-            data = self._data[path] = (self.root / path).read_bytes()
-        return data
-
-    def source(self, path: str) -> Source:
-        """The parsed file at a path from the root."""
-        found = self._sources.get(path)
-        if found is None:
-            found = self._sources[path] = Source(path, self.read(self.root / path))
-        return found
-
-    def loaded(self) -> dict[str, bytes]:
-        """{path from the root: bytes} of the project modules that have been loaded."""
-        paths = (self.file_of(module) for module in self.modules.values())
-        return {path: self._data[path] for path in sorted(one for one in paths if one)}
+        return self.files.relative(file)
 
     def path_of(self, module: str) -> str | None:
         """The path of a loaded module's file, by its name."""
         found = self.modules.get(module) or sys.modules.get(module)
         return self.file_of(found) if isinstance(found, ModuleType) else None
+
+    def loaded(self) -> dict[str, bytes]:
+        """{path from the root: bytes} of the project modules that have been loaded."""
+        paths = (self.file_of(module) for module in self.modules.values())
+        return {path: self.files.data[path] for path in sorted(one for one in paths if one)}
 
     def nested_imports(self) -> dict[str, set[str]]:
         """{path: files that were first loaded while this one was}."""
@@ -177,18 +86,65 @@ class Project:
                 found.setdefault(around, set()).add(path)
         return found
 
-    def python_files(self) -> Iterator[str]:
-        """The paths of all Python files of the project, loaded or not, sorted."""
-        for folder, folders, files in os.walk(self.root):
-            prefix = os.path.relpath(folder, self.root).replace(os.sep, "/") + "/"
-            prefix = "" if prefix == "./" else prefix
-            folders[:] = sorted(one for one in folders if self._is_code_folder(prefix + one))
-            for name in sorted(files):
-                if name.endswith(".py") and not self._is_ignored(prefix + name):
-                    yield prefix + name
+    def holds(self, file: str | Path) -> bool:
+        """Whether a file or folder is part of the project."""
+        return self.files.holds(file)
 
-    def _is_code_folder(self, path: str) -> bool:
-        return not self._is_ignored(path) and not self._is_environment(path)
+    def read(self, file: str | Path) -> bytes:
+        """The bytes of a file of the project, read once for the life of this object."""
+        return self.files.read(file)
+
+    def python_files(self) -> Iterator[str]:
+        """The paths of all its Python files, loaded or not."""
+        return self.files.python_files()
+
+    # --- where modules are looked for
+
+    def search_paths(self) -> list[str]:
+        """Beside the file that runs, then the root, then `src`; as paths from the root, "" being it."""
+        paths = [self._folder, "", *(["src"] if self.files.has_plain_src() else [])]
+        paths += [path for one in sys.path if (path := self._own_entry(one)) is not None]
+        return list(dict.fromkeys(paths))
+
+    def _own_entry(self, entry: str) -> str | None:
+        """An entry of `sys.path` below the root (an editable install), but not one that aq put there."""
+        if entry in self._path or not entry.startswith(self.files.prefix):
+            return None
+        return self.files.relative(entry)
+
+    def search_folders(self) -> list[str]:
+        """The same as folders of the machine."""
+        return [str(self.root / one) if one else str(self.root) for one in self.search_paths()]
+
+    def finds(self, name: str) -> bool:
+        """Whether a module of this name is part of the project."""
+        return self.files.finds(name, self.search_paths()) is not None
+
+    def make_room(self, code: CodeType, file: str) -> None:
+        """Set aside modules of the names that code imports and that are files of the project.
+
+        Raises UsageError where such a name is reserved: which of the two is meant would be left to
+        chance, since Python has its own already.
+        """
+        waiting = [code]
+        while waiting:
+            one = waiting.pop()
+            waiting += [inner for inner in one.co_consts if isinstance(inner, CodeType)]
+            for top in sorted({name.partition(".")[0] for name in one.co_names} - {"aq"}):
+                is_taken = top in RESERVED or (top in sys.modules and not self.is_project(top))
+                own = self.files.finds(top, self.search_paths()) if is_taken else None
+                path = self.files.relative(file)
+                if own is None or path is None or not imports_name(self.files.source(path), top):
+                    continue
+                if top in RESERVED:
+                    what = "a module that Python or aq needs, and a file of the project"
+                    hint = f"mv {own} {own.replace(top, 'my_' + top, 1)}"
+                    raise UsageError(f"{path} imports {top}, which is {what}: {own}", hint=hint)
+                self._set_aside(top)
+
+    def _set_aside(self, name: str) -> None:
+        for one in [key for key in sys.modules if key == name or key.startswith(name + ".")]:
+            self._foreign.setdefault(one, sys.modules.pop(one))
 
     # --- loading
 
@@ -198,19 +154,29 @@ class Project:
         Raises NotFound, UsageError, or OpFailed where the file's own code fails.
         """
         path = self._python_file(file)
-        name = self.module_name(self.root / path)
+        name = self.files.module_name(self.root / path)
         with self:
             self._swap(os.path.dirname(path))
             try:
-                return importlib.import_module(name)
+                return self._import(name)
             except AqError:
                 raise
             except (Exception, SystemExit) as error:
                 raise _failure(error, path, self.root) from error
 
+    def _import(self, name: str) -> ModuleType:
+        """Import a file by its own name: that, and the folders around it, are the project's."""
+        parts = name.split(".")
+        outer = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        for one in outer:
+            if one in sys.modules and not self.is_project(one):
+                self._set_aside(one)
+        self.forced.update(outer)
+        return importlib.import_module(name)
+
     def _python_file(self, file: str) -> str:
         there = self.root / file
-        path = self.relative(there)
+        path = self.files.relative(there)
         if path is None:
             raise UsageError(f"{file} is not part of the project in {self.root}")
         if not there.is_file():
@@ -223,14 +189,16 @@ class Project:
         from difflib import get_close_matches
         from itertools import islice
 
-        candidates = list(islice(self.python_files(), 1000))
-        match = get_close_matches(path, candidates, 1) or get_close_matches(path + ".py", candidates, 1)
+        known = list(islice(self.python_files(), 1000))
+        match = get_close_matches(path, known, 1) or get_close_matches(path + ".py", known, 1)
         return f"aq run {match[0]}" if match else ""
+
+    # --- one folder beside which files run
 
     @contextmanager
     def beside(self, file: str) -> Iterator[None]:
-        """Within: imports look beside this file first, as they do when Python runs it as a script."""
-        folder, before = os.path.dirname(self.relative(self.root / file) or file), self._folder
+        """Within: entered, and imports look beside this file first, as for a script that Python runs."""
+        folder, before = os.path.dirname(self.files.relative(self.root / file) or file), self._folder
         with self:
             self._swap(folder)
             try:
@@ -248,24 +216,23 @@ class Project:
             for name, module in sys.modules.items()
             if name in self.names and own.get(id(module), name) != name
         }
-        self._own[self._folder] = aliases
+        self._aliases[self._folder] = aliases
         for name in aliases:
             del sys.modules[name]
         self._remove_path()
         self._folder = folder
         self._add_path()
-        sys.modules.update(self._own.pop(folder, {}))
+        sys.modules.update(self._aliases.pop(folder, {}))
 
     # --- entering and leaving
 
     def __enter__(self) -> Self:
         self._depth += 1
-        if self._depth > 1:
-            return self
-        if _entered:
-            _entered[-1]._leave()
-        _entered.append(self)
-        self._come()
+        if self._depth == 1:
+            if _entered:
+                _entered[-1]._leave()
+            _entered.append(self)
+            self._come()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -279,19 +246,18 @@ class Project:
 
     def _come(self) -> None:
         """Take the place of modules of the same files or names that something else has loaded."""
-        mine = self._own.pop("/", {})
         for name, module in list(sys.modules.items()):
-            if name in mine or self.is_project(module):
+            if name in self._mine or self.is_project(module):
                 self._foreign[name] = sys.modules.pop(name)
-        sys.modules.update(mine)
+        sys.modules.update(self._mine)
+        self._mine = {}
         sys.meta_path.insert(0, self._finder)
         self._add_path()
 
     def _leave(self) -> None:
-        mine = {name: sys.modules[name] for name in self.names if name in sys.modules}
-        for name in mine:
+        self._mine = {name: sys.modules[name] for name in self.names if name in sys.modules}
+        for name in self._mine:
             del sys.modules[name]
-        self._own["/"] = mine
         sys.modules.update(self._foreign)
         self._foreign = {}
         sys.meta_path.remove(self._finder)

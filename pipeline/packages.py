@@ -66,12 +66,12 @@ class Packages:
                         found.setdefault(one.name, one)
         return found
 
-    def versions(self, modules: Iterable[ModuleType]) -> dict[str, str]:
-        """{distribution: version} of the modules and of all that their distributions require."""
+    def versions(self, tops: Iterable[str | ModuleType]) -> dict[str, str]:
+        """{distribution: version} of top-level modules and of all that their distributions require."""
         names: list[str] = []
         found: dict[str, str] = {}
-        for module in modules:
-            listed, local = self._origin(module)
+        for top in tops:
+            listed, local = self._origin(top if isinstance(top, str) else top.__name__.partition(".")[0])
             names += listed
             found.update(local)
         return dict(sorted({**self.closure(names), **found}.items()))
@@ -98,12 +98,11 @@ class Packages:
 
     # --- from module to distribution
 
-    def _origin(self, module: ModuleType) -> tuple[list[str], dict[str, str]]:
+    def _origin(self, top: str) -> tuple[list[str], dict[str, str]]:
         """(distributions of a module, {local name: digest} where it lies outside the environment)."""
-        top = module.__name__.partition(".")[0]
         if top in sys.stdlib_module_names or top in {"aq", "__main__"}:
             return [], {}
-        root = _top_location(top, module)
+        root = location(top)
         if root is None or any(f"{os.sep}{one}{os.sep}" in root for one in _INSTALLED):
             return list(self.providers(top)), {}
         return self._local_origin(top, root)
@@ -123,8 +122,7 @@ class Packages:
                 self.locals[f"local:{name}"] = name
             for imported in sorted(_imports(place) - seen - sys.stdlib_module_names):
                 seen.add(imported)
-                found = sys.modules.get(imported)
-                there = _top_location(imported, found) if found else None
+                there = location(imported)
                 if there is None or any(f"{os.sep}{one}{os.sep}" in there for one in _INSTALLED):
                     names += self.providers(imported)
                 elif imported != "aq":
@@ -233,25 +231,19 @@ def _provides(one: Distribution, top: str) -> bool:
 
 
 def location(top: str) -> str | None:
-    """Where a top-level module lies, without importing it; None where it is not found."""
-    for finder in sys.meta_path:
+    """Where a top-level module lies (a folder, or a file), without importing it; None if nowhere."""
+    loaded = sys.modules.get(top)
+    spec = getattr(loaded, "__spec__", None)
+    for finder in sys.meta_path if spec is None else ():
         find = getattr(finder, "find_spec", None)
         spec = find(top, None) if find is not None else None
         if spec is not None:
-            folders = list(spec.submodule_search_locations or ())
-            place: str | None = folders[0] if folders else spec.origin
-            return os.path.realpath(place) if place else None
-    return None
-
-
-def _top_location(top: str, module: ModuleType) -> str | None:
-    """Where a module's top-level package lies: a folder, or a file; None if that is not known."""
-    outer = sys.modules.get(top, module)
-    file: str | None = getattr(outer, "__file__", None) or getattr(module, "__file__", None)
-    if not file:
+            break
+    if spec is None:
         return None
-    file = os.path.realpath(file)
-    return os.path.dirname(file) if hasattr(outer, "__path__") else file
+    folders = list(spec.submodule_search_locations or ())
+    place: str | None = folders[0] if folders else spec.origin
+    return os.path.realpath(place) if place else None
 
 
 def _imports(place: str) -> set[str]:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from aq.pipeline import dynamic, effects
 from aq.pipeline.bytecode import code_digest, same_code
 from aq.pipeline.load import Project
+from aq.pipeline.packages import location
 from aq.pipeline.scopes import Import, Reference, Uses, annotation_uses, uses_of
 from aq.pipeline.syntax import DEFINITIONS, Definition, Source
 from aq.pipeline.tokens import Tokens
@@ -43,7 +44,7 @@ class Space:
 
 
 class Reach:
-    """One walk. Read `code`, `values`, `opaque`, `modules` and `files` after `run`."""
+    """One walk. Read `code`, `values`, `opaque`, `tops` and `files` after `run`."""
 
     def __init__(self, project: Project, *, through_ops: bool = True) -> None:
         self.project = project
@@ -52,7 +53,7 @@ class Reach:
         self.code: dict[str, str] = {}
         self.values: dict[str, str] = {}
         self.opaque: dict[str, None] = {}
-        self.modules: dict[str, ModuleType] = {}
+        self.tops: set[str] = set()
         self.files: set[str] = set()
         self.environment: set[str] = set()
         self.names: set[tuple[str, str]] = set()
@@ -124,7 +125,7 @@ class Reach:
     def module(self, module: ModuleType, *, whole: bool) -> str:
         """See `Follower`."""
         if not self._is_users_module(module):
-            self.modules[module.__name__.partition(".")[0]] = module
+            self.tops.add(module.__name__.partition(".")[0])
         elif whole:
             self.whole(module)
         return module.__name__
@@ -164,6 +165,7 @@ class Reach:
         space = Space(name, variables, source, module)
         if source is not None:
             self.visited.setdefault(name, space)
+            self._enter_package(name)
         return space
 
     def space(self, module: ModuleType) -> Space:
@@ -171,19 +173,26 @@ class Reach:
         known = self.visited.get(module.__name__)
         if known is None:
             path = self.project.file_of(module)
-            source = self.project.source(path) if path else None
+            source = self.project.files.source(path) if path else None
             known = self.visited[module.__name__] = Space(module.__name__, vars(module), source, module)
             if path:
                 self.files.add(path)
+            self._enter_package(module.__name__)
         return known
+
+    def _enter_package(self, name: str) -> None:
+        """The packages around a module run before it."""
+        outer = sys.modules.get(name.rpartition(".")[0])
+        if outer is not None and self._is_users_module(outer):
+            self.space(outer)
 
     def _source(self, name: str, file: str) -> Source | None:
         if name == "aq" or name.startswith("aq."):
             return None
-        path = self.project.relative(file) if file.endswith(".py") else None
+        path = self.project.files.relative(file) if file.endswith(".py") else None
         if path is not None:
             self.files.add(path)
-            return self.project.source(path)
+            return self.project.files.source(path)
         if name in (self.home, "__main__"):
             found = dynamic.interactive_source(file)
             self.outside = self.outside or found is not None
@@ -362,11 +371,15 @@ class Reach:
     def _token(self, value: object, place: str) -> str:
         return "missing" if value is MISSING else self.tokens.token(value, place)
 
-    def import_module(self, target: Import, space: Space) -> ModuleType | None:
+    def import_module(self, target: Import, space: Space | None) -> ModuleType | None:
         """The module of an import inside a function; the project's own is loaded where it is not yet."""
         found = dynamic.imported(self.project, target, space)
-        if found is None:
-            self.values[f"{space.name}:import {'.' * target.level}{target.module}"] = "missing"
+        top = target.module.partition(".")[0]
+        if found is None and not target.level and not self.project.finds(target.module) and location(top):
+            self.tops.add(top)  # a library: it is not loaded just to be named
+        elif found is None:
+            place = f"{space.name if space else ''}:import {'.' * target.level}{target.module}"
+            self.values[place] = "missing"
         elif not self._is_users_module(found):
             self.module(found, whole=False)
         else:
@@ -469,7 +482,7 @@ class Reach:
 
 def _is_file(space: Space, file: str, project: Project) -> bool:
     return space.source is not None and (
-        space.source.path == file or project.relative(file) == space.source.path
+        space.source.path == file or project.files.relative(file) == space.source.path
     )
 
 

@@ -50,10 +50,9 @@ def _import_paths(
     path: str, targets: Iterable[Import], folders: Sequence[str], exists: Exists
 ) -> Iterator[str]:
     for target in targets:
-        for one in _outer(target):
-            found = next((file for file in meant(path, one, folders) if exists(file)), None)
-            if found is not None:
-                yield found
+        found = next((file for file in meant(path, target, folders) if exists(file)), None)
+        if found is not None:
+            yield found
 
 
 def _outer(target: Import) -> Iterator[Import]:

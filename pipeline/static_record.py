@@ -84,7 +84,7 @@ class _Recorder:
             path = waiting.pop()
             if path in self.files:
                 continue
-            source = self.project.source(path)
+            source = self.project.files.source(path)
             if not source.is_valid:
                 continue
             self.files[path] = source
@@ -92,7 +92,7 @@ class _Recorder:
             waiting |= nested.get(path, set())
 
     def _exists(self, path: str) -> bool:
-        return (self.project.root / path).is_file()
+        return self.project.files.has(path)
 
     def _file(self, source: Source) -> Record:
         return {
@@ -155,7 +155,7 @@ class _Recorder:
         function = getattr(op, "function", op)
         if not isinstance(function, FunctionType):
             return {}
-        path = self.project.relative(function.__code__.co_filename)
+        path = self.project.files.relative(function.__code__.co_filename)
         source = None if path is None else self.files.get(path)
         if source is None:
             return {}
@@ -190,7 +190,7 @@ class _Recorder:
 
     def _holds(self, source: Source, name: str) -> bool:
         """Whether a name really has its literal's value: nothing else has set it."""
-        module = self.project.modules.get(self.project.module_name(self.project.root / source.path))
+        module = self.project.modules.get(self.project.files.module_name(self.project.root / source.path))
         node = binders(source)[name][0]
         value = getattr(node, "value", None)
         if module is None or value is None or not hasattr(module, name):
@@ -211,7 +211,7 @@ def _named(reached: Fingerprint, project: Project) -> Traced:
             continue
         found.paths.add(path)
         plain = qualname.partition("#")[0]
-        if plain in project.source(path).by_name:  # not so what a library has generated
+        if plain in project.files.source(path).by_name:  # not so what a library has generated
             found.units.add((path, plain))
     for place in reached.values:
         module, _, name = place.partition(":")

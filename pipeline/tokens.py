@@ -14,6 +14,7 @@ import secrets
 import struct
 import types
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from pathlib import PurePath
 from typing import Any, Final, Protocol
 
@@ -26,8 +27,8 @@ numpy pandas pyarrow polars datetime decimal fractions uuid zoneinfo pytz dateut
 """
 _CANONICAL: Final = frozenset(_CANONICAL_TEXT.split())
 _WITHOUT_STATE_TEXT: Final = """
-_thread.lock _thread.RLock _thread._local weakref.ReferenceType weakref.WeakKeyDictionary
-weakref.WeakValueDictionary weakref.WeakSet _weakrefset.WeakSet _abc._abc_data _contextvars.ContextVar
+_thread.lock _thread.RLock weakref.ReferenceType weakref.WeakKeyDictionary
+weakref.WeakValueDictionary weakref.WeakSet _weakrefset.WeakSet _abc._abc_data
 _contextvars.Token builtins.getset_descriptor builtins.member_descriptor builtins.wrapper_descriptor
 builtins.method_descriptor builtins.classmethod_descriptor builtins.method-wrapper
 """
@@ -198,6 +199,8 @@ class Tokens:
             return b"E" + self.form(kind) + _text(b"s", value.name) + self.form(value.value)
         if isinstance(value, PurePath):
             return _text(b"F", kind.__name__) + self.text(os.fspath(value))
+        if isinstance(value, ContextVar) or name == "_thread._local":
+            return self._local(value)
         if isinstance(value, functools.partial | property | staticmethod | classmethod):
             return self._subclass_of_wrapper(value)
         if kind.__module__.partition(".")[0] in _CANONICAL and (known := self._canonical(value)):
@@ -205,6 +208,15 @@ class Tokens:
         if self.follower.is_users(kind):
             return self._instance(value)
         return self._reduced(value)
+
+    def _local(self, value: Any) -> bytes:
+        """What a context variable or a thread's own object holds here."""
+        if isinstance(value, ContextVar):
+            try:
+                return _text(b"X", value.name) + self.form(value.get())
+            except LookupError:
+                return _text(b"x", value.name)
+        return b"Y" + self.form(type(value)) + self.form(dict(vars(value)))
 
     def _op(self, value: Any) -> bytes:
         """An op of aq is the function that it wraps."""
