@@ -8,6 +8,7 @@ padding or memory order; floats are bit-exact. numpy is imported only when an ar
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from aq.formats.files import content, whole_bytes
@@ -23,6 +24,7 @@ _LONG_DOUBLES: Final = frozenset("gG")
 _BLOCK: Final = 1 << 18
 
 
+@lru_cache(256)
 def describe(dtype: np.dtype[Any]) -> Any:
     """A dtype as text or nested tuples, or None where its elements are not plain bytes."""
     if dtype.kind not in _PLAIN_KINDS or dtype.hasobject or dtype.isbuiltin == 2:

@@ -20,7 +20,7 @@ NORMAL: Final = 256 * 1024
 LONGEST: Final = 1024 * 1024
 STRICT: Final = 0x0000_D917_4753_7000
 LOOSE: Final = 0x0000_D903_0353_7000
-WINDOW: Final = 4 * LONGEST
+WINDOW: Final = 8 * LONGEST
 _LEVEL: Final = 2
 _PROBE_CUTS: Final = (126_148, 272_438, 1_000)
 
@@ -81,7 +81,7 @@ def cut(data: Buffer) -> Iterator[memoryview]:
 
 
 def cut_stream(stream: Readable | BinaryIO, *, head: Buffer = b"") -> Iterator[memoryview]:
-    """The pieces of `head` followed by what `stream` holds, read once, with 4 MiB of memory.
+    """The pieces of `head` followed by what `stream` holds, read once, with 8 MiB of memory.
 
     Each view is valid until the next one is asked for: its memory is used again.
     """
@@ -96,7 +96,7 @@ def cut_stream(stream: Readable | BinaryIO, *, head: Buffer = b"") -> Iterator[m
                 break
             yield buffer[start : start + length]
             start += length
-        buffer[: filled - start] = bytes(buffer[start:filled])
+        buffer[: filled - start] = buffer[start:filled]
         filled -= start
 
 

@@ -133,8 +133,10 @@ class Tape:
             keys = self._keys(value)
             return None if keys is None else (kind, *keys) if kind is tuple else (kind, frozenset(keys))
         call = (recipe(value) or reduction(value)) if self.is_value(value) else ""
-        keys = None if isinstance(call, str) else self._keys(call)
-        return None if keys is None else (object, *keys)
+        if isinstance(call, str):
+            return None
+        keys = self._keys([call[0], *call[1], *call[2:]])
+        return None if keys is None else (object, len(call[1]), *keys)
 
     def _keys(self, parts: Iterable[Any]) -> list[Any] | None:
         keys = [self._part_key(part) for part in parts]

@@ -9,11 +9,13 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from aq.formats.errors import Damaged
 
 _MARK: Final = object()
+_BEGINNING: Final = 100
 _BROKEN: Final = (ValueError, IndexError, TypeError, AttributeError, KeyError, EOFError)
 
 
@@ -54,6 +56,7 @@ class Group:
     """A set or frozenset, in stored order."""
 
     items: list[Any]
+    frozen: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -88,6 +91,17 @@ def read_pickle(opcodes: bytes) -> Any:
     raise Damaged("a pickle cannot be read: it has no end")
 
 
+def read_beginning(opcodes: bytes) -> Any:
+    """The outermost object as far as the first opcodes make it, or the callable that will make it."""
+    machine = _Machine()
+    try:
+        for opcode, argument, _ in islice(pickletools.genops(opcodes), _BEGINNING):
+            machine.step(opcode.name, argument)
+        return machine.stack[0]
+    except _BROKEN as error:
+        raise Damaged(f"a pickle cannot be read: {error}") from None
+
+
 class _Machine:
     """The stack machine of pickle, restricted to what aq writes."""
 
@@ -115,13 +129,13 @@ class _Machine:
             "TUPLE1": lambda _: self.stack.append(tuple(self.last(1))),
             "TUPLE2": lambda _: self.stack.append(tuple(self.last(2))),
             "TUPLE3": lambda _: self.stack.append(tuple(self.last(3))),
-            "FROZENSET": lambda _: self.stack.append(Group(self.since_mark())),
+            "FROZENSET": lambda _: self.stack.append(Group(self.since_mark(), frozen=True)),
             "APPEND": lambda _: self.append(self.last(1)),
             "APPENDS": lambda _: self.append(self.since_mark()),
             "ADDITEMS": lambda _: self.append(self.since_mark()),
             "SETITEM": lambda _: self.set_items(self.last(2)),
             "SETITEMS": lambda _: self.set_items(self.since_mark()),
-            "STACK_GLOBAL": lambda _: self.stack.append(Global(*map(str, self.last(2)))),
+            "STACK_GLOBAL": lambda _: self.stack_global(),
             "REDUCE": lambda _: self.stack.append(Made(*self.last(2))),
             "NEWOBJ": lambda _: self.stack.append(Made(*self.last(2))),
             "NEWOBJ_EX": lambda _: self.stack.append(Made(*self.last(3)[:2])),
@@ -180,6 +194,13 @@ class _Machine:
         """Give the object below its state."""
         (state,) = self.last(1)
         self.stack[-1].state = state
+
+    def stack_global(self) -> None:
+        """Push what the two texts below name."""
+        module, name = self.last(2)
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise ValueError("a global has no name")
+        self.stack.append(Global(module, name))
 
     def next_buffer(self) -> None:
         """Push the next buffer."""

@@ -20,7 +20,7 @@ from aq.formats.errors import Unstorable
 from aq.formats.identity import Buffer
 from aq.formats.opcodes import Tape
 from aq.formats.places import Place, placed
-from aq.formats.reducing import global_name, recipe, reduction, refused
+from aq.formats.reducing import global_name, recipe, reduction, refused, without_addresses
 
 IN_OPCODES_BELOW: Final = 1024
 """A buffer of fewer bytes lies in the opcodes."""
@@ -131,7 +131,12 @@ class Pickler:
             return
         close = _TUPLES.get(len(value))
         tape.write(b"" if close else pickle.MARK)
-        yield from enumerate(value)
+        for at, item in enumerate(value):
+            direct = tape.direct.get(type(item))
+            if direct is not None:
+                direct(item)
+            else:
+                yield at, item
         key = tape.key(value)
         if tape.seen(value) is not None or tape.knows(key):
             # A part led back to this tuple, which was completed there.
@@ -190,8 +195,16 @@ class Pickler:
         while batch := list(islice(rest, _BATCH)):
             tape.write(pickle.MARK if len(batch) > 1 else b"")
             for key, item in batch:
-                yield "", key
-                yield f".{key}" if attributes else (key,), item
+                direct = tape.direct.get(type(key))
+                if direct is not None:
+                    direct(key)
+                else:
+                    yield "", key
+                direct = tape.direct.get(type(item))
+                if direct is not None:
+                    direct(item)
+                else:
+                    yield f".{key}" if attributes else (key,), item
             tape.write(pickle.SETITEMS if len(batch) > 1 else pickle.SETITEM)
 
     def _set(self, value: set[Any]) -> Steps:
@@ -343,7 +356,7 @@ class Pickler:
         if type(state) is dict and tape.seen(state) is None:
             tape.write(pickle.EMPTY_DICT)
             tape.memoise(state)
-            yield from self._pairs(state.items(), attributes=True)
+            yield from self._pairs(without_addresses(state).items(), attributes=True)
         else:
             yield "", state
         tape.write(pickle.BUILD)

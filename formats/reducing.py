@@ -14,6 +14,8 @@ from typing import Any, Final
 from aq.formats.errors import AqError, Unstorable
 
 _HINT: Final = "build it where it is used, or leave it out of the value in __getstate__"
+_ADDRESS_ABOVE: Final = 1 << 20
+_PUBLIC: Final = {"pathlib._local": "pathlib"}
 _IMMUTABLE: Final = frozenset(
     {
         ("builtins", "complex"),
@@ -65,6 +67,20 @@ def reduction(value: object, verb: str = "cannot be stored") -> str | tuple[Any,
     return answer
 
 
+def without_addresses(state: dict[Any, Any]) -> dict[Any, Any]:
+    """The attributes of an object, 0 for each that holds the `id()` of another one.
+
+    scikit-learn's text vectorizers keep the address of their stop words, which no two processes share.
+    """
+    if not any(type(value) is int and value > _ADDRESS_ABOVE for value in state.values()):
+        return state
+    addresses = {id(value) for value in state.values()}
+    return {
+        name: 0 if type(value) is int and value > _ADDRESS_ABOVE and value in addresses else value
+        for name, value in state.items()
+    }
+
+
 def refused(value: object, error: Exception | None, verb: str = "cannot be stored") -> Unstorable:
     """The error for an object that cannot be reduced."""
     kind = type(value)
@@ -91,6 +107,7 @@ def global_name(value: Any, name: str | None = None) -> tuple[str, str]:
             hint=f"define {short} at the top of its module",
         )
     module = getattr(value, "__module__", None) or _module_of(value, name)
+    module = _PUBLIC.get(module, module)
     if _found(module, name) is not value:
         raise Unstorable(
             f"the {what} {name} cannot be stored: {module}.{name} is not it",
@@ -124,7 +141,9 @@ def _module_of(value: object, name: str) -> str:
 
 
 def recipe(value: object) -> tuple[Any, ...] | None:
-    """The call that rebuilds a numpy scalar or dtype without naming numpy's internals, else None."""
+    """The call that rebuilds a path, a numpy scalar or a dtype whatever the version, else None."""
+    if type(value).__module__.partition(".")[0] == "pathlib":
+        return type(value), (str(value),)
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(value, (numpy.generic, numpy.dtype)):
         return None

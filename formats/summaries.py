@@ -11,18 +11,28 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from aq.formats import arrays
-from aq.formats.pickle_reading import Buffer, Global, Group, Made, Outside, Pairs, read_pickle
+from aq.formats.pickle_reading import Buffer, Global, Group, Made, Outside, Pairs, read_beginning, read_pickle
 
-READ_BELOW: Final = 8 * 1024 * 1024
-"""Longer opcodes are not read: the summary then has no class."""
+READ_BELOW: Final = 1024 * 1024
+"""Of longer opcodes only the beginning is read: the summary then has no more than the class."""
 TENSORS_MOST: Final = 1_000
 _NESTED_MOST: Final = 8
 _PARAMETERS_MOST: Final = 500
 _TEXT_MOST: Final = 200
+_NAME_MOST: Final = 400
+_FIELDS_MOST: Final = 10_000
 _SHOWN_DEPTH: Final = 3
 _SHOWN_ITEMS: Final = 8
+_LEAVES: Final = frozenset({str, int, float, bytes, bool, type(None), Global})
 _REBUILD: Final = "aq.formats.arrays.rebuild"
 _SCALAR: Final = "aq.formats.arrays.rebuild_scalar"
+_OWN: Final = {
+    _REBUILD: "numpy.ndarray",
+    _SCALAR: "numpy.generic",
+    "aq.formats.arrays.empty_objects": "numpy.ndarray",
+    "aq.formats.arrays.dtype_of": "numpy.dtype",
+    "re._compile": "re.Pattern",
+}
 
 
 class Tensor(NamedTuple):
@@ -54,7 +64,7 @@ def norm_of(data: Any, dtype: Any) -> float | None:
 def summarise_opcodes(opcodes: bytes, facts: Callable[[Tensor], Facts]) -> dict[str, Any]:
     """`class`, `hyperparameters` and `tensors` of a pickle; `facts` tells about a tensor's bytes."""
     if len(opcodes) >= READ_BELOW:
-        return {"class": None, "hyperparameters": {}, "tensors": []}
+        return {"class": class_of(read_beginning(opcodes)), "hyperparameters": {}, "tensors": []}
     top = read_pickle(opcodes)
     tensors = []
     count = 0
@@ -79,13 +89,13 @@ def class_of(node: Any) -> str:
     """The name of a node's class."""
     match node:
         case Made(function=Global() as function, arguments=arguments):
-            if str(function) == "copyreg._reconstructor" and arguments:
-                return str(arguments[0])
-            return "numpy.ndarray" if str(function) == _REBUILD else str(function)
+            if str(function) == "copyreg._reconstructor" and isinstance(arguments, tuple):
+                return class_of(Made(arguments[0], ())) if arguments else "object"
+            return _OWN.get(str(function), str(function))
         case Pairs():
             return "dict"
         case Group():
-            return "set"
+            return "frozenset" if node.frozen else "set"
         case Outside():
             return "table"
         case Global():
@@ -100,29 +110,44 @@ def find_tensors(top: Any) -> Iterator[Tensor]:
     stack: list[tuple[str, Any]] = [("", top)]
     while stack:
         name, node = stack.pop()
-        if isinstance(node, (str, int, float, bytes, bool, type(None), Global)) or id(node) in seen:
+        if type(node) in _LEAVES or id(node) in seen:
             continue
         seen.add(id(node))
         tensor = _tensor(name, node)
         if tensor is not None:
             yield tensor
         else:
+            name = name if len(name) < _NAME_MOST else "…" + name[-_NAME_MOST // 2 :]
             stack.extend(reversed([(name + step, child) for step, child in _children(node)]))
 
 
 def _tensor(name: str, node: Any) -> Tensor | None:
     match node:
         case Made(Global() as function, (Buffer() | bytes() as data, dtype, tuple() as shape)):
-            return Tensor(name.removeprefix("."), dtype, shape, data) if str(function) == _REBUILD else None
+            if str(function) == _REBUILD and _is_dtype(dtype) and all(type(size) is int for size in shape):
+                return Tensor(name.removeprefix("."), dtype, shape, data)
     return None
+
+
+def _is_dtype(described: Any) -> bool:
+    """Whether it is text, or tuples of text and numbers as `arrays.describe` makes them."""
+    left, stack = _FIELDS_MOST, [described]
+    while stack and left:
+        left -= 1
+        node = stack.pop()
+        if isinstance(node, tuple):
+            stack.extend(node[:_FIELDS_MOST])
+        elif not isinstance(node, (str, int)):
+            return False
+    return not stack and isinstance(described, (str, tuple))
 
 
 def _children(node: Any) -> Iterator[tuple[str, Any]]:
     match node:
         case list() | tuple():
-            yield from ((f"[{at}]", child) for at, child in enumerate(node))
+            yield from ((f"[{at}]", child) for at, child in enumerate(node) if type(child) not in _LEAVES)
         case Pairs():
-            yield from ((f"[{_text(key)}]", child) for key, child in node.items)
+            yield from ((f"[{_text(key)}]", child) for key, child in node.items if type(child) not in _LEAVES)
         case Group():
             yield from (("{}", child) for child in node.items)
         case Made():
