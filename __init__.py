@@ -62,7 +62,19 @@ def __getattr__(name: str) -> Any:
 
     module, attribute = _HOMES[name]
     value = globals()[name] = getattr(import_module(module), attribute)
+    if name == "read":
+        from aq.pipeline import ops
+
+        ops.outside_reader = _read
     return value
+
+
+def _read(path: str, name: str | None, options: dict[str, Any]) -> Any:
+    """`aq.read` outside a flow: the value, in the nearest repository."""
+    from aq.pipeline import sources
+
+    with open() as repo:
+        return sources.value(repo, path, name, options)
 
 
 def init(path: str | _Path = ".") -> Repo:

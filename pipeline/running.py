@@ -73,7 +73,9 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
     working = at.snapshot
     with project_of(repo) as project:
         for job in selecting.jobs(repo, project, request.target, request.params):
-            outcome = _one(repo, project, request, at, working, job, on_event)
+            reader = FolderReader(repo, working, job.name)
+            attempt = _Attempt(repo, project, request, at, working, job, reader, repo.context.now())
+            outcome = attempt.execute(on_event)
             outcomes.append(outcome)
             if outcome.run.status in ("committed", "unchanged", "uncommitted"):
                 working = Digest(outcome.run.snapshot)
@@ -100,95 +102,92 @@ def plan(repo: Repo, request: Request) -> Plan:
     return Plan(steps=steps)
 
 
-def _execute(
-    repo: Repo,
-    project: Project,
-    request: Request,
-    at: Head,
-    reader: FolderReader,
-    job: Job,
-    on_event: OnEvent,
-) -> Execution:
-    published.refuse_files_inside(repo, at, job.name)
-    with project.beside(job.file):
-        return runner.execute(
-            job.graph,
-            store=repo.store,
-            project=project,
-            read=reader,
-            clock=lambda: repo.context.now() / 1e9,
-            environ=repo.context.environ,
-            previous=published.last_steps(repo.store, at, job.name).get,
-            force=request.force,
-            keep_going=request.keep_going,
-            on_event=on_event,
+@dataclass(slots=True)
+class _Attempt:
+    """One flow on its way: executed, then made into a record. The branch stays where it is."""
+
+    repo: Repo
+    project: Project
+    request: Request
+    at: Head
+    working: Digest
+    job: Job
+    reader: FolderReader
+    started: int
+
+    def execute(self, on_event: OnEvent) -> Outcome:
+        """Run the flow. An interruption leaves a run that failed, with what had finished."""
+        published.refuse_files_inside(self.repo, self.at, self.job.name)
+        with self.project.beside(self.job.file):
+            found = runner.execute(
+                self.job.graph,
+                store=self.repo.store,
+                project=self.project,
+                read=self.reader,
+                clock=lambda: self.repo.context.now() / 1e9,
+                environ=self.repo.context.environ,
+                previous=published.last_steps(self.repo.store, self.at, self.job.name).get,
+                force=self.request.force,
+                keep_going=self.request.keep_going,
+                on_event=on_event,
+                on_interrupt=lambda finished: _register(self.repo, [self.outcome(finished)]),
+            )
+        return self.outcome(found)
+
+    def outcome(self, found: Execution) -> Outcome:
+        """The record of what happened, stored."""
+        repo, job = self.repo, self.job
+        edits = published.edits_of(repo, self.project, self.working, job, found, self.reader.edits)
+        snapshot = snapshots.edit(repo.store, self.working, edits)
+        checks, accepted = published.judged(repo, self.request.accept, self.request.message or "", found)
+        made = Run(
+            flow=job.name,
+            file=job.file,
+            time=self.started,
+            status=_status(self, found, checks, snapshot),
+            snapshot=snapshot,
+            base=self.at.id,
+            code=published.code_snapshot(repo, self.project),
+            params=job.bound.texts,
+            given=job.bound.given,
+            environment=environment.store(repo.store, environment.capture()),
+            git=git.state(repo.root),
+            sources=self.sources(),
+            steps=list(found.steps),
+            static=published.static_of(repo, self.project, job, found),
+            metrics=dict(found.metrics),
+            checks=checks,
+            violations=list(found.violations),
+            accepted=accepted,
+            renamed=published.renamed(job),
+            seconds=(repo.context.now() - self.started) / 1e9,
+            error=_error(found),
+            author=repo.author(),
         )
+        return Outcome(job, made, found, edits, put_record(repo.store, made))
+
+    def sources(self) -> list[Source]:
+        """What was read, in the order of the flow."""
+        known = self.reader.sources
+        return [known[read.index] for read in self.job.graph.reads if read.index in known]
 
 
-def _one(
-    repo: Repo,
-    project: Project,
-    request: Request,
-    at: Head,
-    working: Digest,
-    job: Job,
-    on_event: OnEvent,
-) -> Outcome:
-    """Run one flow and make its record; the branch stays where it is."""
-    started = repo.context.now()
-    reader = FolderReader(repo, working, job.name)
-    found = _execute(repo, project, request, at, reader, job, on_event)
-    sources = [reader.sources[read.index] for read in job.graph.reads if read.index in reader.sources]
-    edits = published.edits_of(repo, project, working, job, found, reader.edits)
-    snapshot = snapshots.edit(repo.store, working, edits)
-    checks, accepted = published.judged(repo, request.accept, request.message or "", found)
-    status = _status(repo, request, at, job, found, checks, snapshot, sources)
-    made = Run(
-        flow=job.name,
-        file=job.file,
-        time=started,
-        status=status,
-        snapshot=snapshot,
-        base=at.id,
-        code=published.code_snapshot(repo, project),
-        params=job.bound.texts,
-        given=job.bound.given,
-        environment=environment.store(repo.store, environment.capture()),
-        git=git.state(repo.root),
-        sources=sources,
-        steps=list(found.steps),
-        static=published.static_of(repo, project, job, found),
-        metrics=dict(found.metrics),
-        checks=checks,
-        violations=list(found.violations),
-        accepted=accepted,
-        renamed=published.renamed(job),
-        seconds=(repo.context.now() - started) / 1e9,
-        error=found.error.as_dict() if found.error else {},
-        author=repo.author(),
-    )
-    return Outcome(job, made, found, edits, put_record(repo.store, made))
+def _error(found: Execution) -> dict[str, str]:
+    if found.error is not None:
+        return found.error.as_dict()
+    return {"kind": "interrupted", "message": "interrupted"} if found.interrupted else {}
 
 
-def _status(
-    repo: Repo,
-    request: Request,
-    at: Head,
-    job: Job,
-    found: Execution,
-    checks: Mapping[str, str],
-    snapshot: Digest,
-    sources: Sequence[Source],
-) -> str:
+def _status(attempt: _Attempt, found: Execution, checks: Mapping[str, str], snapshot: Digest) -> str:
     if found.failed:
         return "failed"
     if any(state in ("failed", "error") for state in checks.values()):
         return "gated"
+    request = attempt.request
     if not request.commit:
         return "uncommitted"
-    if not request.tag and published.is_unchanged(repo, at, job, snapshot, sources):
-        return "unchanged"
-    return "committed"
+    same = published.is_unchanged(attempt.repo, attempt.at, attempt.job, snapshot, attempt.sources())
+    return "unchanged" if same and not request.tag else "committed"
 
 
 def _publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome]) -> list[RunDone]:

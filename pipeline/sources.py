@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
-from aq.formats.objects import put_record
+from aq.formats.objects import get_record, put_record
+from aq.formats.records import Artifact as Record
 from aq.formats.records import Source
+from aq.pipeline.graph import Read
 from aq.store import revisions, snapshots
 from aq.store.snapshots import Entry, Origin
 from aq.store.store import Store
 
 if TYPE_CHECKING:
-    from aq.pipeline.graph import Read
     from aq.pipeline.repo import Repo
 
 
@@ -135,6 +138,23 @@ class CommitReader:
             source = Source(path=read.label, artifact=entry.artifact, origin=entry.origin.name.lower())
         self.sources[read.index] = source
         return Digest(source.artifact)
+
+
+def value(repo: Repo, path: str, name: str | None, options: Mapping[str, Any]) -> Any:
+    """What `aq.read` gives outside a flow: the value, read from the same place, stored nowhere."""
+    from aq.pipeline import inputs
+    from aq.pipeline.recording import head
+
+    read = Read(path=path, name=name, options=options, where="aq.read", index=0)
+    reader = FolderReader(repo, head(repo.store).snapshot, flow="")
+    artifact = reader(read)
+    record = get_record(repo.store, Record, artifact)
+    label = path.rpartition(":")[2]
+    folder = Path(mkdtemp(prefix="aq-read-"))
+    found = inputs.native(repo.store, record, label, options, folder)
+    if not isinstance(found, Path):
+        rmtree(folder, ignore_errors=True)
+    return found
 
 
 def is_outside(path: str, root: Path) -> bool:

@@ -492,3 +492,34 @@ def test_a_renamed_metric_keeps_its_series(repo: Repo) -> None:
     found = repo.bisect("loss")
     assert found.culprit is not None
     assert found.culprit.parent_value == 1.2
+
+
+def test_reading_outside_a_flow_gives_the_value(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    import aq
+
+    run(repo)
+    (repo.root / "sub").mkdir()
+    monkeypatch.chdir(repo.root / "sub")
+    assert list(aq.read("data/x.csv")["x"]) == [1, 2, 3]
+    assert aq.read("demo/total") == 12.0
+    assert aq.read("HEAD:demo/total") == 12.0
+    (repo.root / "notes.txt").write_text("hello")
+    assert aq.read("notes.txt").read_text() == "hello"
+    with pytest.raises(NotFound, match=r"did you mean data/x\.csv"):
+        aq.read("data/y.csv")
+
+
+def test_an_interrupted_run_is_recorded_with_what_had_finished(repo: Repo) -> None:
+    edit(repo, "return total / 10", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        run(repo)
+    (entry,) = repo.runs()
+    assert (entry.status, entry.commit) == ("failed", None)
+    assert {step.step: step.status for step in repo.steps("run:last")} == {
+        "demo/load": "run",
+        "demo/total": "run",
+        "demo/score": "cancelled",
+        "demo/score_small": "cancelled",
+    }
+    edit(repo, "raise KeyboardInterrupt", "return total / 10")
+    assert statuses(repo)["load"] == "reused"
