@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
-from aq.formats.errors import Damaged
+from aq.formats.errors import Damaged, NewerFormat
 from aq.formats.identity import Buffer
 from xxhash import xxh3_64, xxh3_64_intdigest
 
@@ -83,12 +83,16 @@ def encode_header(header: Header) -> bytes:
 
 
 def decode_header(data: bytes) -> Header:
-    """Read the start of a pack. Raises Damaged."""
+    """Read the start of a pack. Raises Damaged, NewerFormat."""
     if len(data) < HEADER_SIZE or data[:8] != PACK_MAGIC:
         raise Damaged("this is not the start of a pack")
     if _u64.unpack_from(data, 32)[0] != xxh3_64_intdigest(data[:32]):
         raise Damaged("the header of a pack is damaged")
-    _magic, name, ordinal, _reserved = _header.unpack_from(data)
+    _magic, name, ordinal, needs = _header.unpack_from(data)
+    if needs:
+        raise NewerFormat(
+            f"pack {name.hex()} was written by a newer aq", hint="pip install --upgrade aqstore"
+        )
     return Header(name, ordinal)
 
 

@@ -123,7 +123,7 @@ def open_environment(folder: str, *, readonly: bool) -> Environment:
         if found is None:
             problem = problem_before_opening(folder)
             if problem:
-                raise Damaged(f"the index cannot be used: {problem}", hint="aq fsck --rebuild")
+                raise Damaged(f"the index cannot be used: {problem}", hint=make_again(folder))
             found = _open_new(folder, readonly=readonly)
             found.key = _file_key(folder)
             if found.key:
@@ -136,7 +136,7 @@ def _open_new(folder: str, *, readonly: bool) -> Environment:
     try:
         return Environment(folder, readonly=readonly)
     except lmdb.Error as error:
-        raise explain(error) from error
+        raise explain(error, folder) from error
 
 
 def is_open(folder: str) -> bool:
@@ -202,12 +202,19 @@ def _problem_of_metas(metas: list[bytes], page: int, size: int) -> str:
     return ""
 
 
-def explain(error: lmdb.Error) -> AqError:
+def make_again(folder: str) -> str:
+    """The command after which the next one makes the index anew from the packs."""
+    from shlex import quote
+
+    return f"rm -r {quote(folder)}"
+
+
+def explain(error: lmdb.Error, folder: str) -> AqError:
     """What an LMDB error means to the user."""
     if isinstance(error, lmdb.ReadersFullError):
         return Temporary("too many processes read this repository at once")
     if isinstance(error, (lmdb.DiskError, lmdb.LockError, lmdb.ReadonlyError)):
         return AqError(f"the index cannot be used: {error}")
     if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.PanicError)):
-        return Damaged(f"the index is damaged: {error}", hint="aq fsck --rebuild")
+        return Damaged(f"the index is damaged: {error}", hint=make_again(folder))
     return AqError(f"the index cannot be used: {error}")

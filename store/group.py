@@ -35,7 +35,7 @@ class Group:
             return frame.data()
         place = self.look.place(id, kind)
         if place is None or place.kind != kind:
-            raise Damaged(f"{kind.name.lower()} {id.hex()} is missing from the store", hint="aq fsck --full")
+            raise Damaged(f"{kind.name.lower()} {id.hex()} is missing from the store")
         try:
             return self.files.read(id, place)
         except MissingPack as error:

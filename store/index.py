@@ -7,6 +7,7 @@ look is one short transaction, copied out. Writes other than `stat` go through `
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -18,6 +19,7 @@ from aq.store.environment import Environment, explain, is_current, open_environm
 _place = Struct("<8sQQBB")
 _state = Struct("<Q32s32sQQ8s")
 _position = Struct(">Q")
+_PAGE: Final = 64
 _STATE: Final = b"state 1"  # the number is the version of everything in the index
 _PREFIXES: Final = {
     "objects": b"o",
@@ -78,13 +80,10 @@ class Look:
         return None if found is None else State(*_state.unpack(found))
 
     def items(
-        self, database: str, *, prefix: bytes = b"", start: bytes = b"", reverse: bool = False
+        self, database: str, *, prefix: bytes = b"", start: bytes = b""
     ) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values in order, of the keys that begin with `prefix`, from `start` on."""
         mark = _PREFIXES[database]
-        if reverse:
-            yield from self._backwards(mark)
-            return
         prefix = mark + prefix
         with self.txn.cursor() as cursor:
             if cursor.set_range(max(mark + start, prefix)):
@@ -93,12 +92,12 @@ class Look:
                         return
                     yield key[1:], value  # type: ignore[misc]
 
-    def _backwards(self, mark: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def before(self, database: str, end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values from the last one before `end` backwards."""
+        mark = _PREFIXES[database]
         with self.txn.cursor() as cursor:
-            if cursor.set_range(bytes((mark[0] + 1,))):
-                found = cursor.prev()
-            else:
-                found = cursor.last()
+            stop = bytes((mark[0] + 1,)) if end is None else mark + end
+            found = cursor.prev() if cursor.set_range(stop) else cursor.last()
             while found and cursor.key()[:1] == mark:
                 yield cursor.key()[1:], cursor.value()  # type: ignore[misc]
                 found = cursor.prev()
@@ -149,7 +148,7 @@ class Change(Look):
 
     def add_run(self, id: bytes) -> None:
         """Record a run behind the earlier ones."""
-        last = next(self.items("runs", reverse=True), None)
+        last = next(self.before("runs"), None)
         position = 0 if last is None else _position.unpack(last[0])[0] + 1
         self.put("runs", _position.pack(position), id)
 
@@ -187,7 +186,7 @@ class Index:
             with environment.begin() as txn:
                 return txn.get(_PREFIXES[database] + key)  # type: ignore[return-value]
         except lmdb.Error as error:
-            raise explain(error) from error
+            raise explain(error, self.folder) from error
 
     def has(self, id: bytes) -> bool:
         """Whether an object of this id lies in a pack."""
@@ -203,12 +202,21 @@ class Index:
         with self.look() as look:
             return look.state()
 
-    def items(
-        self, database: str, *, prefix: bytes = b"", start: bytes = b"", reverse: bool = False
-    ) -> list[tuple[bytes, bytes]]:
+    def items(self, database: str, *, prefix: bytes = b"", start: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Keys and values in order, copied out of one transaction."""
         with self.look() as look:
-            return list(look.items(database, prefix=prefix, start=start, reverse=reverse))
+            return list(look.items(database, prefix=prefix, start=start))
+
+    def newest(self, database: str) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values from the last to the first, a page a transaction."""
+        end: bytes | None = None
+        while True:
+            with self.look() as look:
+                page = list(islice(look.before(database, end), _PAGE))
+            yield from page
+            if len(page) < _PAGE:
+                return
+            end = page[-1][0]
 
     def put_many(self, database: str, items: Iterable[tuple[bytes, bytes | None]]) -> bool:
         """Set many values of a database that no pack backs (None deletes); False in a read-only repository.
@@ -217,7 +225,7 @@ class Index:
         """
         if self.readonly:
             return False
-        changes = sorted(items)
+        changes = list(items)
         while True:
             try:
                 with self.environment.begin(write=True) as txn:
@@ -226,7 +234,7 @@ class Index:
             except lmdb.MapFullError:
                 self.environment.grow()
             except lmdb.Error as error:
-                raise explain(error) from error
+                raise explain(error, self.folder) from error
 
 
 def _put(change: Change, database: str, items: list[tuple[bytes, bytes | None]]) -> None:
@@ -246,11 +254,13 @@ class _Look:
         try:
             self._txn = self._environment.begin()
         except lmdb.Error as error:
-            raise explain(error) from error
+            raise explain(error, self._environment.folder) from error
         return Look(self._txn)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         self._txn.abort()
+        if isinstance(error, lmdb.Error):
+            raise explain(error, self._environment.folder) from error
 
 
 def create_index(folder: str, state: State) -> None:
@@ -260,6 +270,6 @@ def create_index(folder: str, state: State) -> None:
         with environment.begin(write=True) as txn:
             Change(txn).set_state(state)
     except lmdb.Error as error:
-        raise explain(error) from error
+        raise explain(error, folder) from error
     finally:
         environment.close()

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from aq.formats.errors import AqError, Damaged, NewerFormat, NotARepository
 from aq.store import disk
+from aq.store.packs import PackFiles, read_header
 
 CONTROL: Final = ".aq"
 PREPARED: Final = ".aq-new"
@@ -50,15 +51,23 @@ def read_format(control: str) -> Format:
         with open(f"{control}/format", "rb") as file:
             found = msgspec.json.decode(file.read(), type=Format)
     except FileNotFoundError:
-        if not os.path.isdir(f"{control}/packs"):
-            raise NotARepository(f"no aq repository in {os.path.dirname(control)}", hint="aq init") from None
-        raise Damaged(f"{control}/format is missing", hint="aq fsck --rebuild") from None
+        found = _format_by_packs(control)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Damaged(f"{control}/format cannot be read: {error}", hint="aq fsck --rebuild") from None
+        raise Damaged(f"{control}/format cannot be read: {error}", hint=f"rm {control}/format") from None
     except OSError as error:
         raise AqError(f"{control}/format: {error.strerror}") from error
     _require_known(found)
     return found
+
+
+def _format_by_packs(control: str) -> Format:
+    """The format of a repository that has lost its format file: a pack of another one would say so."""
+    files = PackFiles(f"{control}/packs")
+    if not os.path.isdir(files.folder):
+        raise NotARepository(f"no aq repository in {os.path.dirname(control)}", hint="aq init")
+    if not any(read_header(files.path(name)) for name in files.names()):
+        raise Damaged(f"{control}/format is missing, and no pack is left to tell what it said")
+    return Format(VERSION, HASH, CHUNKER)
 
 
 def _require_known(found: Format) -> None:

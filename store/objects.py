@@ -206,13 +206,12 @@ class Objects:
         try:
             return self.files.read(id, place)
         except MissingPack as error:
-            message = f"{kind.name.lower()} {id.hex()} is lost: its pack {error} is missing"
-            raise Damaged(message, hint="aq fsck --full") from None
+            raise Damaged(f"{kind.name.lower()} {id.hex()} is lost: its pack {error} is missing") from None
 
     def _missing(self, kind: Kind, id: bytes, place: Place | None) -> Damaged:
         name = kind.name.lower()
         if place is None:
-            return Damaged(f"{name} {id.hex()} is missing from the store", hint="aq fsck --full")
+            return Damaged(f"{name} {id.hex()} is missing from the store")
         return Damaged(f"{id.hex()} is a {Kind(place.kind).name.lower()}, not a {name}")
 
     def place(self, id: bytes) -> Place | None:

@@ -160,7 +160,7 @@ def _unpack(head: Head, payload: Buffer) -> bytes:
 
 def _damaged(id: bytes, place: Place) -> Damaged:
     where = f"pack {place.pack.hex()} at byte {place.offset}"
-    return Damaged(f"object {id.hex()} is damaged ({where})", hint="aq fsck --full")
+    return Damaged(f"object {id.hex()} is damaged ({where})")
 
 
 def read_all(fd: int, size: int, offset: int) -> bytes:

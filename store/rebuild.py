@@ -63,7 +63,7 @@ def rebuild(control: str, *, always: bool = True, strict: bool = False) -> Rebui
 
 def _lost(operations: list[Digest]) -> Damaged:
     ids = ", ".join(id.short() for id in operations)
-    return Damaged(f"the refs of the newest operations cannot be read: {ids}", hint="aq fsck --rebuild")
+    return Damaged(f"the refs of the newest operations cannot be read: {ids}")
 
 
 def _swap(control: str, prepared: str) -> None:
@@ -87,7 +87,7 @@ def _fill(folder: str, files: PackFiles) -> Rebuilt:
             except lmdb.MapFullError:
                 environment.grow()
     except lmdb.Error as error:
-        raise explain(error) from error
+        raise explain(error, folder) from error
     finally:
         environment.close()
 
@@ -119,7 +119,7 @@ def _sorted_packs(files: PackFiles) -> tuple[list[Header], list[bytes]]:
     for name in files.names():
         header = read_header(files.path(name))
         if header is None or header.name != name:
-            continue  # torn when it was begun, or damaged: fsck names what is lost
+            continue  # torn when it was begun, or damaged: its objects are named when they are asked for
         if header.ordinal:
             journals.append(header)
         else:

@@ -41,7 +41,7 @@ def catch_up(change: Change, files: PackFiles) -> tuple[State, Journal]:
     """Follow the journal to its end; returns the state, as written to the index, and the open journal."""
     before = change.state()
     if before is None:
-        raise Damaged(_NO_STATE, hint="aq fsck --rebuild")
+        raise Damaged(_NO_STATE)
     state, journal = before, Journal.open(files, before)
     if journal is None or journal.size() < state.end:
         if journal is not None:

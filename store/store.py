@@ -19,7 +19,7 @@ from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.records import Operation
 from aq.store import disk, layout, operations, recover
 from aq.store import refs as ref_maps
-from aq.store.environment import is_open, problem_before_opening
+from aq.store.environment import is_open, make_again, problem_before_opening
 from aq.store.filesystems import refuse_network
 from aq.store.index import Index, State, create_index
 from aq.store.journal import FolderLock, Journal
@@ -127,7 +127,7 @@ class Store:
 
         self.close()
         if not self.writable:
-            raise Damaged("the index is of another version and cannot be written", hint="aq fsck --rebuild")
+            raise Damaged("the index is of another version and cannot be written")
         rebuild(str(self.control), strict=True)
         return Store(self.root, str(self.control), writable=self.writable, unknown=self._unknown)
 
@@ -147,7 +147,7 @@ class Store:
     def _state(self) -> State:
         state = self.index.state()
         if state is None:
-            raise Damaged("the index is empty", hint="aq fsck --rebuild")
+            raise Damaged("the index is empty", hint=make_again(self.index.folder))
         return state
 
     # Objects
@@ -212,7 +212,7 @@ class Store:
 
     def runs(self) -> Iterator[Digest]:
         """The flushed runs, newest first."""
-        return (Digest(id) for _position, id in self.index.items("runs", reverse=True))
+        return (Digest(id) for _position, id in self.index.newest("runs"))
 
     # Refs and operations
 
@@ -291,12 +291,12 @@ def _is_writable(control: str) -> bool:
 
 
 def _mend(control: str, *, writable: bool) -> None:
-    """Make the index again before it is opened, where it is missing or cut short."""
+    """Make again, before it is opened, what the packs can give back: format file and index."""
+    if writable and not os.path.exists(f"{control}/format"):
+        layout.write_format(control)
     problem = problem_before_opening(f"{control}/index")
     if problem and not writable:
-        raise Damaged(
-            f"the index cannot be used ({problem}) and {control} is read-only", hint="aq fsck --rebuild"
-        )
+        raise Damaged(f"the index cannot be used ({problem}) and {control} cannot be written")
     if problem:
         from aq.store.rebuild import rebuild
 

@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from aq.formats.errors import Damaged
+from aq.formats.errors import Damaged, NewerFormat
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
 from aq.formats.records import Run, Step
@@ -17,6 +17,7 @@ from aq.store.environment import problem_before_opening
 from aq.store.index import State
 from aq.store.rebuild import rebuild
 from aq.store.store import Store
+from xxhash import xxh3_64_intdigest
 
 from tests.store.scenario import BRANCH, check, commit, content, put_content
 
@@ -67,6 +68,25 @@ def test_an_index_of_another_version_is_made_again(root: Path) -> None:
     with Store.open(root) as store:
         store.index.put_many("meta", [(key, None) for key, _value in store.index.items("meta")])
     assert check(root, 4, 4) == 4
+
+
+def test_a_missing_format_file_is_written_again(root: Path) -> None:
+    format = root / ".aq" / "format"
+    said = format.read_text()
+    format.unlink()
+    assert check(root, 4, 4) == 4
+    assert format.read_text() == said
+
+
+def test_packs_of_a_newer_format_are_not_taken_for_known_ones(root: Path) -> None:
+    (root / ".aq" / "format").unlink()
+    for path in (root / ".aq" / "packs").iterdir():
+        newer = bytearray(path.read_bytes())
+        newer[24] = 1
+        newer[32:40] = xxh3_64_intdigest(bytes(newer[:32])).to_bytes(8, "little")
+        path.write_bytes(newer)
+    with pytest.raises(NewerFormat):
+        Store.open(root)
 
 
 def test_missing_folders_are_made_again(root: Path) -> None:

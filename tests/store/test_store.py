@@ -171,6 +171,10 @@ def test_steps_and_runs_are_found_once_flushed(store: Store) -> None:
         for n in range(3)
     ]
     store.flush()
+    runs += [
+        put_record(store, Run(flow="f", file="g", time=n, status="failed", snapshot=key)) for n in range(130)
+    ]
+    store.flush()
     put_record(store, Step(key=key, op="op0"))
     store.flush()
     assert store.steps_with_key(key) == steps
