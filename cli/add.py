@@ -17,4 +17,6 @@ def add(session: Session, paths: tuple[str, ...], force: bool) -> None:
     The next commit records what they hold then. Folders are taken whole, except for what
     `.aqignore` names and `.git`, environments, caches and keys.
     """
-    session.report(session.repo().add(paths, force=force), text_record.tracked)
+    record = session.repo().add(paths, force=force)
+    session.report(record, text_record.tracked)
+    session.notes(record.notes)

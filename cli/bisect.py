@@ -44,7 +44,7 @@ def bisect(
     sources, code and params. Without a range: the most recent adverse shift of the recorded
     series. Exit code 3: inconclusive.
     """
-    with progress(session) as events:
+    with progress(session, reasons=False) as events:
         record = session.repo().bisect(
             metric,
             revisions,

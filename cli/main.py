@@ -11,6 +11,7 @@ import gc
 gc.disable()  # Start-up makes tens of thousands of objects and no garbage: 8 ms.
 
 import io  # noqa: E402
+import itertools  # noqa: E402
 import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
@@ -70,7 +71,7 @@ def main() -> NoReturn:
     except BaseException as error:
         told = failure(error)
         code = told.exit_code
-        json = session.json or "--json" in sys.argv[1:]
+        json = session.json or "--json" in itertools.takewhile(lambda word: word != "--", sys.argv[1:])
         tell(told, json=json, color=session.colored(terminal=sys.stderr.isatty()))
     leave(code, slowly=session.hosts_code)
 

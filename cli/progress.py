@@ -25,8 +25,9 @@ _SPIN: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 class Progress:
     """Called with each event: a dict with `event`, and `step`, `commit`, `done`, `total` where they apply."""
 
-    def __init__(self, stream: TextIO, view: View, *, live: bool, silent: bool = False) -> None:
+    def __init__(self, stream: TextIO, view: View, *, live: bool, silent: bool, reasons: bool) -> None:
         self._stream, self._view, self._live, self._silent = stream, view, live, silent
+        self._reasons = reasons
         self._lock, self._stop = Lock(), Event()
         self._doing, self._since, self._began = "starting", time.monotonic(), time.monotonic()
         self._done, self._total = 0, 0
@@ -36,6 +37,7 @@ class Progress:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Take note of an event; print the line of one that ended something."""
+        event = event if self._reasons else {**event, "reasons": ()}
         ended = event.get("event") == "step" or not self._live
         line = event_line(event, self._view) if ended and not self._silent else None
         with self._lock:
@@ -79,12 +81,13 @@ class Progress:
 
 
 @contextmanager
-def progress(session: Session) -> Iterator[Progress]:
-    """Progress for as long as the block runs."""
+def progress(session: Session, *, reasons: bool = True) -> Iterator[Progress]:
+    """Progress for as long as the block runs; `reasons` says why each step ran."""
     live = sys.stderr.isatty() and not session.quiet
     with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace") as stream:
         view = session.error_view()
-        shown = Progress(stream, view, live=live, silent=session.quiet or (session.json and not live))
+        silent = session.quiet or (session.json and not live)
+        shown = Progress(stream, view, live=live, silent=silent, reasons=reasons)
         try:
             yield shown
         finally:

@@ -17,4 +17,6 @@ def remove(session: Session, paths: tuple[str, ...], delete: bool) -> None:
     The next commit is without them; older commits keep them. Files stay in the folder unless
     `--delete` is given.
     """
-    session.report(session.repo().remove(paths, delete=delete), text_record.tracked)
+    record = session.repo().remove(paths, delete=delete)
+    session.report(record, text_record.tracked)
+    session.notes(record.notes)

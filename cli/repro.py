@@ -24,7 +24,7 @@ def repro(session: Session, spec: str, rtol: float, atol: float) -> int:
     Sources, code and params are the commit's. Identical: the same ids. Equal: the same numbers
     within the tolerances. Different: exit code 3, with the first step that differs.
     """
-    with progress(session) as events:
+    with progress(session, reasons=False) as events:
         record = session.repo().repro(spec, rtol=rtol, atol=atol, on_event=events)
     session.answer(record, text_prove.repro)
     return 3 if record.verdict == "different" else 0

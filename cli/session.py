@@ -148,6 +148,12 @@ class Session:
             with suppress(OSError):
                 sys.stderr.write(f"{visible(text)}\n")
 
+    def hints(self, commands: Iterable[str]) -> None:
+        """Commands that would tell more."""
+        if not self.json:
+            for command in commands:
+                self.note(f"hint: {command}")
+
     def notes(self, texts: Iterable[str]) -> None:
         """Several notes; JSON carries them in the record."""
         if not self.json:

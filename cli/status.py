@@ -17,3 +17,4 @@ def status(session: Session) -> None:
     record = session.repo().status()
     session.answer(record, text_record.status)
     session.notes(record.notes)
+    session.hints(dict.fromkeys(flow.hint for flow in record.flows if flow.hint))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from aq.cli.text import MISSING, Cell, Row, View, columns, number, plural, short, signed, size
+from aq.cli.text import MISSING, Cell, Row, View, aligned, columns, plural, short, signed, size
 from aq.cli.text_record import heading
 from aq.cli.text_show import value
 from aq.cli.text_table_diff import table_diff
@@ -17,6 +17,7 @@ from aq.pipeline.results import Diff, PathDiff
 
 _STYLES: Final = {"added": "good", "changed": "warn", "removed": "bad", "provenance": "dim"}
 _DIFF_LINES: Final = 60
+_SAMPLED: Final = 3
 _LINE_STYLES: Final = {"+": "good", "-": "bad", "@": "ref"}
 
 
@@ -32,8 +33,11 @@ def diff(record: Diff, view: View) -> Iterator[str]:
     yield f"{left} → {right}{'' if differs(record) else ': no difference'}"
     if record.paths:
         yield from heading(view, "Paths")
+        sampled = view.verbose > 0 or len(record.paths) <= _SAMPLED
         for one in record.paths:
-            yield from path_diff(one, view)
+            yield from path_diff(one, view, sampled=sampled)
+        if not sampled and any(one.detail.get("sample") for one in record.paths):
+            yield view.paint("  rows of a table: aq diff … -- PATH", "dim")
     if record.code:
         yield from heading(view, "Code")
         for changed in record.code:
@@ -46,8 +50,9 @@ def diff(record: Diff, view: View) -> Iterator[str]:
         yield from heading(view, "Metrics")
         rows: list[Row] = []
         for metric in record.metrics:
-            before, after = Cell(number(metric.from_), right=True), Cell(number(metric.to), right=True)
-            rows.append([metric.name, before, "→", after, _step(metric.from_, metric.to)])
+            before, after = aligned([metric.from_, metric.to])
+            step = _step(metric.from_, metric.to)
+            rows.append([metric.name, Cell(before, right=True), "→", Cell(after, right=True), step])
         yield from columns(view, rows, indent=2)
 
 
@@ -61,14 +66,16 @@ def _pairs(view: View, title: str, pairs: Sequence[tuple[str, str, str]]) -> Ite
         yield from columns(view, [[name, before, "→", after] for name, before, after in pairs], indent=2)
 
 
-def path_diff(one: PathDiff, view: View) -> Iterator[str]:
+def path_diff(one: PathDiff, view: View, *, sampled: bool = True) -> Iterator[str]:
     """One path: how it changed, its kind, and what differs inside."""
-    change = view.paint(f"{one.change:8}", _STYLES.get(one.change, ""))
+    change = view.paint(f"{one.change:10}", _STYLES.get(one.change, ""))
     detail = dict(one.detail)
     sizes = _sizes(detail.pop("size", None)) if "schema" not in detail else ""
     yield f"  {change}  {one.path}  {view.paint(f'{one.kind} {sizes}'.rstrip(), 'dim')}"
     if one.change == "provenance":
         yield f"    {view.paint('same content, made by another step', 'dim')}"
+    if not sampled:
+        detail.pop("sample", None)
     yield from _detail(detail, view)
 
 

@@ -35,7 +35,6 @@ def tracked(record: Tracked, view: View) -> Iterator[str]:
     yield from some(view, [[Cell(what, "dim"), path] for what, path in rows])
     if not rows:
         yield "Nothing to change"
-    yield from record.notes
 
 
 def status(record: Status, view: View) -> Iterator[str]:
@@ -75,7 +74,10 @@ def _stale(flow: FlowStatus) -> Iterator[Row]:
 
 def reasons(found: Sequence[Reason]) -> str:
     """Why a step runs, in one line."""
-    return "; ".join(f"{reason.kind}: {reason.detail}" for reason in found)
+    by_kind: dict[str, list[str]] = {}
+    for reason in found:
+        by_kind.setdefault(reason.kind, []).append(reason.detail)
+    return "; ".join(f"{kind}: {', '.join(details)}" for kind, details in by_kind.items())
 
 
 def commit(record: CommitResult, view: View) -> Iterator[str]:
@@ -108,7 +110,7 @@ def restored(record: Moved, view: View) -> Iterator[str]:
 
 def undone(record: Undone, view: View) -> Iterator[str]:
     """What was taken back, and where the refs are now."""
-    yield f"Undid {record.description or record.undone}"
+    yield f"Undid {record.description.removeprefix('undo ') or short(record.undone)}"
     moves: list[Row] = [
         [move.name, Cell(ref_value(move.from_), "dim"), "→", Cell(ref_value(move.to), "id")]
         for move in record.refs

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from aq.cli.text import Cell, Row, View, columns, cut, duration, number, plural, short, when
 from aq.cli.text_record import reasons
-from aq.pipeline.results import CheckEntry, LogText, Plan, RunDone, RunEntry, Violation
+from aq.pipeline.results import CheckEntry, LogText, Plan, Reason, RunDone, RunEntry, Violation
 
 RUN_STYLES: Final = {
     "committed": "good", "unchanged": "dim", "gated": "bad", "failed": "bad", "uncommitted": "warn",
@@ -34,15 +35,11 @@ def event_line(event: Mapping[str, Any], view: View) -> str | None:
     status = str(event.get("status"))
     word = view.paint(f"{STEP_WORDS.get(status, status):{_STATE}}", STEP_STYLES.get(status, ""))
     took = duration(float(event.get("seconds") or 0.0)) if status in ("run", "failed") else ""
-    why = "; ".join(f"{one['kind']}: {one['detail']}" for one in map(_fields, event.get("reasons") or ()))
+    why = reasons([msgspec.convert(one, Reason) for one in event.get("reasons") or ()])
     tail = str(event.get("error") or "") or (why if status == "run" else "")
     if view.width:
         tail = cut(tail, max(view.width - _NAME - _STATE - _TIME - 6, 16))
     return f"{event.get('step', ''):{_NAME}}  {word}  {took:>{_TIME}}  {tail}".rstrip()
-
-
-def _fields(reason: Any) -> Mapping[str, str]:
-    return reason if isinstance(reason, Mapping) else {"kind": reason.kind, "detail": reason.detail}
 
 
 def done(record: RunDone, view: View) -> Iterator[str]:

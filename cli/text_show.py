@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aq.cli.text import MISSING, Cell, Row, View, columns, cut, duration, number, plural, short, size
 from aq.cli.text_history import full
-from aq.cli.text_record import counts, heading
+from aq.cli.text_record import counts, heading, some
 from aq.cli.text_run import RUN_STYLES, params_text, step_counts, violations
 from aq.pipeline.results import PathEntry, RunInfo, ShowPath, ShowRevision
 
@@ -140,7 +140,7 @@ def records(items: Sequence[Any], view: View, indent: int) -> Iterator[str]:
             Cell(str(item.get(n))[:8], "id") if n == "digest" else Cell(value(item.get(n))) for n in names
         ]
         rows.append(cells)
-    yield from columns(view, rows, indent=indent)
+    yield from some(view, rows, indent=indent)
 
 
 def value(item: object, most: int = _CELL) -> str:
@@ -148,5 +148,5 @@ def value(item: object, most: int = _CELL) -> str:
     if item is None:
         return MISSING
     if isinstance(item, (int, float)) and not isinstance(item, bool):
-        return number(item)
+        return number(item).replace(",", "")  # a year, a key, a code: figures of the user's, no counts
     return cut(str(item).replace("\n", "↵"), most)

@@ -56,19 +56,26 @@ def _rows(rows: Mapping[str, Any], view: View) -> Iterator[str]:
 def _columns(found: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:
     shown = [fact for fact in _STATISTICS if any(_pair(column, fact) for column in found)]
     guessed = any(column.get("guess") for column in found)
-    head = ["column", "changed rows", *shown, *(["guess"] if guessed else [])]
+    head = ["column", "rows", *shown, *(["guess"] if guessed else [])]
     rows: list[Row] = [[Cell(word, "dim") for word in head]]
     for column in found:
         guess = str(column.get("guess") or "")
         rows.append(
             [
                 Cell(str(column.get("name")), "warn" if guess else ""),
-                Cell(number(column.get("changed_rows")), right=True),
+                _compared(column),
                 *(_pair(column, fact) for fact in shown),
                 Cell(guess, "warn"),
             ]
         )
     yield from columns(view, rows, indent=4)
+
+
+def _compared(column: Mapping[str, Any]) -> str:
+    """Which rows the figures of a column are about: changed ones, or added ones beside those before."""
+    if column.get("rows") == "added":
+        return "before → added"
+    return f"{number(column.get('changed_rows'))} changed"
 
 
 def _pair(column: Mapping[str, Any], fact: str) -> str:

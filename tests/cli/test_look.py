@@ -183,7 +183,7 @@ def test_diff_of_a_table_guesses_the_unit(shell: Shell) -> None:
     text = shell.aq("diff", "v1..main").out
     assert "rows: 43 changed (of 100)" in text and "hours?" in text
     assert data["metrics"] == [{"name": "score", "from": 0.951, "to": 0.849}]
-    assert "  score  0.951  →  0.849  (−0.102)" in text
+    assert "  score  0.9510  →  0.8490  (−0.102)" in text
     assert "\n    value.depth  6  →  8  (+2)\n" in text
 
 

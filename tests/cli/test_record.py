@@ -126,7 +126,7 @@ def test_undo_takes_back_and_redoes(shell: Shell) -> None:
     first = shell.commit("a.txt", "one", "first")
     shell.commit("a.txt", "two", "second")
     text = shell.aq("undo").out
-    assert text.startswith("Undid ") and f"→  {first[:8]}" in text
+    assert text.startswith("Undid commit: second\n") and f"→  {first[:8]}" in text
     assert shell.data("log")[0]["id"] == first
     shell.aq("undo")
     assert shell.data("log")[0]["message"] == "second"

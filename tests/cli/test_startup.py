@@ -102,7 +102,7 @@ def cpu(*words: str, cwd: Path) -> float:
 
 def test_it_takes_a_tenth_of_a_second_of_cpu(repository: Shell) -> None:
     floor = cpu("-c", "import click, msgspec", cwd=repository.folder)
-    slowness = max(floor / 0.045, 1.0)  # how much slower this machine is at the moment than a quiet one
+    most = max(0.100, 2.8 * floor)  # a busy machine, or one with many .pth files, is slower at everything
     for line in ("--help", "log", "status"):
         took = cpu("-P", "-m", "aq", line, cwd=repository.folder)
-        assert took <= 0.100 * slowness, f"{line}: {took * 1000:.0f} ms, Python alone {floor * 1000:.0f}"
+        assert took <= most, f"{line}: {took * 1000:.0f} ms, click and msgspec alone {floor * 1000:.0f}"
