@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import count
 from typing import Final, NamedTuple
 
 import lmdb
@@ -115,16 +116,28 @@ def _index_all(change: Change, files: PackFiles) -> Rebuilt:
 
 
 def _sorted_packs(files: PackFiles) -> tuple[list[Header], list[bytes]]:
-    journals, packs = [], []
-    for name in files.names():
-        header = read_header(files.path(name))
-        if header is None or header.name != name:
-            continue  # torn when it was begun, or damaged: its objects are named when they are asked for
-        if header.ordinal:
-            journals.append(header)
-        else:
-            packs.append(name)
+    """The journals in their order, and the names of the data packs."""
+    headers = {name: read_header(files.path(name)) for name in files.names()}
+    journals = [
+        header for name, header in headers.items() if header and header.name == name and header.ordinal
+    ]
+    packs = [
+        name for name, header in headers.items() if header and header.name == name and not header.ordinal
+    ]
+    for name, header in headers.items():
+        if header is None:
+            _guess(files, name, journals, packs)
     return sorted(journals, key=lambda header: header.ordinal), packs
+
+
+def _guess(files: PackFiles, name: bytes, journals: list[Header], packs: list[bytes]) -> None:
+    """Sort in a pack with a damaged header: its frames still hold, and only journals hold operations."""
+    kinds = {place.kind for _id, place in read_places(files.path(name), name)}
+    if Kind.OPERATION in kinds:
+        taken = {header.ordinal for header in journals}
+        journals.append(Header(name, next(number for number in count(1) if number not in taken)))
+    elif kinds:
+        packs.append(name)
 
 
 def _in_order(files: PackFiles, groups: Places, tables: dict[bytes, Places]) -> Iterator[tuple[bytes, Place]]:
