@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from aq.formats.tables.match import Matching
 from aq.formats.tables.rowhash import words
-from aq.formats.tables.sides import Column, Rows, Side
+from aq.formats.tables.sides import Column, Rows, Side, numbering, take
 from aq.formats.tables.summary import Moments
 from aq.formats.tables.units import Guess, guess_form, guess_pairs, guess_shift
 from pyarrow import types as is_
@@ -52,12 +52,7 @@ def _aligned_cells(before: Side, after: Side, column: Column, matching: Matching
     pairs = [pair for pair in matching.aligned if column in pair.columns]
     left, right = [pair.before for pair in pairs], [pair.after for pair in pairs]
     differs = before.words(column, left) != after.words(column, right)
-    return _numbers(left)[differs], _numbers(right)[differs]
-
-
-def _numbers(segments: Sequence[Any]) -> Rows:
-    parts = [np.arange(segment.start, segment.stop) for segment in segments]
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+    return numbering(left)[differs], numbering(right)[differs]
 
 
 def _paired_cells(before: Side, after: Side, column: Column, matching: Matching) -> tuple[Rows, Rows]:
@@ -65,15 +60,6 @@ def _paired_cells(before: Side, after: Side, column: Column, matching: Matching)
         return matching.before, matching.after
     differs = words(take(before, column, matching.before)) != words(take(after, column, matching.after))
     return matching.before[differs], matching.after[differs]
-
-
-def take(side: Side, column: Column, rows: Rows) -> pa.Array:
-    """The values of one column in these rows, in this order."""
-    order = np.argsort(rows, kind="stable")
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
-    found = side.take(column, rows[order])
-    return found if (np.diff(rows) >= 0).all() else found.take(pa.array(back))
 
 
 def describe_change(before: Side, after: Side, change: Change) -> dict[str, Any]:

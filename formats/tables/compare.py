@@ -13,7 +13,7 @@ import numpy as np
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables.changes import Change, changed_cells, describe_added, describe_change
-from aq.formats.tables.compare_schema import compare_schema
+from aq.formats.tables.compare_schema import compare_containers, compare_schema
 from aq.formats.tables.match import Matching, match_rows
 from aq.formats.tables.sides import Column, Rows, Side
 
@@ -26,7 +26,7 @@ def compare_tables(a: Artifact, b: Artifact, source: Source, *, sample: int = 5)
 
     `{"schema": {"added", "removed", "retyped", "renamed"}, "rows": {"added", "removed", "changed",
     "from", "to", "by", "reordered"}, "columns": [{"name", "changed_rows", "before", "after", "guess"}],
-    "sample": [{"change", "row", "key", "from", "to"}]}`; only columns with something to tell.
+    "other": [text], "sample": [{"change", "row", "key", "from", "to"}]}`; columns with something to tell.
     """
     before, after = Side(a, source, is_after=False), Side(b, source, is_after=True)
     schema, columns = compare_schema(before, after)
@@ -51,6 +51,7 @@ def compare_tables(a: Artifact, b: Artifact, source: Source, *, sample: int = 5)
             "reordered": matching.is_reordered,
         },
         "columns": _merged(entries, added),
+        "other": compare_containers(before, after),
         "sample": _sample(before, after, columns, key or cut, matching, changes, sample),
     }
 

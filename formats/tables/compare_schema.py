@@ -51,6 +51,33 @@ def compare_schema(before: Side, after: Side) -> tuple[dict[str, Any], list[Colu
     return schema, columns
 
 
+def compare_containers(before: Side, after: Side) -> list[str]:
+    """What else differs in the type information: the declared key, the container and what it keeps."""
+    old, new = (side.artifact.type for side in (before, after))
+    found = []
+    if old.get("key") != new.get("key"):
+        keys = [", ".join(kind.get("key", [])) or "none" for kind in (old, new)]
+        found.append(f"key: {keys[0]} → {keys[1]}")
+    containers = [
+        next((name for name in ("pandas", "polars") if name in kind), "arrow") for kind in (old, new)
+    ]
+    if containers[0] != containers[1]:
+        return [*found, f"container: {containers[0]} → {containers[1]}"]
+    kept = [kind.get(containers[0], {}) for kind in (old, new)]
+    names = [name for name in _KEPT if kept[0].get(name) != kept[1].get(name)]
+    return found + [_KEPT[name] for name in names]
+
+
+_KEPT: Final = {
+    "series": "a series instead of a frame, or the other way round",
+    "index": "the index of pandas",
+    "labels": "the labels of the columns",
+    "attrs": "attrs",
+    "dtypes": "dtypes, categories or missing markers of columns",
+    "markers": "missing markers of columns",
+}
+
+
 def _described(side: Side, at: int) -> dict[str, str]:
     return {"name": side.columns[at][0], "type": _shown_type(side, at)}
 

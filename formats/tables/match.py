@@ -14,9 +14,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from aq.formats.tables.blockwise import differing
 from aq.formats.tables.content import Segment
-from aq.formats.tables.rowhash import Words, mix
-from aq.formats.tables.sides import Column, Rows, Side, numbering, salted
+from aq.formats.tables.rowhash import Words, mix, words
+from aq.formats.tables.sequence import align, cells
+from aq.formats.tables.sides import Column, Rows, Side, numbering, salted, take
 
 ONE_OUT_MOST: Final = 1_000_000
 _SHARED_MOST: Final = 8
@@ -43,36 +45,42 @@ class Matching:
     is_reordered: bool
 
 
-class Pairs(NamedTuple):
-    """Positions on both sides that belong together, and whether these rows are equal."""
-
-    before: Rows
-    after: Rows
-    equal: npt.NDArray[np.bool_]
-
-
 def match_rows(
     before: Side, after: Side, columns: Sequence[Column], key: Sequence[Column], cut: Sequence[Column]
 ) -> Matching:
     """Pair the rows of two versions; `cut` serves where no key is declared."""
     left, right, is_reordered = _differing(before, after, columns)
+    steady = key or cut or columns
     aligned, left, right = _align(before, after, columns, key or cut, left, right, is_keyed=bool(key))
-    sides = Rest(before, left, columns), Rest(after, right, columns)
-    pairs = _by_key(*sides, key) if key else _by_content(*sides, cut)
+    hashes = before.hashes(steady, left), after.hashes(steady, right)
+    blocks = align(*hashes)
+    pairs = cells(blocks)
+    differs = differing(before, left, after, right, columns, blocks)
     mine, theirs = numbering(left), numbering(right)
-    free = np.ones(len(mine), bool), np.ones(len(theirs), bool)
-    free[0][pairs.before] = free[1][pairs.after] = False
-    at, to = pairs.before[~pairs.equal], pairs.after[~pairs.equal]
-    order = np.argsort(to, kind="stable")
-    moved = bool((np.diff(pairs.before[np.argsort(pairs.after, kind="stable")]) < 0).any())
+    rest = Rest(before, columns, mine), Rest(after, columns, theirs)
+    changed = Pairs(pairs[0][differs], pairs[1][differs])
+    loose = Pairs(_without(len(mine), pairs[0]), _without(len(theirs), pairs[1]))
+    if key:
+        settled = _by_key(*rest, hashes, changed, loose)
+    else:
+        settled = _by_content(*rest, cut, changed, loose)
+    order = np.argsort(settled.changed.after, kind="stable")
     return Matching(
         aligned,
-        mine[at[order]],
-        theirs[to[order]],
-        mine[free[0]],
-        theirs[free[1]],
-        is_reordered or moved,
+        mine[settled.changed.before[order]],
+        theirs[settled.changed.after[order]],
+        mine[settled.loose.before],
+        theirs[settled.loose.after],
+        is_reordered or _is_reordered(Pairs(pairs[0][~differs], pairs[1][~differs]), settled.moved),
     )
+
+
+def _is_reordered(steady: Pairs, moved: Pairs) -> bool:
+    """Whether the rows that moved stand in another order among those that are equal in step."""
+    if not len(moved.before):
+        return False
+    joined = _joined(steady, moved)
+    return bool((np.diff(joined.before[np.argsort(joined.after)]) < 0).any())
 
 
 def _differing(
@@ -132,50 +140,86 @@ def _align(
     return aligned, list(free.values()), rest
 
 
+class Pairs(NamedTuple):
+    """Positions among the rows left on both sides; pairs where they are as many, else just sets."""
+
+    before: Rows
+    after: Rows
+
+
+class Settled(NamedTuple):
+    """Pairs that differ, positions that stay alone, and pairs that belong together out of step."""
+
+    changed: Pairs
+    loose: Pairs
+    moved: Pairs
+
+
 @dataclass(frozen=True)
 class Rest:
-    """The segments of one side that are neither equal to one of the other side nor aligned."""
+    """The rows of one side that are in no equal and no aligned segment, by position."""
 
     side: Side
-    segments: list[Segment]
     columns: Sequence[Column]
+    rows: Rows
 
-    def hashes(self, columns: Sequence[Column]) -> Words:
-        return self.side.hashes(columns, self.segments)
+    def share(self, at: int, positions: Rows) -> Words:
+        """What the column at this place adds to the hash of each of these rows over all columns."""
+        return salted(words(take(self.side, self.columns[at], self.rows[positions])), at)
 
-    def share(self, at: int) -> Words:
-        """What the column at this place adds to each row's hash over all columns."""
-        return salted(self.side.words(self.columns[at], self.segments), at)
+    def hashes(self, columns: Sequence[Column], positions: Rows) -> Words:
+        """The hashes of these rows over some columns."""
+        total = np.zeros(len(positions), np.uint64)
+        for column in columns if len(positions) else []:
+            total += self.share(self.columns.index(column), positions)
+        return total
 
 
-def _by_key(left: Rest, right: Rest, key: Sequence[Column]) -> Pairs:
-    at, to = match(left.hashes(key), right.hashes(key))
-    return Pairs(at, to, left.hashes(left.columns)[at] == right.hashes(right.columns)[to])
+def _by_key(left: Rest, right: Rest, hashes: tuple[Words, Words], changed: Pairs, loose: Pairs) -> Settled:
+    """Rows out of step belong together by key; those that are equal all through only moved."""
+    at, to = match(hashes[0][loose.before], hashes[1][loose.after])
+    moved = Pairs(loose.before[at], loose.after[to])
+    equal = left.hashes(left.columns, moved.before) == right.hashes(right.columns, moved.after)
+    alone = Pairs(np.delete(loose.before, at), np.delete(loose.after, to))
+    return Settled(_joined(changed, Pairs(moved.before[~equal], moved.after[~equal])), alone, moved)
 
 
-def _by_content(left: Rest, right: Rest, cut: Sequence[Column]) -> Pairs:
-    """Equal rows; then rows that only the cut columns identify; then rows that differ in one column."""
-    whole = left.hashes(left.columns), right.hashes(right.columns)
+def _by_content(left: Rest, right: Rest, cut: Sequence[Column], changed: Pairs, loose: Pairs) -> Settled:
+    """Rows that differ in step, or are out of it, first look for an equal one anywhere else."""
+    pool = _joined(changed, loose)
+    whole = left.hashes(left.columns, pool.before), right.hashes(right.columns, pool.after)
     at, to = match(*whole)
-    found = [(at, to)]
     rest = _without(len(whole[0]), at), _without(len(whole[1]), to)
+    # Both halves of a pair in step stand at the same place of the pool.
+    both = np.intersect1d(*rest)
+    both = both[both < len(changed.before)]
+    found = [(both, both)]
+    rest = np.setdiff1d(rest[0], both), np.setdiff1d(rest[1], both)
     if cut and len(rest[0]) and len(rest[1]):
-        rest = _extend(found, rest, left.hashes(cut), right.hashes(cut))
+        shares = left.hashes(cut, pool.before[rest[0]]), right.hashes(cut, pool.after[rest[1]])
+        rest = _extend(found, rest, *shares)
     for place in range(len(left.columns)):
-        if not 0 < len(rest[0]) + len(rest[1]) <= ONE_OUT_MOST or not len(rest[0]) or not len(rest[1]):
+        if not (len(rest[0]) and len(rest[1]) and len(rest[0]) + len(rest[1]) <= ONE_OUT_MOST):
             break
-        rest = _extend(found, rest, whole[0] - left.share(place), whole[1] - right.share(place))
-    equal = np.arange(sum(len(part) for part, _ in found)) < len(at)
-    return Pairs(
-        np.concatenate([part for part, _ in found]), np.concatenate([part for _, part in found]), equal
-    )
+        others = (
+            whole[side][rest[side]] - (left, right)[side].share(place, pool[side][rest[side]])
+            for side in (0, 1)
+        )
+        rest = _extend(found, rest, *others)
+    pairs = Pairs(*(pool[side][np.concatenate([part[side] for part in found])] for side in (0, 1)))
+    moved = Pairs(pool.before[at], pool.after[to])
+    return Settled(pairs, Pairs(pool.before[rest[0]], pool.after[rest[1]]), moved)
+
+
+def _joined(first: Pairs, second: Pairs) -> Pairs:
+    return Pairs(*(np.concatenate(parts) for parts in zip(first, second, strict=True)))
 
 
 def _extend(
     found: list[tuple[Rows, Rows]], rest: tuple[Rows, Rows], left: Words, right: Words
 ) -> tuple[Rows, Rows]:
     """Pair rows left over by these hashes where unique on both sides; returns what is then left."""
-    at, to = match(left[rest[0]], right[rest[1]], unique=True)
+    at, to = match(left, right, unique=True)
     found.append((rest[0][at], rest[1][to]))
     return np.delete(rest[0], at), np.delete(rest[1], to)
 

@@ -124,6 +124,15 @@ class Side:
         return self.values(column, segments).take(pa.array(index)).combine_chunks()
 
 
+def take(side: Side, column: Column, rows: Rows) -> pa.Array:
+    """The values of one column in these rows, in this order."""
+    order = np.argsort(rows, kind="stable")
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    found = side.take(column, rows[order])
+    return found if (np.diff(rows) >= 0).all() else found.take(pa.array(back))
+
+
 def salted(found: Words, at: int) -> Words:
     """The share of the column at this place in a row's hash."""
     return mix(found ^ mix(np.array([at + 1], np.uint64)))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.objects import MemoryObjects
@@ -207,6 +208,17 @@ def test_numbers_read_as_floats_show_in_the_text() -> None:
     assert guesses(diff(before, fresh)) == {"id": "text ends in “.0”: numbers read as floats?"}
 
 
+def test_another_key_or_container_is_told() -> None:
+    frame = sales(100)
+    assert diff(frame, frame)["other"] == []
+    found = compare_tables(table(frame, "id"), table(pa.Table.from_pandas(frame), "id", "day"), STORE)
+    assert found["other"] == ["key: id → id, day", "container: pandas → arrow"]
+    assert diff(frame, frame.set_index("id", drop=False))["other"] == ["the index of pandas"]
+    objects = frame.assign(city=pd.Series([None, *frame.city[1:]], dtype=object))
+    nans = objects.assign(city=pd.Series([float("nan"), *frame.city[1:]], dtype=object))
+    assert diff(objects, nans)["other"] == ["dtypes, categories or missing markers of columns"]
+
+
 def test_tables_without_rows_or_columns() -> None:
     empty = sales(0)
     assert diff(empty, sales(3))["rows"]["added"] == 3
@@ -274,3 +286,29 @@ def test_without_a_key_no_row_is_lost_or_counted_twice(pair: tuple[pd.DataFrame,
     assert found["to"] - found["from"] == found["added"] - found["removed"]
     mine, theirs = ({tuple(row) for row in frame.itertuples(index=False)} for frame in pair)
     assert found["added"] + found["changed"] == len(theirs - mine)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("key", [(), ("id",)])
+def test_scattered_edits_are_counted_exactly(seed: int, key: tuple[str, ...]) -> None:
+    random = np.random.default_rng(seed)
+    before = sales(40_000).assign(note=lambda frame: frame.city.where(frame["count"] < 50))
+    rows = random.choice(40_000, 300, replace=False)
+    gone, priced, noted, fresh = rows[:100], rows[100:150], rows[150:200], rows[200:]
+    after = before.copy()
+    after.loc[priced, "price"] += 0.5
+    after.loc[noted, "note"] = "changed"
+    new = after.loc[fresh].assign(id=after.id + 1_000_000, day=after.day + pd.Timedelta(3650, "D"))
+    after = pd.concat([after.drop(index=gone), new]).sort_index(kind="stable").reset_index(drop=True)
+    found = diff(before, after, *key)
+    assert (found["rows"]["added"], found["rows"]["removed"], found["rows"]["changed"]) == (100, 100, 100)
+    assert columns(found) == {"price": 50, "note": 50}
+    assert not found["rows"]["reordered"]
+    changed = {entry["to"]["price"] for entry in found["sample"] if "price" in (entry["to"] or {})}
+    assert changed <= set(after.price)
+
+
+def test_a_null_is_another_value_than_an_empty_text() -> None:
+    before = pd.DataFrame({"k": range(9), "s": [None, "", "x"] * 3, "f": [1.0, float("nan"), 0.0] * 3})
+    after = before.assign(s=["", None, "x"] * 3, f=[1.0, float("nan"), -0.0] * 3)
+    assert columns(diff(before, after, "k")) == {"s": 6, "f": 3}

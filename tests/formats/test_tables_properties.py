@@ -100,7 +100,9 @@ def check_frame(frame: pd.DataFrame, other: object) -> None:
     store = MemoryObjects()
     artifact = decode(Artifact, encode(encode_table(frame, store).artifact))
     back = to_native(artifact, store)
-    pd.testing.assert_frame_equal(frame, back, check_exact=True, check_index_type="exact")
+    plain = [table.drop(columns="o") for table in (frame, back)]  # pandas knows no NaN inside a list
+    pd.testing.assert_frame_equal(*plain, check_exact=True, check_index_type="exact")
+    assert list(back) == list(frame)
     assert list(map(repr, back["o"])) == list(map(repr, frame["o"]))
     assert artifact_of(back) == encode(artifact)
     doubled = pd.concat([frame, frame]).iloc[: len(frame)]

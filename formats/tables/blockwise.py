@@ -1,0 +1,116 @@
+"""Rows that run in step on both sides: which of them differ, at the speed of memory.
+
+Invariant: a row is told different if and only if a column's value differs. Fixed-width values and
+texts are compared as bytes; hashes only where neither serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from aq.formats.tables import physical
+from aq.formats.tables.content import Segment
+from aq.formats.tables.layout import Layout, layout_of
+from aq.formats.tables.rowhash import words
+from aq.formats.tables.sequence import Blocks
+from aq.formats.tables.sides import Column, Side
+
+Mask = npt.NDArray[np.bool_]
+
+
+def differing(
+    before: Side,
+    left: Sequence[Segment],
+    after: Side,
+    right: Sequence[Segment],
+    columns: Sequence[Column],
+    blocks: Blocks,
+) -> Mask:
+    """For each pair that the blocks make of the rows of these segments, whether any column differs."""
+    found = np.zeros(int(blocks[:, 2].sum()), bool)
+    for column in columns if len(found) else []:
+        found |= _column(before.values(column, left), after.values(column, right), blocks)
+    return found
+
+
+def _column(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Mask:
+    kind = left.type
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    layout = layout_of(kind)
+    if layout is Layout.NULL:
+        return np.zeros(int(blocks[:, 2].sum()), bool)
+    if layout is Layout.FIXED and kind.bit_width in (1, 8, 16, 32, 64):
+        return _fixed(left, right, blocks)
+    if layout is Layout.VARIABLE:
+        return _texts(left, right, blocks)
+    mine, theirs = (np.concatenate([words(piece) for piece in side.chunks]) for side in (left, right))
+    return np.asarray(_on(mine, blocks, 0) != _on(theirs, blocks, 1))
+
+
+def _on(values: npt.NDArray[Any], blocks: Blocks, side: int) -> npt.NDArray[Any]:
+    """The values that the blocks cover on this side, in order."""
+    starts, lengths = blocks[:, side].tolist(), blocks[:, 2].tolist()
+    return np.concatenate([values[at : at + size] for at, size in zip(starts, lengths, strict=True)])
+
+
+def _fixed(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Mask:
+    found = np.asarray(_on(_raw(left), blocks, 0) != _on(_raw(right), blocks, 1))
+    if left.null_count or right.null_count:
+        found |= _on(_validity(left), blocks, 0) != _on(_validity(right), blocks, 1)
+    return found
+
+
+def _raw(values: pa.ChunkedArray) -> npt.NDArray[Any]:
+    parts = []
+    for piece in values.chunks:
+        array = physical.plain(piece)
+        raw = physical.fixed_values(array, physical.validity(array))
+        parts.append(raw.view(f"<u{physical.width(array.type)}"))
+    return np.concatenate(parts)
+
+
+def _validity(values: pa.ChunkedArray) -> Mask:
+    parts = [(physical.validity(piece), len(piece)) for piece in values.chunks]
+    return np.concatenate([np.ones(size, bool) if valid is None else valid for valid, size in parts])
+
+
+class _Text:
+    """The lengths, ends and bytes of a text column."""
+
+    def __init__(self, values: pa.ChunkedArray) -> None:
+        arrays = [physical.plain(piece) for piece in values.chunks]
+        parts = [physical.variable_values(array, physical.validity(array)) for array in arrays]
+        self.values = values
+        self.lengths = np.concatenate([lengths for lengths, _ in parts])
+        self.ends = np.concatenate(([0], np.cumsum(self.lengths, dtype=np.int64)))
+        self.bytes = np.concatenate([data for _, data in parts])
+        if values.null_count:
+            # A null and an empty text have no bytes both: the length tells them apart.
+            self.lengths = np.where(_validity(values), self.lengths, -1)
+
+
+def _texts(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Mask:
+    mine, theirs = _Text(left), _Text(right)
+    found = np.asarray(_on(mine.lengths, blocks, 0) != _on(theirs.lengths, blocks, 1))
+    at = 0
+    for first, other, size in blocks.tolist():
+        part = found[at : at + size]
+        a = mine.bytes[mine.ends[first] : mine.ends[first + size]]
+        b = theirs.bytes[theirs.ends[other] : theirs.ends[other + size]]
+        if part.any():
+            part |= _hashes(left, first, size) != _hashes(right, other, size)
+        elif len(a):
+            unequal = np.flatnonzero(a != b)
+            rows = np.searchsorted(mine.ends[first : first + size + 1] - mine.ends[first], unequal, "right")
+            part[rows - 1] = True
+        at += size
+    return found
+
+
+def _hashes(values: pa.ChunkedArray, first: int, size: int) -> npt.NDArray[np.uint64]:
+    return np.concatenate([words(piece) for piece in values.slice(first, size).chunks])
