@@ -1,4 +1,4 @@
-"""Folders as they lie on the disk: what is in them, what may be data.
+"""Folders as they lie on the disk: what is in them.
 
 Invariant: names are bytes and never followed; a folder that vanishes meanwhile is empty, one that
 may not be read is an error, because its files would otherwise count as removed.
@@ -12,7 +12,6 @@ import stat
 from typing import Final
 
 from aq.formats.errors import AqError
-from aq.store.ignore import Scope, ignores_folder
 from aq.store.paths import decode, show
 
 CONTROL_FOLDER: Final = b".aq"
@@ -47,26 +46,8 @@ def list_folder(full: bytes) -> list[bytes]:
         raise AqError(f"{show(decode(full))} cannot be read: {error.strerror}") from error
 
 
-def holds_data(folder: bytes, scope: Scope) -> bool:
-    """Whether anything in a folder could be tracked: a file that is not ignored."""
-    stack = [(folder, scope)]
-    while stack:
-        place, scope = stack.pop()
-        full = os.path.join(scope.root, place)
-        names = list_folder(full)
-        if CONTROL_FOLDER in names or ignores_folder(scope, place, names):
-            continue
-        inside = scope.within(place, names)
-        for name in names:
-            path, kind = join(place, name), _kind(os.path.join(full, name))
-            if kind == stat.S_IFDIR:
-                stack.append((path, inside))
-            elif kind in (stat.S_IFREG, stat.S_IFLNK) and not inside.ignores(path, name, is_folder=False):
-                return True
-    return False
-
-
-def _kind(full: bytes) -> int:
+def kind_of(full: bytes) -> int:
+    """What lies there, as one of `stat`'s S_IF numbers; 0 for nothing."""
     try:
         return stat.S_IFMT(os.lstat(full).st_mode)
     except OSError:

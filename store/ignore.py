@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from stat import S_IFDIR, S_IFLNK, S_IFREG
 from typing import Any, Final
 
 from aq.formats.errors import AqError, UsageError
-from aq.store.paths import ancestors, decode, show
+from aq.store.folders import is_real_folder, join, kind_of, list_folder
+from aq.store.paths import decode, show
 
 AQIGNORE: Final = b".aqignore"
 CONTROL: Final = frozenset((b".aq", b".git"))
@@ -53,7 +55,7 @@ class Scope:
 
     def within(self, folder: bytes, names: Collection[bytes]) -> Scope:
         """The rules inside a folder below this one, which has these names in it."""
-        if AQIGNORE not in names:
+        if AQIGNORE not in names or (self.patterns is not None and self.folder == folder):
             return self
         return Scope(self.root, folder, _read(self.root, folder), self, self.dark)
 
@@ -84,17 +86,34 @@ class Scope:
         return None
 
 
-def scope_at(root: bytes, folder: bytes) -> Scope:
-    """The rules inside a folder, looked up from the top; dark if it or a folder above is ignored."""
-    names = os.listdir(root)
-    scope = Scope(root, b"", _read(root, b"") if AQIGNORE in names else None)
-    for place in reversed([folder, *ancestors(folder)] if folder else []):
-        full = os.path.join(root, place)
-        names = os.listdir(full) if os.path.isdir(full) else []
-        if not scope.dark and ignores_folder(scope, place, names):
-            scope = scope.darkened()
-        scope = scope.within(place, names)
-    return scope
+class Scopes:
+    """The rules inside any folder, looked up from the top and remembered for one pass."""
+
+    def __init__(self, root: bytes) -> None:
+        self._root = root
+        self._known: dict[bytes, Scope] = {}
+
+    def at(self, folder: bytes) -> Scope:
+        """The rules inside a folder; dark if it or a folder above is ignored."""
+        known = self._known.get(folder)
+        if known is None:
+            full = os.path.join(self._root, folder)
+            names = list_folder(full)
+            if folder:
+                above = self.at(folder.rpartition(b"/")[0])
+                inside = above.dark or ignores_folder(above, folder, names)
+                scope = above.darkened() if inside else above
+            else:
+                scope = Scope(self._root)
+            known = self._known[folder] = scope.within(folder, names)
+        return known
+
+    def ignores(self, path: bytes) -> bool:
+        """Whether an existing path, or a folder above it, is ignored."""
+        above, _, name = path.rpartition(b"/")
+        if is_real_folder(self._root, path):
+            return self.at(path).dark
+        return self.at(above).ignores(path, name, is_folder=False)
 
 
 def ignores_folder(scope: Scope, folder: bytes, names: Collection[bytes]) -> bool:
@@ -104,14 +123,26 @@ def ignores_folder(scope: Scope, folder: bytes, names: Collection[bytes]) -> boo
     return is_environment(names) and not scope.allows_environment(folder)
 
 
-def is_ignored(root: bytes, path: bytes) -> bool:
-    """Whether an existing path, or a folder above it, is ignored."""
-    above, _, name = path.rpartition(b"/")
-    scope = scope_at(root, above)
-    full = os.path.join(root, path)
-    if os.path.isdir(full) and not os.path.islink(full):
-        return ignores_folder(scope, path, os.listdir(full))
-    return scope.ignores(path, name, is_folder=False)
+def holds_data(folder: bytes, scope: Scope) -> bool:
+    """Whether anything in a folder could be tracked: a file that is not ignored."""
+    stack = [(folder, scope)]
+    while stack:
+        place, scope = stack.pop()
+        full = os.path.join(scope.root, place)
+        try:
+            names = list_folder(full)
+        except AqError:
+            return True  # it may not be read: to be named, not to be passed over
+        if b".aq" in names or ignores_folder(scope, place, names):
+            continue
+        inside = scope.within(place, names)
+        for name in names:
+            path, kind = join(place, name), kind_of(os.path.join(full, name))
+            if kind == S_IFDIR:
+                stack.append((path, inside))
+            elif kind in (S_IFREG, S_IFLNK) and not inside.ignores(path, name, is_folder=False):
+                return True
+    return False
 
 
 def _read(root: bytes, folder: bytes) -> Any:

@@ -15,8 +15,8 @@ from aq.formats.errors import Unstorable, UsageError
 from aq.formats.identity import Digest
 from aq.formats.prolly import map_get
 from aq.store import snapshots, tracking
-from aq.store.folders import CONTROL_FOLDER, SPECIAL
-from aq.store.ignore import is_ignored
+from aq.store.folders import CONTROL_FOLDER, SPECIAL, is_real_folder
+from aq.store.ignore import Scopes
 from aq.store.paths import ancestors, decode, from_user, outermost, show
 from aq.store.refs import TRACKING, Ref
 from aq.store.scan import Scan
@@ -59,17 +59,18 @@ def adding(work: Worktree, chosen: Sequence[str], *, force: bool) -> Marks:
     """Track files, and everything in folders that is not ignored. Raises NotFound, UsageError, Unstorable."""
     head, old = work.head(), work.tracking()
     rules: dict[bytes, Rule] = {}
+    scopes = Scopes(work.root)
     for path in map(from_user, chosen):
         _require_trackable(work, head, path)
-        if not force:
-            _require_not_ignored(work, head, path)
+        if not force and path and scopes.ignores(path):
+            _require_known(work, head, path)
         if force or not _is_kept(work, head, old, path):
             rules[path] = FORCE if force else ADD
     new = old.dropping(map(from_user, chosen)).adding(rules)
     places = outermost(map(from_user, chosen))
-    before, _ = _tracked(work, head, old, places)
-    after, notes = _tracked(work, head, new, places)
-    return _marks(work, new, sorted(after - before), notes)
+    before, after = _scan(work, head, old), _scan(work, head, new)
+    added = {p for place in places for p in _tracked(after, new, place) - _tracked(before, old, place)}
+    return _marks(work, new, sorted(added), after.notes)
 
 
 def removing(work: Worktree, chosen: Sequence[str], *, delete: bool) -> Marks:
@@ -78,13 +79,14 @@ def removing(work: Worktree, chosen: Sequence[str], *, delete: bool) -> Marks:
     places = outermost(map(from_user, chosen))
     gone: set[bytes] = set()
     rules: dict[bytes, Rule] = {}
+    scan = _scan(work, head, old)
     for path in places:
-        found, _ = _tracked(work, head, old, [path])
+        found = _tracked(scan, old, path)
         if not found:
             raise work.not_tracked(path, head)
         gone |= found
-        rest = old.dropping([path]).rule(path)
-        if rest in (ADD, FORCE) or any(map(snapshots.is_file, _values(work, head, path))):
+        inherited = old.rule(path.rpartition(b"/")[0]) if path else None
+        if inherited in (ADD, FORCE) or any(map(snapshots.is_file, _values(work, head, path))):
             rules[path] = REMOVE
     marks = _marks(work, old.dropping(places).adding(rules), sorted(gone), [])
     if not delete:
@@ -103,20 +105,22 @@ def _values(work: Worktree, head: Digest, path: bytes) -> Iterable[bytes]:
     return (value for _, value in snapshots.packed_entries(work.store, head, prefix=path))
 
 
-def _tracked(
-    work: Worktree, head: Digest, rules: Tracking, places: Iterable[bytes]
-) -> tuple[set[bytes], list[str]]:
-    """The tracked files at and below places, in the folder or only in HEAD; and what was skipped."""
-    scan = Scan(work.store, head, work.root, StatCache(_NoRows()), rules, untracked=False)
-    found = {each.path for place in places for each in scan.found(place)}
-    return {path for path in found if rules.rule(path) != REMOVE}, scan.notes
+def _scan(work: Worktree, head: Digest, rules: Tracking) -> Scan:
+    """A pass that finds every tracked file, known or not."""
+    return Scan(work.store, head, work.root, StatCache(_NoRows()), rules, untracked=False)
+
+
+def _tracked(scan: Scan, rules: Tracking, place: bytes) -> set[bytes]:
+    """The tracked files at and below a place, in the folder or only in HEAD."""
+    return {found.path for found in scan.found(place) if rules.rule(found.path) != REMOVE}
 
 
 def _is_kept(work: Worktree, head: Digest, old: Tracking, path: bytes) -> bool:
     """Whether dropping the rules on a path is enough to have it tracked: HEAD has the file."""
     value = map_get(work.store, head, path)
-    kept = value is not None and snapshots.is_file(value) and old.dropping([path]).rule(path) is None
-    return kept and not os.path.isdir(os.path.join(work.root, path))
+    if value is None or not snapshots.is_file(value) or is_real_folder(work.root, path):
+        return False
+    return old.rule(path.rpartition(b"/")[0]) is None
 
 
 def _require_trackable(work: Worktree, head: Digest, path: bytes) -> None:
@@ -137,9 +141,8 @@ def _require_trackable(work: Worktree, head: Digest, path: bytes) -> None:
         raise work.taken(path)
 
 
-def _require_not_ignored(work: Worktree, head: Digest, path: bytes) -> None:
-    if not path or not is_ignored(work.root, path):
-        return
+def _require_known(work: Worktree, head: Digest, path: bytes) -> None:
+    """An ignored path may only be added without force if HEAD has it."""
     value = map_get(work.store, head, path)
     if value is None or not snapshots.is_file(value):
         name = show(decode(path))

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import replace
 from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from typing import NamedTuple
 
 from aq.formats.objects import Source
 from aq.store.content import stat_of
-from aq.store.folders import CONTROL_FOLDER, SPECIAL, holds_data, is_real_folder, join, list_folder
-from aq.store.ignore import CONTROL, Scope, is_environment, scope_at
+from aq.store.folders import CONTROL_FOLDER, SPECIAL, is_real_folder, join, list_folder
+from aq.store.ignore import CONTROL, Scope, Scopes, holds_data, is_environment
 from aq.store.paths import decode, show
 from aq.store.snapshots import is_file, packed_entries
 from aq.store.statcache import StatCache, known, pack_stat
@@ -106,6 +105,7 @@ class Scan:
     ) -> None:
         self._source, self._head_root, self._root = source, head, root
         self._cache, self._tracking, self._wants_untracked = cache, tracking, untracked
+        self._scopes = Scopes(root)
         self._real_folders: dict[bytes, bool] = {b"": True}
         self.untracked: list[bytes] = []
         self.notes: list[str] = []
@@ -119,8 +119,9 @@ class Scan:
         above, _, name = path.rpartition(b"/")
         stat = stat_of(os.path.join(self._root, path)) if path else None
         if stat is not None:
-            scope = scope_at(self._root, above)
-            yield from self._run(_Run(above, scope, [name], [stat], self._cache.folder(above)), missing)
+            row = self._cache.row(path)
+            rows = {} if row is None else {name: row}
+            yield from self._run(_Run(above, self._scopes.at(above), [name], [stat], rows), missing)
         elif os.path.isdir(os.path.join(self._root, path)):
             yield from self._walk(path, missing)
         missing |= self._head.rest()
@@ -129,7 +130,7 @@ class Scan:
 
     def _walk(self, start: bytes, missing: dict[bytes, bytes]) -> Iterator[Found]:
         """Everything in a folder, in order; HEAD's entries that were passed by go to `missing`."""
-        scope = scope_at(self._root, start)
+        scope = self._scopes.at(start)
         stack: list[_Run | tuple[bytes, Scope]] = list(reversed(self._list(start, scope)))
         while stack:
             item = stack.pop()
@@ -148,11 +149,9 @@ class Scan:
         if name in CONTROL:
             return None
         rule, below = self._tracking.rule(folder), self._tracking.has_below(folder)
-        if rule == FORCE:
-            return replace(scope, dark=False)
         if scope.ignores(folder, name, is_folder=True):
-            return replace(scope, dark=True) if below else None
-        if rule == ADD or below or self._head.is_in(folder):
+            return scope.darkened() if below or rule == FORCE else None
+        if rule in (ADD, FORCE) or below or self._head.is_in(folder):
             return scope
         if self._wants_untracked and holds_data(folder, scope):
             self.untracked.append(folder + b"/")
@@ -164,11 +163,10 @@ class Scan:
         if folder and CONTROL_FOLDER in names:
             self.notes.append(f"{show(decode(folder))} is a repository of its own: skipped")
             return []
-        if folder and is_environment(names) and self._tracking.rule(folder) != FORCE:
-            if not (scope.dark or scope.allows_environment(folder)):
-                scope = replace(scope, dark=True)
-            if scope.dark and not self._tracking.has_below(folder):
+        if folder and is_environment(names) and not scope.allows_environment(folder):
+            if self._tracking.rule(folder) != FORCE and not self._tracking.has_below(folder):
                 return []
+            scope = scope.darkened()
         scope = scope.within(folder, names)
         files, folders = self._stats(folder, names)
         cache = self._cache.folder(folder)

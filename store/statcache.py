@@ -88,8 +88,12 @@ class StatCache:
 
     def entry(self, path: bytes, stat: bytes) -> bytes | None:
         """The packed entry of a file that still has this stat, or None."""
-        row = self._index.get(DATABASE, key(path))
+        row = self.row(path)
         return known(row, stat) if row is not None else None
+
+    def row(self, path: bytes) -> bytes | None:
+        """stat ‖ entry of one file as it was last seen, or None."""
+        return self._index.get(DATABASE, key(path))
 
     def learn(self, path: bytes, stat: bytes, entry: bytes, clock: int | None) -> None:
         """Note what a file holds, unless it was changed at or after `clock` (or the clock is unknown)."""

@@ -8,7 +8,7 @@ Writing into the folder is `store.checkout`'s matter.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,7 +26,6 @@ from aq.store.paths import (
     decode,
     encode,
     from_user,
-    is_within,
     outermost,
     relative,
     require_safe,
@@ -187,15 +186,19 @@ class Worktree:
         scan = self.scan(head, self.tracking())
         edits: dict[bytes, bytes | None] = {}
         for place in places:
+            here: dict[bytes, bytes | None] = {}
             for found in scan.found(place):
                 entry = self._stored(found, sink)
                 if entry is not None and found.path in scan.values:
                     raise self.taken(found.path)
                 if entry != found.head:
-                    edits[found.path] = entry
+                    here[found.path] = entry
             if place:
-                self._require_tracked(head, place, edits)
-                edits |= self._files_above(head, place, edits)
+                if not here:
+                    self._require_tracked(head, place)
+                if any(entry is not None for entry in here.values()):
+                    edits |= self._files_above(head, place)
+            edits |= here
         self.cache.forget(scan.gone)
         return edits
 
@@ -206,17 +209,13 @@ class Worktree:
             return found.entry
         return self._read(found.path, sink)
 
-    def _files_above(self, head: Digest, place: bytes, edits: Mapping[bytes, object]) -> dict[bytes, None]:
+    def _files_above(self, head: Digest, place: bytes) -> dict[bytes, None]:
         """Tracked files of HEAD where a folder lies now."""
-        if not any(entry is not None and is_within(path, place) for path, entry in edits.items()):
-            return {}
         above = ((folder, map_get(self.store, head, folder)) for folder in ancestors(place))
         return {folder: None for folder, value in above if value is not None and snapshots.is_file(value)}
 
-    def _require_tracked(self, head: Digest, place: bytes, edits: Mapping[bytes, object]) -> None:
-        """Raise unless something at or below `place` is tracked or was."""
-        if any(is_within(path, place) for path in edits):
-            return
+    def _require_tracked(self, head: Digest, place: bytes) -> None:
+        """Raise unless HEAD has files at or below `place`."""
         known = snapshots.packed_entries(self.store, head, prefix=place)
         if not any(snapshots.is_file(value) for _, value in known):
             raise self.not_tracked(place, head)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import tempfile
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from aq.formats.errors import Temporary
+from aq.formats.errors import AqError, Temporary
 from aq.formats.files import whole_bytes
 from aq.formats.objects import MemoryObjects, get_record
 from aq.formats.records import Artifact
@@ -171,11 +175,58 @@ class TestReading:
             stop.set()
             writer.join()
 
-    def test_a_file_that_may_not_be_read(self, bench: Bench) -> None:
-        place = bench.write("d/a", "1")
+
+class TestPermissions:
+    """Files and folders that this user may not read."""
+
+    @pytest.fixture
+    def bench(self) -> Iterator[Bench]:
+        """A repository of a user who is not root."""
+        root = Path(tempfile.mkdtemp(prefix="aq-permissions-"))
+        user = os.geteuid()
+        if user == 0:
+            os.chown(root, 65_534, -1)
+            os.seteuid(65_534)
+        try:
+            made = Bench(root / "repo")
+            yield made
+            made.store.close()
+        finally:
+            os.seteuid(user)
+            for folder, _, _ in os.walk(root):
+                os.chmod(folder, 0o700)
+            shutil.rmtree(root)
+
+    def test_a_tracked_file(self, bench: Bench) -> None:
+        bench.write("d/a", "1").chmod(0)
         bench.add("d")
-        place.chmod(0)
-        if os.access(place, os.R_OK):
-            pytest.skip("this user may read everything")
-        with pytest.raises(Exception, match="d/a cannot be read"):
+        with pytest.raises(AqError, match="d/a cannot be read: Permission denied"):
             bench.commit()
+
+    def test_a_folder_with_tracked_files_is_no_removal(self, bench: Bench) -> None:
+        bench.write("d/a", "1")
+        bench.add("d")
+        bench.commit()
+        (bench.root / "d").chmod(0)
+        with pytest.raises(AqError, match="d cannot be read: Permission denied"):
+            bench.commit()
+        (bench.root / "d").chmod(0o700)
+        assert bench.changes() == {}
+
+    def test_an_untracked_folder_is_shown(self, bench: Bench) -> None:
+        bench.write("lost+found/x", "1")
+        (bench.root / "lost+found").chmod(0)
+        assert bench.status().untracked == ["lost+found/"]
+
+    def test_a_folder_that_may_not_be_written(self, bench: Bench) -> None:
+        bench.write("d/a", "1")
+        bench.add("d")
+        first = bench.commit()
+        bench.write("d/a", "2")
+        bench.commit()
+        (bench.root / "d").chmod(0o500)
+        with pytest.raises(AqError, match="d/a cannot be written: Permission denied"):
+            bench.checkout(first)
+        (bench.root / "d").chmod(0o700)
+        assert bench.lying() == {"d/a": b"2"}
+        assert list((bench.store.control / "tmp").iterdir()) == []

@@ -54,6 +54,13 @@ class TestIgnores:
         assert bench.status().untracked == []
         assert bench.add(".env") == []
 
+    def test_what_is_taken_out_of_a_forced_folder_is_ignored_again(self, bench: Bench) -> None:
+        for name in (".venv/a", ".venv/b/c"):
+            bench.write(name, "x")
+        bench.add(".venv", force=True)
+        assert bench.remove(".venv/b") == [".venv/b/c"]
+        assert bench.changes() == {".venv/a": "added"} and bench.status().untracked == []
+
     def test_aqignore(self, bench: Bench) -> None:
         bench.write(
             ".aqignore", "*.tmp\n/raw/\nbig/**/cache\n!keep.tmp\n!.env.example\n!venv/\n# comment\n\n"
