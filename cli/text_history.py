@@ -50,9 +50,9 @@ def checks_of(entry: CommitFacts, view: View) -> str:
     )
 
 
-def full(entry: CommitFacts, view: View) -> Iterator[str]:
-    """A commit in several lines: id, author, time, message, metrics, checks."""
-    yield f"{view.paint(f'commit {entry.id}', 'id')} {refs_of(entry, view)}".rstrip()
+def full(entry: CommitFacts, view: View, *, kind: str = "commit") -> Iterator[str]:
+    """A commit, or a run, in several lines: id, author, time, metrics, checks, message."""
+    yield f"{view.paint(f'{kind} {entry.id}', 'id')} {refs_of(entry, view)}".rstrip()
     rows = [["parents", " ".join(short(id) for id in entry.parents)] if len(entry.parents) > 1 else []]
     rows.append(["author", entry.author])
     rows.append(["time", f"{when(view, entry.time)} ({entry.time[:19]}Z)" if view.terminal else entry.time])

@@ -29,7 +29,8 @@ def show(record: ShowRevision | ShowPath, view: View) -> Iterator[str]:
 
 def revision(record: ShowRevision, view: View) -> Iterator[str]:
     """A commit or run: facts, message, run, snapshot."""
-    yield from full(record, view)
+    kind = "run" if record.run and record.run.id == record.id else "commit"
+    yield from full(record, view, kind=kind)
     if record.change_counts and counts(record.change_counts):
         yield ""
         yield f"    {counts(record.change_counts)}"
