@@ -209,8 +209,9 @@ def code_files(place: str) -> list[tuple[str, str]]:
 def _distribution(folder: str, name: str) -> Distribution | None:
     info = os.path.join(folder, name)
     stem = name.rpartition(".")[0]
-    project, _, version = stem.partition("-")
+    project, _, version = stem.rpartition("-")
     if name.endswith(".egg-info"):
+        project, _, version = stem.partition("-")
         version = version.partition("-py")[0] or _egg_version(info)
     return Distribution(normal_name(project), version, info) if version else None
 

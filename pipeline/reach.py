@@ -223,6 +223,8 @@ class Reach:
             found = []
         named = [one for one in found if one.qualname == code.co_qualname] or found
         loaded = space.module is not None and self.project.modules.get(space.name) is space.module
+        if len(named) > 1:  # lambdas of one line: their bytecode tells which this is
+            self.code[f"{label} in its line"] = code_digest(code)
         if named and (loaded or same_code(space.source, code)):
             return named
         self.outside = True

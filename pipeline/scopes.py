@@ -240,6 +240,7 @@ class _Walker:
         attribute = node.args[1].value
         if not isinstance(attribute, str) or self.scope.find("getattr") != "getattr":
             return False
+        self.add(Reference("getattr", (), 1))  # it may come to mean something else
         self.visit(ast.Attribute(value=node.args[0], attr=attribute, ctx=ast.Load()))
         self.all(node.args[2:])
         return True
@@ -264,6 +265,8 @@ class _Walker:
                 self.add(Reference(target, ()))
 
     def annotated(self, node: ast.AnnAssign) -> None:
+        if isinstance(node.target, ast.Name) and not _binds(node):
+            self.refer(node.target.id, ())
         self.visit(node.target)
         if node.value is not None:
             self.visit(node.value)
@@ -334,7 +337,7 @@ def _bind(scope: _Scope, body: Iterable[ast.AST]) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             scope.bound.add(node.name)
             continue
-        if isinstance(node, ast.Lambda):
+        if isinstance(node, ast.Lambda) or (isinstance(node, ast.AnnAssign) and not _binds(node)):
             continue
         if isinstance(node, _COMPREHENSIONS):
             stack.extend(one for one in ast.walk(node) if isinstance(one, ast.NamedExpr))
@@ -353,6 +356,11 @@ def _bind(scope: _Scope, body: Iterable[ast.AST]) -> None:
                     scope.bound.add(name)
         stack.extend(ast.iter_child_nodes(node))
     scope.bound -= scope.outer | scope.beyond
+
+
+def _binds(node: ast.AnnAssign) -> bool:
+    """`(x): int` alone makes no local variable of x."""
+    return bool(node.simple) or node.value is not None
 
 
 def _bind_import(scope: _Scope, node: ast.Import | ast.ImportFrom) -> None:

@@ -138,7 +138,7 @@ class _Comparison:
         for source, qualnames in self._changed(known["faces"]):
             for qualname, digest in qualnames.items():
                 if face_digest(source, qualname) != digest:
-                    detail = f"the decorator or the annotations of {_shown(source, qualname)} changed"
+                    detail = f"how {_shown(source, qualname)} is declared changed"
                     yield StaticChange(step, False, "code", detail)
         for source, names in self._changed(known["names"]):
             for name in names:

@@ -12,6 +12,7 @@ import functools
 import os
 import secrets
 import struct
+import sys
 import types
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -197,6 +198,8 @@ class Tokens:
             return self._op(value)
         if isinstance(value, enum.Enum):
             return b"E" + self.form(kind) + _text(b"s", value.name) + self.form(value.value)
+        if stream := _stream(value):
+            return _text(b"K", stream)
         if isinstance(value, PurePath):
             return _text(b"F", kind.__name__) + self.text(os.fspath(value))
         if isinstance(value, ContextVar) or name == "_thread._local":
@@ -285,8 +288,6 @@ class Tokens:
         return _text(b"U", self._unique(f"is a {kind.__qualname__}, which cannot be compared between runs"))
 
     def _mention(self, module: str) -> None:
-        import sys
-
         found = sys.modules.get(module.partition(".")[0])
         if found is not None:
             self.follower.module(found, whole=False)
@@ -304,6 +305,14 @@ def _content(value: Any) -> Any:
     for base in scalars:
         if isinstance(value, base):
             return base.__getnewargs__(value)[0]
+    return None
+
+
+def _stream(value: object) -> str | None:
+    """Which of the standard streams a file object is."""
+    for name in ("stdin", "stdout", "stderr"):
+        if value is getattr(sys, name) or value is getattr(sys, f"__{name}__"):
+            return name
     return None
 
 

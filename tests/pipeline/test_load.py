@@ -31,7 +31,9 @@ def write(root: Path, **files: str) -> None:
 
 
 def test_a_module_is_named_by_its_path_from_the_root(root: Path) -> None:
-    write(root, flows__main="import near\n", flows__near="K = 1\n", pkg____init__="", pkg__a="", src__lib__b="")
+    write(
+        root, flows__main="import near\n", flows__near="K = 1\n", pkg____init__="", pkg__a="", src__lib__b=""
+    )
     with Project(root) as project:
         assert project.load("flows/main.py").__name__ == "flows.main"
         assert project.load("pkg/__init__.py").__name__ == "pkg"
