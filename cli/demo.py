@@ -169,7 +169,7 @@ def _repair(stage: Stage) -> None:
 
 def _proof(stage: Stage) -> None:
     stage.say(
-        """October's predictions were made by code that is gone and data that was overwritten twice. Here
+        """October's predictions were made by code that is gone and data that was overwritten since. Here
         they are again, from October's commit alone, in a clean folder, compared bit for bit."""
     )
     stage.run("aq repro 2013-10:delays/predictions")
