@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from aq.formats.errors import Damaged
 from aq.formats.files import content, whole_bytes
 from aq.formats.identity import Buffer
 from aq.formats.objects import Sink, Source
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 _PLAIN_KINDS: Final = frozenset("biufcmMSUV")
 _LONG_DOUBLES: Final = frozenset("gG")
-_BLOCK: Final = 1 << 18
+_BLOCK: Final = 1 << 13
+"""Elements looked at together: in cache, and too few for BLAS to start threads."""
 
 
 @lru_cache(256)
@@ -116,14 +118,14 @@ def _copy_fields(source: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> 
 
 
 def rebuild(data: Buffer, dtype: Any, shape: Any) -> np.ndarray[Any, Any]:
-    """An array over `data`: the very memory where it is writable, else a copy."""
+    """An array over `data`: the very memory where it is writable, else a copy. Raises ValueError."""
     import numpy as np
 
     memory = bytearray(data) if isinstance(data, bytes) else data
-    kind = dtype_of(dtype)
-    if 0 in shape or kind.itemsize == 0:
-        return np.zeros(tuple(shape), kind)
-    return np.frombuffer(memory, kind).reshape(tuple(shape))
+    array: np.ndarray[Any, Any] = np.ndarray(tuple(shape), dtype_of(dtype), memory)
+    if array.nbytes != len(memory) or min(shape, default=0) < 0:
+        raise ValueError(f"an array of {array.nbytes} bytes has {len(memory)}")
+    return array
 
 
 def rebuild_scalar(data: Buffer, dtype: Any) -> Any:
@@ -151,10 +153,10 @@ def encode_array(value: Any, sink: Sink) -> tuple[Artifact, dict[str, Any]] | No
 
     scalar = isinstance(value, np.generic)
     exact = scalar or type(value) in (np.ndarray, np.memmap)
-    described = describe(value.dtype) if exact else None
+    array = np.asarray(value)
+    described = describe(array.dtype) if exact else None
     if described is None:
         return None
-    array = np.asarray(value)
     data = c_bytes(array)
     inline, root = content(sink, data, buffer=True)
     information: dict[str, Any] = {"dtype": described, "shape": list(array.shape)}
@@ -172,10 +174,13 @@ def encode_array(value: Any, sink: Sink) -> tuple[Artifact, dict[str, Any]] | No
 
 
 def decode_array(artifact: Artifact, source: Source) -> Any:
-    """The array or scalar, in writable memory of its own."""
-    information = artifact.type
-    array = rebuild(bytearray(whole_bytes(artifact, source)), information["dtype"], information["shape"])
-    return array[()] if information.get("scalar") else array
+    """The array or scalar, in writable memory of its own. Raises Damaged where its bytes do not fit."""
+    try:
+        data, information = bytearray(whole_bytes(artifact, source)), artifact.type
+        array = rebuild(data, information["dtype"], information["shape"])
+        return array[()] if information.get("scalar") else array
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(f"an array cannot be read: {error}") from None
 
 
 def npy_header(artifact: Artifact) -> bytes:
@@ -227,12 +232,16 @@ def statistics(array: np.ndarray[Any, Any]) -> dict[str, Any]:
     count, mean, spread, low, high = 0, 0.0, 0.0, np.inf, -np.inf
     with np.errstate(all="ignore"):
         for block in _blocks(array):
-            finite = block if np.isfinite(block.sum()) else block[np.isfinite(block)]
-            if not finite.size:
+            finite, total = block, float(block.sum())
+            if not np.isfinite(total):
+                finite = block[np.isfinite(block)]
+                total = float(finite.sum())
+            added = finite.size
+            if not added:
                 continue
-            added, here = finite.size, float(finite.mean())
-            shift = here - mean
-            spread += float(np.square(finite - here).sum()) + shift * shift * count * added / (count + added)
+            here = total / added
+            shift, apart = here - mean, finite - here
+            spread += float(np.dot(apart, apart)) + shift * shift * count * added / (count + added)
             count += added
             mean += shift * added / count
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))

@@ -24,6 +24,9 @@ WINDOW: Final = 8 * LONGEST
 _LEVEL: Final = 2
 _PROBE_CUTS: Final = (126_148, 272_438, 1_000)
 
+_spare: list[bytearray] = []
+"""Windows that no stream uses now: fresh memory costs more than reading into it."""
+
 Cutter = Callable[[memoryview], Iterator[int]]
 
 
@@ -85,7 +88,14 @@ def cut_stream(stream: Readable | BinaryIO, *, head: Buffer = b"") -> Iterator[m
 
     Each view is valid until the next one is asked for: its memory is used again.
     """
-    buffer = memoryview(bytearray(WINDOW))
+    memory = _spare.pop() if _spare else bytearray(WINDOW)
+    try:
+        yield from _cut_through(stream, memoryview(memory), head)
+    finally:
+        _spare.append(memory)
+
+
+def _cut_through(stream: Readable | BinaryIO, buffer: memoryview, head: Buffer) -> Iterator[memoryview]:
     buffer[: len(head)] = head
     filled, ended = len(head), False
     while not ended:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from aq.formats.errors import Damaged
+
 DEPTH_MOST: Final = 100
 VALUES_MOST: Final = 10_000_000
 _INT_BITS_MOST: Final = 3_300
@@ -31,8 +33,11 @@ def dump(value: object) -> bytes | None:
 
 
 def load(text: bytes) -> Any:
-    """The value of a text that `dump` wrote."""
-    return _read(text.decode())
+    """The value of a text that `dump` wrote. Raises Damaged on what it would not write."""
+    try:
+        return _read(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"a JSON value cannot be read: {error}") from None
 
 
 def is_plain(value: object) -> bool:

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, Final
 
 import msgspec
-from aq.formats.errors import AqError, Damaged
+from aq.formats.errors import AqError, Damaged, UsageError
 from aq.formats.files import INLINE_BELOW, parts, put_buffer_part, put_text_part, read_part
 from aq.formats.identity import Buffer, Kind, object_id
 from aq.formats.objects import Sink, Source
@@ -107,7 +107,7 @@ def encode_pickle(
 def summarise_pickle(artifact: Artifact, source: Source) -> dict[str, Any]:
     """What `encode_pickle` said about the value, from the stored bytes; nothing is executed."""
     if artifact.root is None:
-        opcodes, *kept = stored_parts(artifact, source)
+        opcodes, *kept = _at_least_one(stored_parts(artifact, source))
 
         def facts(tensor: Tensor) -> Facts:
             data = tensor.data
@@ -171,10 +171,15 @@ class _Unpickler(pickle.Unpickler):
 
 
 def decode_pickle(artifact: Artifact, source: Source, load: Callable[[Any], object]) -> object:
-    """The object. Executes what the pickle names: the caller has decided to trust it."""
-    stored = stored_parts(artifact, source)
+    """The object. Executes what the pickle names: the caller has decided to trust it.
+
+    Raises AqError where a module or class is missing, or where their code fails.
+    """
+    opcodes, *buffers = _at_least_one(stored_parts(artifact, source))
     try:
-        return _Unpickler(next(stored), stored, load).load()
+        return _Unpickler(opcodes, iter(buffers), load).load()
+    except AqError:
+        raise
     except ImportError as error:
         module = (error.name or "").partition(".")[0]
         raise AqError(
@@ -183,12 +188,28 @@ def decode_pickle(artifact: Artifact, source: Source, load: Callable[[Any], obje
         ) from error
     except AttributeError as error:
         raise AqError(f"the stored value needs a class or function that is gone: {error}") from error
+    except Exception as error:
+        raise AqError(f"the stored value cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _at_least_one(stored: Iterator[bytearray]) -> list[bytearray]:
+    found = list(stored)
+    if not found:
+        raise Damaged("a pickle has no opcodes")
+    return found
 
 
 def plain_pickle(artifact: Artifact, source: Source) -> Iterator[bytes]:
-    """One self-contained pickle of the value, which `pickle.load` reads; nothing is executed."""
-    stored = stored_parts(artifact, source)
-    opcodes, start = bytes(next(stored)), 0
+    """One self-contained pickle of the value, which `pickle.load` reads; nothing is executed.
+
+    Raises UsageError where tables inside are artifacts of their own.
+    """
+    if artifact.type:
+        raise UsageError(
+            "the value holds tables that are stored beside it: a file of its own cannot name them"
+        )
+    first, *buffers = _at_least_one(stored_parts(artifact, source))
+    opcodes, stored, start = bytes(first), iter(buffers), 0
     for opcode, _, at in pickletools.genops(opcodes):
         if opcode.name == "NEXT_BUFFER" and at is not None:
             buffer = next(stored)

@@ -55,7 +55,10 @@ def reduction(value: object, verb: str = "cannot be stored") -> str | tuple[Any,
 
     Raises Unstorable where the object, or its own code, refuses.
     """
-    reduce = copyreg.dispatch_table.get(type(value))
+    kind = type(value)
+    if (kind.__module__.partition(".")[0], kind.__name__) == ("polars", "LazyFrame"):
+        raise Unstorable(f"a LazyFrame is a plan, not data: it {verb}", hint="call .collect() on it first")
+    reduce = copyreg.dispatch_table.get(kind)
     try:
         answer = reduce(value) if reduce else value.__reduce_ex__(5)
     except AqError:
@@ -149,10 +152,9 @@ def recipe(value: object) -> tuple[Any, ...] | None:
         return None
     from aq.formats import arrays
 
-    scalar = isinstance(value, numpy.generic)
-    described = arrays.describe(value.dtype if scalar else value)
-    if described is None:
-        return None
-    if scalar:
-        return arrays.rebuild_scalar, (bytes(arrays.c_bytes(numpy.asarray(value))), described)
-    return arrays.dtype_of, (described,)
+    if isinstance(value, numpy.dtype):
+        described = arrays.describe(value)
+        return None if described is None else (arrays.dtype_of, (described,))
+    array = numpy.asarray(value)
+    described = arrays.describe(array.dtype)
+    return None if described is None else (arrays.rebuild_scalar, (bytes(arrays.c_bytes(array)), described))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, BinaryIO, Final, NamedTuple, cast
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from aq.formats import json_values
 from aq.formats.chunking import Readable
@@ -18,6 +18,7 @@ from aq.formats.files import content, encode_stream, read_head, stream_bytes, wh
 from aq.formats.identity import Digest
 from aq.formats.metric_values import Metric, encode_metric
 from aq.formats.objects import Sink, Source, get_record, put_record
+from aq.formats.places import placed
 from aq.formats.records import Artifact
 
 __all__ = ["Encoded", "Metric", "decode", "encode", "encode_file", "file_bytes", "summarise"]
@@ -62,8 +63,16 @@ def encode_file(stream: Readable | BinaryIO, size: int | None, sink: Sink) -> En
     return Encoded(put_record(sink, artifact), artifact, _summarise_file(head))
 
 
+def is_table(value: object) -> bool:
+    """Whether the value is a table of pandas, Arrow or polars (their own classes, not subclasses)."""
+    kind = type(value)
+    return (kind.__module__.partition(".")[0], kind.__name__) in _TABLES
+
+
 def _encode(value: Any, sink: Sink, key: Sequence[str], at: str) -> tuple[Artifact, dict[str, Any]]:
     kind = type(value)
+    if key and not is_table(value):
+        raise UsageError(f"{at or 'the value'} is no table: it has no key columns")
     if kind in _PLAIN:
         text = json_values.dump(value)
         if text is not None:
@@ -76,12 +85,9 @@ def _encode(value: Any, sink: Sink, key: Sequence[str], at: str) -> tuple[Artifa
         return raw, {"type": "bytes", "size": len(value)}
     elif kind is Metric:
         return encode_metric(value, at)
-    library = kind.__module__.partition(".")[0]
-    if (library, kind.__name__) in _TABLES:
-        from aq.formats.tables import encode_table
-
-        return cast(tuple[Artifact, dict[str, Any]], encode_table(value, sink, key=key))
-    if library == "numpy":
+    if is_table(value):
+        return _encode_table(value, sink, key, at)
+    if kind.__module__.partition(".")[0] == "numpy":
         from aq.formats.arrays import encode_array
 
         encoded = encode_array(value, sink)
@@ -90,12 +96,21 @@ def _encode(value: Any, sink: Sink, key: Sequence[str], at: str) -> tuple[Artifa
     return _encode_object(value, sink, at)
 
 
+def _encode_table(value: Any, sink: Sink, key: Sequence[str], at: str) -> tuple[Artifact, dict[str, Any]]:
+    from aq.formats.tables import encode_table
+
+    try:
+        encoded = encode_table(value, sink, key=key)
+    except Unstorable as error:
+        raise placed(error, at, ()) from error.__cause__
+    return encoded.artifact, encoded.summary
+
+
 def _encode_object(value: object, sink: Sink, at: str) -> tuple[Artifact, dict[str, Any]]:
     from aq.formats.pickles import encode_pickle
 
     def outside(inner: object) -> bytes | None:
-        kind = type(inner)
-        if (kind.__module__.partition(".")[0], kind.__name__) not in _TABLES:
+        if not is_table(inner):
             return None
         try:
             return encode(inner, sink).id
@@ -187,7 +202,7 @@ def summarise(artifact: Artifact, source: Source) -> dict[str, Any]:
         return summarise_array(decode_array(artifact, source), artifact.type)
     if artifact.format == "metric":
         value = json_values.load(whole_bytes(artifact, source))
-        return {"value": value, "better": artifact.type["better"]}
+        return {"value": value, "better": (artifact.type or {}).get("better", "")}
     if artifact.format == "json":
         text = whole_bytes(artifact, source)
         return _summarise_json(json_values.load(text), text)

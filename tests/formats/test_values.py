@@ -15,8 +15,11 @@ import uuid
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
-from aq.formats.errors import Unstorable, UsageError
+from aq.formats.errors import AqError, Unstorable, UsageError
 from aq.formats.objects import MemoryObjects, get_record
 from aq.formats.records import Artifact
 from aq.formats.values import Metric, decode, encode, encode_file, file_bytes, summarise
@@ -179,3 +182,58 @@ def test_a_form_that_does_not_fit_is_a_usage_error() -> None:
     for form in ("pandas", "parquet"):
         with pytest.raises(UsageError):
             decode(artifact, objects, as_=form)
+
+
+def test_tables_are_known_by_their_class() -> None:
+    objects = MemoryObjects()
+    frame = pd.DataFrame({"id": [1, 2], "s": ["x", None]})
+    for value in (
+        frame,
+        frame["s"],
+        pa.table({"a": [1]}),
+        pa.record_batch({"a": [1]}),
+        pl.DataFrame({"a": [1]}),
+    ):
+        encoded = encode(value, objects)
+        assert (encoded.artifact.kind, encoded.artifact.format) == ("table", "table")
+        assert repr(summarise(encoded.artifact, objects)) == repr(encoded.summary)
+    artifact = encode(frame, objects, key=["id"]).artifact
+    pd.testing.assert_frame_equal(decode(artifact, objects), frame)
+    assert decode(artifact, objects, as_="arrow").column_names == ["id", "s"]
+    assert decode(artifact, objects, as_="polars")["id"].to_list() == [1, 2]
+    with pytest.raises(UsageError):
+        decode(artifact, objects, as_="bytes")
+    with pytest.raises(UsageError, match="given is no table"):
+        encode(1, objects, key=["id"], at="given")
+    with pytest.raises(Unstorable, match=r"^argument 'x': .*'a'"):
+        encode(pd.DataFrame([[1, 2]], columns=["a", "a"]), objects, at="argument 'x'")
+    with pytest.raises(Unstorable, match=r"^argument 'x': a LazyFrame is a plan"):
+        encode(pl.DataFrame({"a": [1]}).lazy(), objects, at="argument 'x'")
+
+
+@pytest.mark.parametrize(
+    "artifact",
+    [
+        Artifact(kind="value", format="json", size=1, data=b"{"),
+        Artifact(kind="value", format="json", size=1, data=b"[" * 100_000),
+        Artifact(kind="value", format="json", size=1, data=b"9" * 5_000),
+        Artifact(kind="value", format="json", size=1, data=b"\xff"),
+        Artifact(kind="array", format="array", size=1, data=b"12"),
+        Artifact(kind="array", format="array", size=1, data=b"12", type={"dtype": "<f8", "shape": [1]}),
+        Artifact(kind="array", format="array", size=1, data=b"12", type={"dtype": "|O", "shape": [1]}),
+        Artifact(
+            kind="array", format="array", size=1, data=b"12", type={"dtype": "nonsense", "shape": [1 << 60]}
+        ),
+        Artifact(kind="array", format="array", size=1, data=b"", type={"dtype": "|u1", "shape": [-1]}),
+        Artifact(kind="value", format="pickle", size=1, data=b""),
+        Artifact(kind="value", format="pickle", size=1, data=b"\x90"),
+        Artifact(kind="value", format="pickle", size=1, data=b"\x91\xc4\x02\x80\x05"),
+        Artifact(kind="value", format="of the future", size=1, data=b""),
+    ],
+    ids=str,
+)
+def test_what_aq_does_not_write_is_an_error_of_aq(artifact: Artifact) -> None:
+    for read in (decode, summarise):
+        if artifact.format != "of the future" or read is decode:
+            with pytest.raises(AqError):
+                read(artifact, MemoryObjects())
