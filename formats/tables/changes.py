@@ -13,9 +13,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from aq.formats.tables.match import Matching
+from aq.formats.tables.match import Matching, joined
+from aq.formats.tables.match_segments import aligned_changes
 from aq.formats.tables.rowhash import words
-from aq.formats.tables.sides import Column, Rows, Side, numbering, take
+from aq.formats.tables.sides import Column, Pairs, Rows, Side, take
 from aq.formats.tables.summary import Moments
 from aq.formats.tables.units import Guess, guess_form, guess_pairs, guess_shift
 from pyarrow import types as is_
@@ -37,29 +38,19 @@ def changed_cells(before: Side, after: Side, columns: Sequence[Column], matching
     """For each column the rows in which it differs; none for a column without any."""
     found = []
     for column in columns:
-        rows = [
-            _aligned_cells(before, after, column, matching),
-            _paired_cells(before, after, column, matching),
-        ]
-        left, right = (np.concatenate([part[at] for part in rows]) for at in (0, 1))
-        if len(left):
-            order = np.argsort(right, kind="stable")
-            found.append(Change(column, left[order], right[order]))
+        aligned = aligned_changes(before, after, matching.aligned, column)
+        rows = joined(aligned, _paired_changes(before, after, column, matching.changed))
+        if len(rows.after):
+            order = np.argsort(rows.after, kind="stable")
+            found.append(Change(column, rows.before[order], rows.after[order]))
     return found
 
 
-def _aligned_cells(before: Side, after: Side, column: Column, matching: Matching) -> tuple[Rows, Rows]:
-    pairs = [pair for pair in matching.aligned if column in pair.columns]
-    left, right = [pair.before for pair in pairs], [pair.after for pair in pairs]
-    differs = before.words(column, left) != after.words(column, right)
-    return numbering(left)[differs], numbering(right)[differs]
-
-
-def _paired_cells(before: Side, after: Side, column: Column, matching: Matching) -> tuple[Rows, Rows]:
-    if not len(matching.before):
-        return matching.before, matching.after
-    differs = words(take(before, column, matching.before)) != words(take(after, column, matching.after))
-    return matching.before[differs], matching.after[differs]
+def _paired_changes(before: Side, after: Side, column: Column, pairs: Pairs) -> Pairs:
+    if not len(pairs.before):
+        return pairs
+    differs = words(take(before, column, pairs.before)) != words(take(after, column, pairs.after))
+    return Pairs(pairs.before[differs], pairs.after[differs])
 
 
 def describe_change(before: Side, after: Side, change: Change) -> dict[str, Any]:

@@ -1,13 +1,12 @@
-"""Which rows of two versions belong together: by equal segments, then key, then content.
+"""Which rows of two versions belong together: in step, then by key, then by content.
 
-Invariant: each row is in at most one pair; rows in no pair were removed or added. Segments that
-are equal by id are never read. Rows match by the declared key; without one, by their content,
-by the columns that cut the table, or by all columns but one.
+Invariant: each row is in at most one pair; rows in no pair were removed or added. Rows match by
+the declared key; without one, by their whole content wherever they stand, then by the columns
+that cut the table, or by all columns but one.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -15,22 +14,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from aq.formats.tables.blockwise import differing
-from aq.formats.tables.content import Segment
+from aq.formats.tables.match_segments import Aligned, align_segments, changed_rows, differing_segments
 from aq.formats.tables.rowhash import Words, mix, words
 from aq.formats.tables.sequence import align, cells
-from aq.formats.tables.sides import Column, Rows, Side, numbering, salted, take
+from aq.formats.tables.sides import Column, Pairs, Rows, Side, numbering, salted, take
 
-ONE_OUT_MOST: Final = 1_000_000
-_SHARED_MOST: Final = 8
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """Segments whose rows belong together one by one, and the columns in which they may differ."""
-
-    before: Segment
-    after: Segment
-    columns: list[Column]
+SEARCHED_MOST: Final = 1_000_000
+"""How many rows without a key are looked for elsewhere, or matched by all columns but one."""
 
 
 @dataclass(frozen=True)
@@ -38,188 +28,129 @@ class Matching:
     """Segments aligned, rows paired that differ somewhere, rows of one side only; all by row number."""
 
     aligned: list[Aligned]
-    before: Rows
-    after: Rows
+    changed: Pairs
     removed: Rows
     added: Rows
     is_reordered: bool
 
 
-def match_rows(
-    before: Side, after: Side, columns: Sequence[Column], key: Sequence[Column], cut: Sequence[Column]
-) -> Matching:
-    """Pair the rows of two versions; `cut` serves where no key is declared."""
-    left, right, is_reordered = _differing(before, after, columns)
-    steady = key or cut or columns
-    aligned, left, right = _align(before, after, columns, key or cut, left, right, is_keyed=bool(key))
-    hashes = before.hashes(steady, left), after.hashes(steady, right)
-    blocks = align(*hashes)
-    pairs = cells(blocks)
-    differs = differing(before, left, after, right, columns, blocks)
-    mine, theirs = numbering(left), numbering(right)
-    rest = Rest(before, columns, mine), Rest(after, columns, theirs)
-    changed = Pairs(pairs[0][differs], pairs[1][differs])
-    loose = Pairs(_without(len(mine), pairs[0]), _without(len(theirs), pairs[1]))
-    if key:
-        settled = _by_key(*rest, hashes, changed, loose)
-    else:
-        settled = _by_content(*rest, cut, changed, loose)
-    order = np.argsort(settled.changed.after, kind="stable")
-    return Matching(
-        aligned,
-        mine[settled.changed.before[order]],
-        theirs[settled.changed.after[order]],
-        mine[settled.loose.before],
-        theirs[settled.loose.after],
-        is_reordered or _is_reordered(Pairs(pairs[0][~differs], pairs[1][~differs]), settled.moved),
-    )
-
-
-def _is_reordered(steady: Pairs, moved: Pairs) -> bool:
-    """Whether the rows that moved stand in another order among those that are equal in step."""
-    if not len(moved.before):
-        return False
-    joined = _joined(steady, moved)
-    return bool((np.diff(joined.before[np.argsort(joined.after)]) < 0).any())
-
-
-def _differing(
-    before: Side, after: Side, columns: Sequence[Column]
-) -> tuple[list[Segment], list[Segment], bool]:
-    """The segments that have no equal on the other side, and whether the equal ones changed places."""
-    whole = before.columns == after.columns
-    ids = [
-        [(segment.id,) if whole else side.part_ids(segment, columns) for segment in side.content.segments]
-        for side in (before, after)
-    ]
-    common = Counter(ids[0]) & Counter(ids[1])
-    orders, rest = [], []
-    for side, found in zip((before, after), ids, strict=True):
-        left, order, differing = Counter(common), [], []
-        for segment, digest in zip(side.content.segments, found, strict=True):
-            if left[digest] > 0:
-                left[digest] -= 1
-                order.append(digest)
-            else:
-                differing.append(segment)
-        orders.append(order)
-        rest.append(differing)
-    return rest[0], rest[1], orders[0] != orders[1]
-
-
-def _align(
-    before: Side,
-    after: Side,
-    columns: Sequence[Column],
-    steady: Sequence[Column],
-    left: list[Segment],
-    right: list[Segment],
-    *,
-    is_keyed: bool,
-) -> tuple[list[Aligned], list[Segment], list[Segment]]:
-    """Pair segments of as many rows in which the steady columns, or without a key half of all, are equal."""
-    parts = {segment.at: before.part_ids(segment, columns) for segment in left}
-    owners: dict[tuple[int, int, bytes], list[int]] = defaultdict(list)
-    for segment in left:
-        for at, part in enumerate(parts[segment.at]):
-            owners[segment.stop - segment.start, at, part].append(segment.at)
-    places = {columns.index(column) for column in steady}
-    free = {segment.at: segment for segment in left}
-    aligned, rest = [], []
-    for segment in right:
-        mine, votes = after.part_ids(segment, columns), Counter[int]()
-        for at, part in enumerate(mine):
-            votes.update(owners.get((segment.stop - segment.start, at, part), [])[:_SHARED_MOST])
-        best = next((at for at, _ in votes.most_common(_SHARED_MOST) if at in free), -1)
-        same = {at for at, (a, b) in enumerate(zip(parts.get(best, ()), mine, strict=False)) if a == b}
-        if (places and places <= same) or (not is_keyed and same and 2 * len(same) >= len(columns)):
-            differing = [column for at, column in enumerate(columns) if at not in same]
-            aligned.append(Aligned(free.pop(best), segment, differing))
-        else:
-            rest.append(segment)
-    return aligned, list(free.values()), rest
-
-
-class Pairs(NamedTuple):
-    """Positions among the rows left on both sides; pairs where they are as many, else just sets."""
-
-    before: Rows
-    after: Rows
-
-
 class Settled(NamedTuple):
-    """Pairs that differ, positions that stay alone, and pairs that belong together out of step."""
+    """Pairs that differ, rows that stay alone, and pairs that belong together out of step."""
 
     changed: Pairs
     loose: Pairs
     moved: Pairs
 
 
+def match_rows(
+    before: Side, after: Side, columns: Sequence[Column], key: Sequence[Column], cut: Sequence[Column]
+) -> Matching:
+    """Pair the rows of two versions; `cut` serves where no key is declared."""
+    left, right, is_reordered = differing_segments(before, after, columns)
+    aligned, left, right = align_segments(before, after, columns, key or cut, left, right, is_keyed=bool(key))
+    steady = key or cut or columns
+    hashes = before.hashes(steady, left), after.hashes(steady, right)
+    blocks = align(*hashes)
+    differs = differing(before, left, after, right, columns, blocks)
+    at, to = cells(blocks)
+    mine, theirs = numbering(left), numbering(right)
+    changed, equal = (
+        Pairs(mine[at[differs]], theirs[to[differs]]),
+        Pairs(mine[at[~differs]], theirs[to[~differs]]),
+    )
+    rest = _without(len(mine), at), _without(len(theirs), to)
+    loose = Pairs(mine[rest[0]], theirs[rest[1]])
+    search = Search(before, after, columns)
+    if key:
+        settled = search.by_key(hashes[0][rest[0]], hashes[1][rest[1]], changed, loose)
+    else:
+        fresh = changed_rows(before, after, columns, aligned)
+        if len(fresh.before) <= SEARCHED_MOST:
+            aligned, changed = [], joined(changed, fresh)
+        settled = search.by_content(cut, changed, loose)
+    moved = is_reordered or _is_reordered(equal, settled.moved)
+    return Matching(aligned, settled.changed, settled.loose.before, settled.loose.after, moved)
+
+
+def _is_reordered(steady: Pairs, moved: Pairs) -> bool:
+    """Whether the rows that moved stand in another order among those that are equal in step."""
+    if not len(moved.before):
+        return False
+    both = joined(steady, moved)
+    return bool((np.diff(both.before[np.argsort(both.after)]) < 0).any())
+
+
 @dataclass(frozen=True)
-class Rest:
-    """The rows of one side that are in no equal and no aligned segment, by position."""
+class Search:
+    """Looks for the other half of rows out of step, by what they hold."""
 
-    side: Side
+    before: Side
+    after: Side
     columns: Sequence[Column]
-    rows: Rows
 
-    def share(self, at: int, positions: Rows) -> Words:
+    def _shares(self, rows: Pairs, place: int) -> tuple[Words, Words]:
         """What the column at this place adds to the hash of each of these rows over all columns."""
-        return salted(words(take(self.side, self.columns[at], self.rows[positions])), at)
+        column = self.columns[place]
+        mine, theirs = take(self.before, column, rows.before), take(self.after, column, rows.after)
+        return salted(words(mine), place), salted(words(theirs), place)
 
-    def hashes(self, columns: Sequence[Column], positions: Rows) -> Words:
+    def _hashes(self, rows: Pairs, columns: Sequence[Column]) -> tuple[Words, Words]:
         """The hashes of these rows over some columns."""
-        total = np.zeros(len(positions), np.uint64)
-        for column in columns if len(positions) else []:
-            total += self.share(self.columns.index(column), positions)
-        return total
+        found = np.zeros(len(rows.before), np.uint64), np.zeros(len(rows.after), np.uint64)
+        if len(rows.before) or len(rows.after):
+            for column in columns:
+                shares = self._shares(rows, self.columns.index(column))
+                found = found[0] + shares[0], found[1] + shares[1]
+        return found
+
+    def by_key(self, left: Words, right: Words, changed: Pairs, loose: Pairs) -> Settled:
+        """Rows out of step belong together by the hash of their key; those that are equal only moved."""
+        at, to = match(left, right)
+        moved = Pairs(loose.before[at], loose.after[to])
+        hashes = self._hashes(moved, self.columns)
+        differs = hashes[0] != hashes[1]
+        alone = Pairs(np.delete(loose.before, at), np.delete(loose.after, to))
+        return Settled(joined(changed, Pairs(moved.before[differs], moved.after[differs])), alone, moved)
+
+    def by_content(self, cut: Sequence[Column], changed: Pairs, loose: Pairs) -> Settled:
+        """Rows that differ in step, or are out of it, first look for an equal one anywhere else."""
+        kept = Pairs(changed.before[:0], changed.after[:0])
+        if len(changed.before) > SEARCHED_MOST:
+            kept, changed = changed, kept
+        pool = joined(changed, loose)
+        whole = self._hashes(pool, self.columns)
+        at, to = match(*whole)
+        rest = _without(len(whole[0]), at), _without(len(whole[1]), to)
+        # Both halves of a pair in step stand at the same place of the pool.
+        both = np.intersect1d(*rest)
+        both = both[both < len(changed.before)]
+        found = [(both, both)]
+        rest = np.setdiff1d(rest[0], both), np.setdiff1d(rest[1], both)
+        if cut and len(rest[0]) and len(rest[1]):
+            rest = _extend(found, rest, self._hashes(_chosen(pool, rest), cut))
+        for place in range(len(self.columns)):
+            if not (len(rest[0]) and len(rest[1]) and len(rest[0]) + len(rest[1]) <= SEARCHED_MOST):
+                break
+            shares = self._shares(_chosen(pool, rest), place)
+            rest = _extend(found, rest, (whole[0][rest[0]] - shares[0], whole[1][rest[1]] - shares[1]))
+        pairs = Pairs(*(pool[side][np.concatenate([part[side] for part in found])] for side in (0, 1)))
+        return Settled(joined(kept, pairs), _chosen(pool, rest), _chosen(pool, (at, to)))
 
 
-def _by_key(left: Rest, right: Rest, hashes: tuple[Words, Words], changed: Pairs, loose: Pairs) -> Settled:
-    """Rows out of step belong together by key; those that are equal all through only moved."""
-    at, to = match(hashes[0][loose.before], hashes[1][loose.after])
-    moved = Pairs(loose.before[at], loose.after[to])
-    equal = left.hashes(left.columns, moved.before) == right.hashes(right.columns, moved.after)
-    alone = Pairs(np.delete(loose.before, at), np.delete(loose.after, to))
-    return Settled(_joined(changed, Pairs(moved.before[~equal], moved.after[~equal])), alone, moved)
-
-
-def _by_content(left: Rest, right: Rest, cut: Sequence[Column], changed: Pairs, loose: Pairs) -> Settled:
-    """Rows that differ in step, or are out of it, first look for an equal one anywhere else."""
-    pool = _joined(changed, loose)
-    whole = left.hashes(left.columns, pool.before), right.hashes(right.columns, pool.after)
-    at, to = match(*whole)
-    rest = _without(len(whole[0]), at), _without(len(whole[1]), to)
-    # Both halves of a pair in step stand at the same place of the pool.
-    both = np.intersect1d(*rest)
-    both = both[both < len(changed.before)]
-    found = [(both, both)]
-    rest = np.setdiff1d(rest[0], both), np.setdiff1d(rest[1], both)
-    if cut and len(rest[0]) and len(rest[1]):
-        shares = left.hashes(cut, pool.before[rest[0]]), right.hashes(cut, pool.after[rest[1]])
-        rest = _extend(found, rest, *shares)
-    for place in range(len(left.columns)):
-        if not (len(rest[0]) and len(rest[1]) and len(rest[0]) + len(rest[1]) <= ONE_OUT_MOST):
-            break
-        others = (
-            whole[side][rest[side]] - (left, right)[side].share(place, pool[side][rest[side]])
-            for side in (0, 1)
-        )
-        rest = _extend(found, rest, *others)
-    pairs = Pairs(*(pool[side][np.concatenate([part[side] for part in found])] for side in (0, 1)))
-    moved = Pairs(pool.before[at], pool.after[to])
-    return Settled(pairs, Pairs(pool.before[rest[0]], pool.after[rest[1]]), moved)
-
-
-def _joined(first: Pairs, second: Pairs) -> Pairs:
+def joined(first: Pairs, second: Pairs) -> Pairs:
+    """Both, one after the other."""
     return Pairs(*(np.concatenate(parts) for parts in zip(first, second, strict=True)))
 
 
+def _chosen(pool: Pairs, places: tuple[Rows, Rows]) -> Pairs:
+    return Pairs(pool.before[places[0]], pool.after[places[1]])
+
+
 def _extend(
-    found: list[tuple[Rows, Rows]], rest: tuple[Rows, Rows], left: Words, right: Words
+    found: list[tuple[Rows, Rows]], rest: tuple[Rows, Rows], hashes: tuple[Words, Words]
 ) -> tuple[Rows, Rows]:
     """Pair rows left over by these hashes where unique on both sides; returns what is then left."""
-    at, to = match(left, right, unique=True)
+    at, to = match(*hashes, unique=True)
     found.append((rest[0][at], rest[1][to]))
     return np.delete(rest[0], at), np.delete(rest[1], to)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,13 @@ Rows = npt.NDArray[np.int64]
 
 _NUMBERS: Final = "numbers"
 _TEXTS: Final = "texts"
+
+
+class Pairs(NamedTuple):
+    """Row numbers before and after: pairs where they are as many, else just two sets."""
+
+    before: Rows
+    after: Rows
 
 
 @dataclass(frozen=True)
