@@ -351,11 +351,16 @@ def _bind(scope: _Scope, body: Iterable[ast.AST]) -> None:
         elif isinstance(node, ast.Nonlocal):
             scope.beyond.update(node.names)
         else:
-            for name in (getattr(node, "name", None), getattr(node, "rest", None)):
-                if isinstance(name, str):  # except … as, case … as, case {**rest}
-                    scope.bound.add(name)
+            scope.bound.update(_captured(node))
         stack.extend(ast.iter_child_nodes(node))
     scope.bound -= scope.outer | scope.beyond
+
+
+def _captured(node: ast.AST) -> list[str]:
+    """The name that `except … as`, `case … as`, `case [*rest]` or `case {**rest}` binds."""
+    if isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
+        return [node.name] if node.name else []
+    return [node.rest] if isinstance(node, ast.MatchMapping) and node.rest else []
 
 
 def _binds(node: ast.AnnAssign) -> bool:

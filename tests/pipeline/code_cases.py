@@ -437,6 +437,19 @@ case(
     },
 )
 
+case(
+    "unused function of a module imported inside",
+    "H",
+    {"main.py": "def op(x):\n    import lib\n    return lib.h(x)\n", "lib.py": "def h(x): return x + 1\ndef u(): 0\n"},
+    {"lib.py": "def h(x): return x + 1\ndef u(): 1\n"},
+)
+case(
+    "module imported inside and handed on",
+    "W",
+    {"main.py": "def op(x):\n    import lib\n    return vars(lib)['h'](x)\n", "lib.py": "def h(x): return x + 1\n"},
+    {"lib.py": "def h(x): return x + 2\n"},
+)
+
 # --- dynamic code
 
 case(
