@@ -16,7 +16,7 @@ from aq.cli.main import root
 from aq.cli.registry import COMMANDS, SECTIONS
 from aq.cli.topics import TOPICS
 from aq.formats import errors
-from aq.pipeline import results
+from aq.pipeline import outcomes, results
 
 WIDTH: Final = 100
 _INTRODUCTION: Final = """\
@@ -32,16 +32,16 @@ _RECORDS: Final[dict[str, tuple[str, type[msgspec.Struct]]]] = {
     "ops": ("list of", results.OperationEntry), "log": ("list of", results.LogEntry),
     "show": ("", results.ShowRevision), "diff": ("", results.Diff), "ls": ("list of", results.PathEntry),
     "branch": ("list of", results.Ref), "tag": ("list of", results.Ref), "switch": ("", results.Moved),
-    "restore": ("", results.Moved), "run": ("stream ending in", results.RunDone),
-    "runs": ("list of", results.RunEntry), "steps": ("list of", results.StepEntry),
-    "logs": ("", results.LogText), "checks": ("list of", results.CheckEntry),
-    "repro": ("", results.Repro), "lineage": ("", results.Lineage), "bisect": ("", results.Bisect),
-    "metrics": ("map from metric to list of", results.MetricPoint),
+    "restore": ("", results.Moved), "run": ("stream ending in", outcomes.RunDone),
+    "runs": ("list of", outcomes.RunEntry), "steps": ("list of", results.StepEntry),
+    "logs": ("", outcomes.LogText), "checks": ("list of", outcomes.CheckEntry),
+    "repro": ("", outcomes.Repro), "lineage": ("", outcomes.Lineage), "bisect": ("", outcomes.Bisect),
+    "metrics": ("map from metric to list of", outcomes.MetricPoint),
 }  # fmt: skip
 _ALSO: Final[dict[str, tuple[str, type[msgspec.Struct]]]] = {
     "show": ("with a path:", results.ShowPath),
-    "run": ("with `-n`:", results.Plan),
-    "lineage": ("with `--downstream`:", results.Downstream),
+    "run": ("with `-n`:", outcomes.Plan),
+    "lineage": ("with `--downstream`:", outcomes.Downstream),
 }
 
 
@@ -82,7 +82,7 @@ def keys(record: type[msgspec.Struct]) -> str:
 
 
 def _keys(record: type[msgspec.Struct], above: tuple[type, ...]) -> str:
-    hints = get_type_hints(record, vars(results))
+    hints = get_type_hints(record, {**vars(results), **vars(outcomes)})
     parts = []
     for field in msgspec.structs.fields(record):
         inner = _inner(hints[field.name])

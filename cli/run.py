@@ -11,7 +11,7 @@ from aq.cli.command import command
 from aq.cli.progress import progress
 from aq.cli.session import Session, utf8
 from aq.formats.errors import UsageError
-from aq.pipeline.results import Plan
+from aq.pipeline.outcomes import Plan
 
 CODES: Final = {"failed": 1, "gated": 3}
 WORST_FIRST: Final = (1, 4, 3)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from aq.cli.text import MISSING, Cell, Row, View, aligned, columns, short, signed, when
-from aq.pipeline.results import MetricPoint
+from aq.pipeline.outcomes import MetricPoint
 
 _TIMES_NOISE: Final = 4.0
 _LEAST: Final = 0.01

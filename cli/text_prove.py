@@ -10,7 +10,7 @@ from typing import Final
 
 from aq.cli.text import Cell, Row, View, columns, duration, first_line, number, short, signed
 from aq.cli.text_record import heading, some
-from aq.pipeline.results import Bisect, CommitValue, Probe, Repro
+from aq.pipeline.outcomes import Bisect, CommitValue, Probe, Repro
 
 _VERDICTS: Final = {
     "identical": "good", "equal": "good", "source": "dim", "different": "bad",

@@ -9,16 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from aq.cli.text import Cell, Row, View, columns, first_line, listed, plural, ref_value, short, size
-from aq.pipeline.results import (
-    CommitResult,
-    FlowStatus,
-    Moved,
-    PathCounts,
-    Reason,
-    Status,
-    Tracked,
-    Undone,
-)
+from aq.pipeline.results import CommitResult, FlowStatus, Moved, PathCounts, Reason, Status, Tracked, Undone
 
 MOST: Final = 20
 _CHANGES: Final = {"added": "good", "changed": "warn", "removed": "bad"}

@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 from aq.cli.text import Cell, Row, View, columns, cut, duration, number, plural, short, when
 from aq.cli.text_record import reasons
-from aq.pipeline.results import CheckEntry, LogText, Plan, Reason, RunDone, RunEntry, Violation
+from aq.pipeline.outcomes import CheckEntry, LogText, Plan, RunDone, RunEntry
+from aq.pipeline.results import Reason, Violation
 
 RUN_STYLES: Final = {
     "committed": "good", "unchanged": "dim", "gated": "bad", "failed": "bad", "uncommitted": "warn",

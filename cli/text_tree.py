@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from aq.cli.text import Cell, Row, View, columns, duration, short
 from aq.cli.text_record import reasons
 from aq.cli.text_run import STEP_STYLES, STEP_WORDS
-from aq.pipeline.results import Downstream, Lineage, StepEntry
+from aq.pipeline.outcomes import Downstream, Lineage
+from aq.pipeline.results import StepEntry
 
 
 def steps(found: Sequence[StepEntry], view: View) -> Iterator[str]:

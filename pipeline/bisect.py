@@ -18,7 +18,7 @@ from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Commit
 from aq.pipeline import facts, log
 from aq.pipeline.judge import Judge, Rule, by_endpoints, fixed_judge
-from aq.pipeline.results import Bisect, CommitValue, Culprit, Evaluations, Shift
+from aq.pipeline.outcomes import Bisect, CommitValue, Culprit, Evaluations, Shift
 from aq.pipeline.search import Found, Skipped, Trail, first_bad
 from aq.pipeline.segments import LevelShift, noise, shifts
 from aq.store import history, revisions, snapshots

@@ -12,8 +12,9 @@ from aq.formats.identity import Digest
 from aq.pipeline.execution import Made, StepStore, made_by
 from aq.pipeline.graph import Graph, Node
 from aq.pipeline.load import Project
+from aq.pipeline.outcomes import PlannedStep
 from aq.pipeline.planning import Parse, Planner, Previous, ReadSource
-from aq.pipeline.results import PlannedStep, Reason
+from aq.pipeline.results import Reason
 
 
 def plan(

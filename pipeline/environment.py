@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-from aq.formats.identity import Digest, Kind
+from aq.formats import documents
+from aq.formats.identity import Digest
 from aq.formats.objects import Sink, Source
 from aq.pipeline.results import PackageDiff
 
@@ -33,15 +33,15 @@ def capture() -> dict[str, Any]:
 
 
 def store(sink: Sink, environment: dict[str, Any]) -> Digest:
-    """Put an environment as a chunk of JSON with sorted keys."""
-    return sink.put(Kind.CHUNK, msgspec.json.encode(environment, order="sorted"))
+    """Put an environment as a document."""
+    return documents.put(sink, environment)
 
 
 def load(source: Source, id: bytes | None) -> dict[str, Any]:
     """Read an environment back; empty where none was recorded."""
     if id is None:
         return {}
-    found: dict[str, Any] = msgspec.json.decode(source.get(Kind.CHUNK, id))
+    found: dict[str, Any] = documents.get(source, id)
     return found
 
 

@@ -17,8 +17,8 @@ from aq.formats.records import Commit, Run
 from aq.pipeline import bisect as search
 from aq.pipeline import facts, log, replay
 from aq.pipeline.judge import Rule
+from aq.pipeline.outcomes import Bisect
 from aq.pipeline.replay import Request
-from aq.pipeline.results import Bisect
 from aq.pipeline.search import Skipped
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from aq.formats.identity import Digest, Kind
+from aq.formats import documents
+from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Run, Source
 from aq.pipeline import facts
@@ -42,8 +43,8 @@ class Static(msgspec.Struct, frozen=True):
 
 
 def store_static(store: Store, static: Static) -> Digest:
-    """Put it as a chunk of JSON."""
-    return store.put(Kind.CHUNK, msgspec.json.encode(static, order="sorted"))
+    """Put it as a document."""
+    return documents.put(store, static)
 
 
 def load_static(store: Store, run: Run) -> Static | None:
@@ -51,7 +52,7 @@ def load_static(store: Store, run: Run) -> Static | None:
     if run.static is None:
         return None
     try:
-        found = msgspec.json.decode(store.get(Kind.CHUNK, run.static), type=Static)
+        found = msgspec.convert(documents.get(store, run.static), Static)
     except msgspec.ValidationError:
         return None
     return found if found.form == FORM else None

@@ -12,7 +12,7 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run, Step
 from aq.pipeline import facts, show
-from aq.pipeline.results import Downstream, Lineage, Use
+from aq.pipeline.outcomes import Downstream, Lineage, Use
 from aq.store import history, snapshots
 from aq.store.revisions import Revision
 from aq.store.snapshots import Entry

@@ -14,7 +14,8 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Git, Run
 from aq.pipeline import facts, times
-from aq.pipeline.results import LogEntry, MetricPoint
+from aq.pipeline.outcomes import MetricPoint
+from aq.pipeline.results import LogEntry
 from aq.store import history, revisions, snapshots
 from aq.store.store import Store
 

@@ -21,8 +21,9 @@ from aq.pipeline.execution import Execution
 from aq.pipeline.freshness import Static, store_static
 from aq.pipeline.graph import Output, Read
 from aq.pipeline.load import Project
+from aq.pipeline.outcomes import RunDone, StepCounts
 from aq.pipeline.recording import Head
-from aq.pipeline.results import RunDone, StepCounts, Violation
+from aq.pipeline.results import Violation
 from aq.store import snapshots
 from aq.store.snapshots import Entry, Mode, Origin
 from aq.store.store import Store

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from aq.formats.errors import Conflict
+from aq.formats.errors import Conflict, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
 from aq.formats.records import Commit, Git
@@ -89,6 +89,7 @@ def record(store: Store, context: Context, proposal: Proposal) -> Recorded | Non
 
     Raises Conflict where another commit changed one of the same paths in the meantime.
     """
+    _require_text(proposal.message)
     while True:
         at = head(store)
         _refuse_overlap(store, proposal, at)
@@ -107,6 +108,14 @@ def record(store: Store, context: Context, proposal: Proposal) -> Recorded | Non
                 raise
             continue
         return Recorded(id, commit, known, created=True)
+
+
+def _require_text(message: str) -> None:
+    """Raise UsageError for a message that is no Unicode text (a lone surrogate)."""
+    try:
+        message.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"the message {message!r} is no valid text") from None
 
 
 def _refuse_overlap(store: Store, proposal: Proposal, at: Head) -> None:

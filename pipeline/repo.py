@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from aq.pipeline import results, settings
+from aq.pipeline import outcomes, results, settings
 from aq.pipeline.context import Context, redact
 from aq.store.layout import discover
 from aq.store.store import Store
@@ -260,7 +260,7 @@ class Repo:
         accept: Sequence[str] = (),
         keep_going: bool = False,
         on_event: OnEvent | None = None,
-    ) -> list[results.RunDone] | results.Plan:
+    ) -> list[outcomes.RunDone] | outcomes.Plan:
         """Bring flows up to date: `FILE`, `FILE:FLOW`, a flow object, or None for those of HEAD.
 
         Returns one record a flow, or with `dry_run` the plan. `on_event` gets each step's record.
@@ -288,7 +288,7 @@ class Repo:
         status: str | None = None,
         metric: str | None = None,
         sort: str | None = None,
-    ) -> list[results.RunEntry]:
+    ) -> list[outcomes.RunEntry]:
         """Every run, newest first, also failed, gated and uncommitted ones."""
         from aq.pipeline import runlist
 
@@ -300,13 +300,13 @@ class Repo:
 
         return runlist.steps(self.store, rev)
 
-    def logs(self, spec: str) -> results.LogText:
+    def logs(self, spec: str) -> outcomes.LogText:
         """The captured output of one step: OP, or REV:OP with a run or a commit."""
         from aq.pipeline import runlist
 
         return runlist.logs(self.store, spec)
 
-    def checks(self, rev: str = "HEAD") -> list[results.CheckEntry]:
+    def checks(self, rev: str = "HEAD") -> list[outcomes.CheckEntry]:
         """The checks at a revision."""
         from aq.pipeline import runlist
 
@@ -314,7 +314,7 @@ class Repo:
 
     def repro(
         self, spec: str = "HEAD", *, rtol: float = 1e-9, atol: float = 0.0, on_event: OnEvent | None = None
-    ) -> results.Repro:
+    ) -> outcomes.Repro:
         """Execute a commit's run again, in a clean folder with its code, and compare ids."""
         from aq.pipeline import repro
 
@@ -322,7 +322,7 @@ class Repo:
 
     # -- explain ----------------------------------------------------------------------------
 
-    def lineage(self, spec: str, *, downstream: bool = False) -> results.Lineage | results.Downstream:
+    def lineage(self, spec: str, *, downstream: bool = False) -> outcomes.Lineage | outcomes.Downstream:
         """What made an artifact, down to its sources; or what it went into."""
         from aq.pipeline import lineage
 
@@ -330,7 +330,7 @@ class Repo:
 
     def metrics(
         self, name: str | None = None, range: str | None = None
-    ) -> dict[str, list[results.MetricPoint]]:
+    ) -> dict[str, list[outcomes.MetricPoint]]:
         """Recorded values by full name, oldest first, both ends of a range included."""
         from aq.pipeline import log
 
@@ -348,7 +348,7 @@ class Repo:
         first_parent: bool = False,
         recompute: bool = False,
         on_event: OnEvent | None = None,
-    ) -> results.Bisect:
+    ) -> outcomes.Bisect:
         """Which commit made a metric worse: in `GOOD..BAD`, or at the latest change for the worse."""
         from aq.pipeline import evaluate
         from aq.pipeline.judge import Rule

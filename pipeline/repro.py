@@ -14,8 +14,9 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run
 from aq.pipeline import environment, facts, replay, show
+from aq.pipeline.outcomes import ArtifactVerdict, FirstDifference, Repro
 from aq.pipeline.replay import Made, Request
-from aq.pipeline.results import ArtifactVerdict, FirstDifference, PackageDiff, Repro
+from aq.pipeline.results import PackageDiff
 from aq.store import revisions, snapshots
 from aq.store.revisions import Revision
 from aq.store.snapshots import Entry, Origin

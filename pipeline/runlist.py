@@ -13,7 +13,8 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Run, RunStep, Step
 from aq.pipeline import facts, log, show, times
-from aq.pipeline.results import CheckEntry, LogText, PathEntry, RunEntry, StepEntry
+from aq.pipeline.outcomes import CheckEntry, LogText, RunEntry
+from aq.pipeline.results import PathEntry, StepEntry
 from aq.store import history, revisions
 from aq.store.store import Store
 

@@ -18,8 +18,8 @@ from aq.formats.records import Run, Source
 from aq.pipeline import dry, environment, git, published, runner, selecting
 from aq.pipeline.execution import Execution
 from aq.pipeline.load import Project
+from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
 from aq.pipeline.recording import Head, Proposal, head, record
-from aq.pipeline.results import Plan, PlannedStep, RunDone
 from aq.pipeline.selecting import Job
 from aq.pipeline.sources import FolderReader
 from aq.store import snapshots
@@ -216,9 +216,9 @@ def _publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome]
         commit = str(recorded.id) if recorded else None
     if others:
         _register(repo, others)
-    unmoved = str(at.id) if at.id else None
+    commits = {"committed": commit, "unchanged": str(at.id) if at.id else None}
     return [
-        published.done(one.id, one.run, commit if one in passed else unmoved, _notes(request, one))
+        published.done(one.id, one.run, commits.get(one.run.status), _notes(request, one))
         for one in outcomes
     ]
 

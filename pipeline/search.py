@@ -15,7 +15,7 @@ from types import EllipsisType
 from aq.formats.identity import Digest
 from aq.formats.records import Commit
 from aq.pipeline.judge import Judge
-from aq.pipeline.results import Probe
+from aq.pipeline.outcomes import Probe
 
 Graph = Mapping[Digest, Commit]
 

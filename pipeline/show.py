@@ -15,15 +15,7 @@ from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Commit, Run, Step
 from aq.pipeline import environment, log, times
 from aq.pipeline.face import Artifact as Face
-from aq.pipeline.results import (
-    PathEntry,
-    Reason,
-    RunInfo,
-    ShowPath,
-    ShowRevision,
-    StepEntry,
-    Violation,
-)
+from aq.pipeline.results import PathEntry, Reason, RunInfo, ShowPath, ShowRevision, StepEntry, Violation
 from aq.store import revisions, snapshots
 from aq.store.revisions import Revision
 from aq.store.snapshots import Entry

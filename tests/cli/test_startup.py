@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -75,10 +74,7 @@ def imported(folder: Path, *words: str) -> set[str]:
 
 @pytest.mark.parametrize("line", LIGHT)
 def test_what_does_not_compute_loads_nothing_heavy(line: str, repository: Shell) -> None:
-    described = (
-        {"zstandard"} if line.startswith(("status", "show")) else set()
-    )  # a run's description is packed
-    assert not imported(repository.folder, *line.split()) & (HEAVY - described)
+    assert not imported(repository.folder, *line.split()) & HEAVY
 
 
 def test_only_the_command_that_is_called_is_loaded(repository: Shell) -> None:
@@ -87,22 +83,3 @@ def test_only_the_command_that_is_called_is_loaded(repository: Shell) -> None:
     assert not loaded & {"aq.cli.run", "aq.cli.show", "aq.cli.bisect", "aq.cli.demo", "aq.cli.text_run"}
     overview = {name for name in imported(repository.folder, "--help") if name.startswith("aq.")}
     assert not [name for name in overview if name.startswith(("aq.store", "aq.pipeline"))]
-
-
-def cpu(*words: str, cwd: Path) -> float:
-    """The least of some runs, in seconds."""
-    found = []
-    for _ in range(4):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *words], cwd=cwd, check=True, stdout=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(found)
-
-
-def test_it_takes_a_tenth_of_a_second_of_cpu(repository: Shell) -> None:
-    floor = cpu("-c", "import click, msgspec", cwd=repository.folder)
-    most = max(0.100, 2.8 * floor)  # a busy machine, or one with many .pth files, is slower at everything
-    for line in ("--help", "log", "status"):
-        took = cpu("-P", "-m", "aq", line, cwd=repository.folder)
-        assert took <= most, f"{line}: {took * 1000:.0f} ms, click and msgspec alone {floor * 1000:.0f}"

@@ -19,7 +19,7 @@ from aq.pipeline.graph import Graph, Read
 from aq.pipeline.load import Project
 from aq.pipeline.ops import flows_of
 from aq.pipeline.params import bind
-from aq.pipeline.results import PlannedStep
+from aq.pipeline.outcomes import PlannedStep
 from aq.pipeline.trace import trace
 from aq.store.store import Store
 
