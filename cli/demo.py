@@ -12,16 +12,16 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 from aq.cli.command import command
 from aq.cli.session import Session
-from aq.cli.text import View
+from aq.cli.text import Cell, View, columns
 from aq.formats.errors import AqError, UsageError
 
 STORY: Final = Path(__file__).parent / "story"
@@ -49,27 +49,36 @@ class Stage:
     def say(self, text: str) -> None:
         """Narrate a paragraph."""
         if not self.session.quiet:
-            self.session.write("\n" + textwrap.fill(" ".join(text.split()), 92) + "\n\n")
+            self._tell("\n" + paragraph(text) + "\n\n")
 
-    def show(self, line: str) -> None:
-        """Print a command as the reader would type it."""
-        self.session.write(self.view.paint(f"$ {line}", "bold") + "\n")
-        self.session.flush()
+    def _tell(self, text: str) -> None:
+        """Write a piece of the story: beside the answer where that is JSON."""
+        if self.session.json:
+            sys.stderr.write(text)
+        else:
+            self.session.write(text)
+            self.session.flush()
 
     def run(self, *lines: str, progress: bool = True) -> None:
         """Print command lines joined by `&&`, and run them. Raises AqError where one fails."""
-        self.show(" && ".join(lines))
+        self._tell(self.view.paint(f"$ {' && '.join(lines)}", "bold") + "\n")
+        answers = sys.stderr if self.session.json else None
         for line in lines:
             words = shlex.split(line)
             words[:1] = _program(words[0])
             errors = None if progress else subprocess.PIPE
-            done = subprocess.run(words, cwd=self.folder, stderr=errors, check=False)
+            done = subprocess.run(words, cwd=self.folder, stdout=answers, stderr=errors, check=False)
             if done.returncode:
                 sys.stderr.buffer.write(done.stderr or b"")
                 raise AqError(
                     f"the demo stopped: `{line}` ended with exit code {done.returncode}",
                     hint=f"cd {shlex.quote(str(self.folder))} && {line}",
                 )
+
+
+def paragraph(text: str) -> str:
+    """A text filled into lines."""
+    return textwrap.fill(" ".join(text.split()), 92)
 
 
 def _program(name: str) -> list[str]:
@@ -93,7 +102,8 @@ def demo(session: Session, target: str, quick: bool) -> None:
     started = time.monotonic()
     for scene in SCENES:
         scene(stage)
-    _what_next(stage, time.monotonic() - started)
+    seconds = round(time.monotonic() - started, 1)
+    session.report({"path": str(folder.absolute()), "folder": target, "seconds": seconds}, _what_next)
 
 
 def _ready(folder: Path) -> None:
@@ -195,9 +205,11 @@ NEXT: Final = (
 )
 
 
-def _what_next(stage: Stage, seconds: float) -> None:
-    stage.say(f"That was a year in {seconds:.0f} seconds. The repository stays in {stage.folder}. Try there:")
-    wide = max(len(line) for line, _ in NEXT)
-    stage.session.write(f"  cd {shlex.quote(str(stage.folder))}\n")
-    for line, why in NEXT:
-        stage.session.write(f"  {line:{wide}}  {stage.view.paint(why, 'dim')}\n")
+def _what_next(record: Mapping[str, Any], view: View) -> Iterator[str]:
+    """The last lines: where the repository is, and what to type there."""
+    folder, seconds = record["folder"], record["seconds"]
+    yield ""
+    yield paragraph(f"That was a year in {seconds:.0f} seconds. The repository stays in {folder}. Try there:")
+    yield ""
+    yield f"  cd {shlex.quote(folder)}"
+    yield from columns(view, [(line, Cell(why, "dim")) for line, why in NEXT], indent=2)

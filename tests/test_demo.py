@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,8 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     done = aq("demo", "mine", cwd=tmp_path, code=2)
     assert done.stderr == "error: mine exists and is not empty\nhint: aq demo another-folder\n"
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["work.txt"]
+    error = json.loads(aq("demo", "mine", "--json", cwd=tmp_path, code=2).stderr)["error"]
+    assert error["message"] == "mine exists and is not empty"
 
 
 def test_a_missing_library_is_named(tmp_path: Path) -> None:
@@ -84,6 +87,15 @@ def test_octobers_predictions_can_be_made_again(told: tuple[Path, str]) -> None:
     proof = data("repro", "2013-10:delays/predictions", cwd=told[0])
     assert proof["verdict"] == "identical"
     assert proof["first_difference"] is None
+
+
+def test_it_ends_with_what_to_try_next(told: tuple[Path, str]) -> None:
+    folder, printed = told
+    tried = printed.split("Try there:\n")[1].strip().splitlines()
+    assert tried[0].strip() == "cd flights"
+    for line in (re.split(r"\s{2,}", line.strip())[0] for line in tried[1:]):
+        if not line.startswith(("aq run", "aq undo")):
+            aq(*line.removeprefix("aq ").split(" | ")[0].split(), cwd=folder)
 
 
 def test_nothing_is_left_to_do(told: tuple[Path, str]) -> None:
