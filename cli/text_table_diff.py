@@ -1,7 +1,7 @@
 """Text of a difference between two tables: schema, rows, columns with the unit guess, a sample.
 
-Invariant: a column's figures stand before → after; a guess is printed as a question; sampled rows
-show both sides of the cells that differ.
+Invariant: a column's figures stand before → after; a guess is printed as a question, and first, where
+no narrow terminal cuts it; sampled rows show both sides of the cells that differ.
 """
 
 from __future__ import annotations
@@ -56,18 +56,13 @@ def _rows(rows: Mapping[str, Any], view: View) -> Iterator[str]:
 def _columns(found: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:
     shown = [fact for fact in _STATISTICS if any(_pair(column, fact) for column in found)]
     guessed = any(column.get("guess") for column in found)
-    head = ["column", "rows", *shown, *(["guess"] if guessed else [])]
+    head = ["column", *(["guess"] if guessed else []), "rows", *shown]
     rows: list[Row] = [[Cell(word, "dim") for word in head]]
     for column in found:
         guess = str(column.get("guess") or "")
-        rows.append(
-            [
-                Cell(str(column.get("name")), "warn" if guess else ""),
-                _compared(column),
-                *(_pair(column, fact) for fact in shown),
-                Cell(guess, "warn"),
-            ]
-        )
+        name = Cell(str(column.get("name")), "warn" if guess else "")
+        figures = [_pair(column, fact) for fact in shown]
+        rows.append([name, *([Cell(guess, "warn")] if guessed else []), _compared(column), *figures])
     yield from columns(view, rows, indent=4)
 
 
