@@ -19,7 +19,7 @@ from aq.store.content import clock_of, stat_of
 from aq.store.folders import CONTROL_FOLDER, is_real_folder, join
 from aq.store.materialize import FolderWriter, Written, require_harmless
 from aq.store.nearest import did_you_mean
-from aq.store.paths import ancestors, decode, encode, from_user, show
+from aq.store.paths import ancestors, decode, encode, from_user, show, twins
 from aq.store.snapshots import Entry, Origin, Touched
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Rewrite:
             after = self._changes[path].after
             if after is not None and (done := writer.write(path, after)):
                 written.append(done)
+                work.report(path, done.stat)
         self._learn(written)
 
     def _learn(self, written: Iterable[Written]) -> None:
@@ -165,6 +166,8 @@ class Rewriter:
 
     def _plan(self, steps: list[Step], *, force: bool, skipped: list[str], hints: list[str]) -> Rewrite:
         _require_sound(steps)
+        if os.path.lexists(os.path.join(self._work.root, CONTROL_FOLDER.upper())):
+            _require_no_twins(steps)
         plan = _Plan(self._work, steps, force=force)
         changes = plan.made()
         if plan.conflicts:
@@ -283,6 +286,14 @@ def _require_sound(steps: Sequence[Step]) -> None:
         for folder in ancestors(path):
             if folder in files:
                 raise Damaged(f"the snapshot holds {show(decode(path))} below a file: nothing is written")
+
+
+def _require_no_twins(steps: Sequence[Step]) -> None:
+    """On a file system that ignores case: refuse paths that would overwrite each other. Raises Damaged."""
+    found = twins(step.path for step in steps if step.after is not None)
+    if found is not None:
+        first, second = (show(decode(path)) for path in found)
+        raise Damaged(f"{first} and {second} have one name on this file system: nothing is written")
 
 
 def _conflict(found: Sequence[bytes], hints: Sequence[str]) -> Conflict:

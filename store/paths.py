@@ -79,6 +79,16 @@ def folded(part: bytes) -> str:
     return text.casefold().rstrip(". ")
 
 
+def twins(chosen: Iterable[bytes]) -> tuple[bytes, bytes] | None:
+    """Two paths that are one on a file system that ignores case or normalises names, or None."""
+    seen: dict[tuple[str, ...], bytes] = {}
+    for path in chosen:
+        other = seen.setdefault(tuple(folded(part) for part in path.split(b"/")), path)
+        if other != path:
+            return other, path
+    return None
+
+
 def show(path: str) -> str:
     """A path as one line of text for a message: quoted only where it must be."""
     return path if path.isprintable() and path.strip() == path else ascii(path)

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from aq.store.marks import Marks
 
 Skip = Callable[[str], bool]
+OnFile = Callable[[str, int], None]
+"""Told of each file that was read or written: its path and size in bytes."""
 
 
 class WorkStatus(NamedTuple):
@@ -57,10 +59,11 @@ class WorkStatus(NamedTuple):
 
 
 class Worktree:
-    """The folder of a store's repository."""
+    """The folder of a store's repository. `on_file`, if set, is told of files as they are read or written."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.on_file: OnFile | None = None
         self.root = os.fsencode(store.root)
         self.cache = StatCache(store.index)
         self.begin()
@@ -146,7 +149,13 @@ class Worktree:
         if state is None:
             return None
         self.cache.learn(path, *state, clock)
+        self.report(path, state[0])
         return state[1]
+
+    def report(self, path: bytes, stat: bytes) -> None:
+        """Tell `on_file` of a file."""
+        if self.on_file is not None:
+            self.on_file(decode(path), size_of(stat))
 
     def keep_cache(self) -> None:
         """Write what the stat cache learned by looking; not being able to is no error."""

@@ -357,6 +357,15 @@ class TestHostile:
         bench.work.checkout(bench.work.head(), root, force=True)
         assert list((tmp_path / "outside").iterdir()) == [] and bench.lying() == {"a/x": b"x"}
 
+    def test_twins_on_a_file_system_that_ignores_case(self, bench: Bench) -> None:
+        root = hostile(bench, (b"a", entry(bench, b"1")), (b"A", entry(bench, b"2")))
+        bench.work.checkout(bench.work.head(), root)
+        assert bench.lying() == {"a": b"1", "A": b"2"}
+        bench.work.restore(bench.work.head(), ["."])
+        (bench.root / ".AQ").symlink_to(".aq")  # how such a file system shows itself
+        with pytest.raises(Damaged, match="A and a have one name"):
+            bench.work.checkout(bench.work.head(), root, force=True)
+
     @pytest.mark.parametrize("target", [b"", b"a\0b", b"x" * 5_000])
     def test_link_targets(self, bench: Bench, target: bytes) -> None:
         root = hostile(bench, (b"link", entry(bench, target, Mode.SYMLINK)))

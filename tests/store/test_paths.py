@@ -71,6 +71,12 @@ def test_text_that_is_no_path() -> None:
         paths.check("\ud800")
 
 
+def test_names_that_some_file_systems_take_for_one() -> None:
+    assert paths.twins([b"a", b"b", b"a/b"]) is None
+    assert paths.twins([b"data/A.csv", b"x", b"Data/a.csv"]) == (b"data/A.csv", b"Data/a.csv")
+    assert paths.twins(["\u00e9".encode(), "e\u0301".encode()]) is not None
+
+
 def test_ancestors_and_outermost() -> None:
     assert list(paths.ancestors(b"a/b/c")) == [b"a/b", b"a"]
     assert list(paths.ancestors(b"a")) == []
