@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from numbers import Real
 from typing import Any, Final
 
@@ -59,13 +58,18 @@ def _number(value: Any, at: str) -> int | float:
         return value
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
         value = value.item()
-    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+    if isinstance(value, bool) or not _is_number(value):
         what = f"{type(value).__name__} ({value!r:.40})"
         raise Unstorable(
             f"{at or 'the metric'} is no number but a {what}",
             hint="return a float, an int or a flat dict of them",
         )
     return int(value) if isinstance(value, int) else float(value)
+
+
+def _is_number(value: object) -> bool:
+    kind = type(value)
+    return isinstance(value, Real) or (kind.__module__, kind.__name__) == ("decimal", "Decimal")
 
 
 def _directions(better: str | Mapping[str, str], value: Numbers, at: str) -> str | dict[str, str]:

@@ -18,6 +18,7 @@ from aq.formats.identity import Buffer
 from aq.formats.reducing import is_immutable, recipe, reduction
 
 _PARTS_MOST: Final = 64
+_DEPTH_MOST: Final = 16
 _GLOBALS: Final = frozenset({type, FunctionType, BuiltinFunctionType})
 
 
@@ -29,6 +30,7 @@ class Tape:
         self._memo: dict[int, tuple[int, object]] = {}
         self._known: dict[Any, int] = {}
         self._texts: dict[str, int] = {}
+        self._depths: dict[int, tuple[int, object]] = {}
         self._count = 0
         self._numpy: Any = sys.modules.get("numpy")
         self.direct: dict[type, Callable[[Any], None]] = {
@@ -122,25 +124,49 @@ class Tape:
     def key(self, value: Any) -> Any:
         """What an immutable is, in terms of what was written; None where that cannot be said (yet).
 
-        Tuples and frozensets of more than 64 parts, and all that is mutable, have no key.
+        Tuples and frozensets of more than 64 parts or nested too deep, and all that is mutable, have none.
         """
         kind = type(value)
         if kind is bytes:
             return kind, value
         if kind is tuple or kind is frozenset:
-            if len(value) > _PARTS_MOST:
+            if len(value) > _PARTS_MOST or self._is_deep(value):
                 return None
             keys = self._keys(value)
             return None if keys is None else (kind, *keys) if kind is tuple else (kind, frozenset(keys))
         call = (recipe(value) or reduction(value)) if self.is_value(value) else ""
         if isinstance(call, str):
             return None
-        keys = self._keys([call[0], *call[1], *call[2:]])
+        states: list[Any] = []
+        for state in call[2:]:
+            states += [dict, *state, *state.values()] if type(state) is dict else [state]
+        keys = self._keys([call[0], *call[1], *states])
         return None if keys is None else (object, len(call[1]), *keys)
 
+    def _is_deep(self, value: Any, left: int = _DEPTH_MOST) -> bool:
+        """Whether tuples and frozensets nest deeper than `left` in one."""
+        known = self._depths.get(id(value))
+        if known is not None:
+            return known[0] > left
+        if left == 0:
+            return True
+        deepest = 0
+        for part in value:
+            if type(part) is tuple or type(part) is frozenset:
+                if self._is_deep(part, left - 1):
+                    return True
+                deepest = max(deepest, self._depths[id(part)][0])
+        self._depths[id(value)] = deepest + 1, value
+        return False
+
     def _keys(self, parts: Iterable[Any]) -> list[Any] | None:
-        keys = [self._part_key(part) for part in parts]
-        return None if None in keys else keys
+        keys = []
+        for part in parts:
+            key = self._part_key(part)
+            if key is None:
+                return None
+            keys.append(key)
+        return keys
 
     def _part_key(self, part: Any) -> Any:
         kind = type(part)
@@ -148,16 +174,15 @@ class Tape:
             return kind, struct.pack("<d", part)
         if kind in self.direct or kind in _GLOBALS:
             return kind, part
-        if kind is dict:
-            keys = self._keys(part.values())
-            return None if keys is None else (kind, *part, *keys)
         if kind is tuple and not part:
             return (kind,)
         index = self.seen(part)
-        if index is not None:
-            return index
-        key = self.key(part)
-        return None if key is None else self._known.get(key)
+        if index is None:
+            key = self.key(part)
+            index = None if key is None else self._known.get(key)
+            if index is not None:
+                self._memo[id(part)] = index, part
+        return index
 
     def is_value(self, value: object) -> bool:
         """Whether the object is an immutable of a library: equal ones can stand for each other."""

@@ -6,12 +6,6 @@ user's class is called. It identifies nothing: fingerprints do.
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import fractions
-import pathlib
-import re
-import uuid
 from collections.abc import Iterable
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Final
@@ -20,10 +14,9 @@ WIDEST: Final = 60
 _DEEPEST: Final = 3
 _ITEMS_MOST: Final = 6
 _INT_BITS_MOST: Final = 256
-_AS_REPR: Final[frozenset[type]] = frozenset(
-    {type(None), bool, float, complex, range, slice, decimal.Decimal, fractions.Fraction, uuid.UUID}
-)
-_AS_TEXT: Final = (datetime.date, datetime.time, datetime.timedelta, pathlib.PurePath)
+_AS_REPR: Final[frozenset[type]] = frozenset({type(None), bool, float, complex, range, slice})
+_REPR_TOO: Final = frozenset({("decimal", "Decimal"), ("fractions", "Fraction"), ("uuid", "UUID")})
+_AS_TEXT: Final = frozenset({"datetime", "pathlib"})
 _SCALARS: Final = frozenset({"Timestamp", "Timedelta", "Period", "Interval", "NaTType", "NAType"})
 _BRACKETS: Final[dict[type, str]] = {
     list: "[{}]",
@@ -36,13 +29,14 @@ _BRACKETS: Final[dict[type, str]] = {
 
 def show(value: object) -> str:
     """At most 60 characters: `6`, `'a'`, `[1, 2]`, `DataFrame 3×2`, `RandomForestClassifier`."""
-    text = " ".join(_show(value, _DEEPEST).split())
+    text = _show(value, _DEEPEST).replace("\n", " ")
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
 
 
 def _show(value: Any, depth: int) -> str:
     kind = type(value)
-    if kind in _AS_REPR:
+    library = kind.__module__.partition(".")[0]
+    if kind in _AS_REPR or (library, kind.__name__) in _REPR_TOO:
         return repr(value)
     if kind is int:
         return repr(value) if value.bit_length() <= _INT_BITS_MOST else f"int of {value.bit_length()} bits"
@@ -52,11 +46,11 @@ def _show(value: Any, depth: int) -> str:
         return _show_many(value, depth)
     if isinstance(value, type | FunctionType | BuiltinFunctionType | ModuleType):
         return str(value.__name__)
-    if kind.__module__ in ("datetime", "pathlib") and isinstance(value, _AS_TEXT):
+    if library in _AS_TEXT:
         return str(value)
-    if kind is re.Pattern:
+    if (library, kind.__name__) == ("re", "Pattern"):
         return f"re.compile({_show(value.pattern, depth)})"
-    if kind.__module__.partition(".")[0] in ("numpy", "pandas", "pyarrow", "polars"):
+    if library in ("numpy", "pandas", "pyarrow", "polars"):
         return _show_columns(value)
     return kind.__name__
 

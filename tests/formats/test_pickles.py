@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import datetime
 import decimal
 import functools
@@ -162,6 +163,24 @@ def test_arguments_that_lead_back_end() -> None:
         encode([Loop(endless=True)], MemoryObjects())
 
 
+def test_tuples_of_equal_mutables_stay_apart() -> None:
+    ((one, other, *_),) = (back([({"a": 1},), ({"a": 1},), ([1],), ([1],)]),)
+    assert one[0] is not other[0]
+    deep: Any = (1,)
+    for _ in range(1_000):
+        deep = (deep,)
+    wide: Any = (1, "a")
+    for _ in range(12):
+        wide = (wide,) * 64
+    again = back([deep, wide, copy_of(wide)])
+    assert opcodes(again) == opcodes([deep, wide, wide])
+
+
+def copy_of(value: Any) -> Any:
+    """The same nesting of tuples in new memory, as shared as it was."""
+    return pickle.loads(pickle.dumps(value))
+
+
 def test_depth_has_no_limit() -> None:
     deep: Any = ()
     for _ in range(20_000):
@@ -201,6 +220,74 @@ def test_any_structure_survives_and_python_reads_it(value: Any) -> None:
     pickletools.dis(data, io.StringIO())
     assert opcodes(pickle.loads(data)) == data
     assert opcodes(pickle.loads(pickle.dumps(value))) == data
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Any:
+    """Lists, dicts, tuples, sets, boxes and arrays that refer to each other at will, in cycles too."""
+    nodes: list[Any] = [1, "a", b"b", 2.5, np.arange(3), (1, "a")]
+    open_nodes: list[Any] = []
+    for kind in draw(
+        st.lists(st.sampled_from(["list", "dict", "box", "tuple", "set"]), min_size=1, max_size=12)
+    ):
+        held = [nodes[draw(st.integers(0, len(nodes) - 1))] for _ in range(draw(st.integers(0, 3)))]
+        if kind == "set":
+            node: Any = {draw(st.integers(0, 3)) for _ in held} | {"a"}
+        else:
+            make = {"list": list, "tuple": tuple, "dict": lambda items: dict(enumerate(items))}
+            node = (
+                make[kind](held) if kind in make else Box(**{f"a{at}": item for at, item in enumerate(held)})
+            )
+        nodes.append(node)
+        if kind in ("list", "dict", "box"):
+            open_nodes.append(node)
+    for node in open_nodes:
+        other = nodes[draw(st.integers(0, len(nodes) - 1))]
+        if isinstance(node, list):
+            node.append(other)
+        else:
+            (node if isinstance(node, dict) else node.__dict__)["more"] = other
+    return nodes[6:]
+
+
+def shape(value: Any) -> list[Any]:
+    """Every object met on a walk, with the number that its identity has there."""
+    seen: dict[int, int] = {}
+    keep, found, stack = [], [], [value]
+    while stack:
+        item = stack.pop()
+        keep.append(item)
+        if isinstance(item, (int, float, str, bytes)):
+            found.append(item)
+            continue
+        known = id(item) in seen
+        if not isinstance(item, tuple):
+            found.append((type(item).__name__, seen.setdefault(id(item), len(seen))))
+        if known and not isinstance(item, tuple):
+            continue
+        if isinstance(item, np.ndarray):
+            found.append(item.tolist())
+        elif isinstance(item, set):
+            found.append(sorted(map(repr, item)))
+        elif isinstance(item, (list, tuple)):
+            found.append(len(item))
+            stack.extend(item)
+        else:
+            pairs = item if isinstance(item, dict) else item.__dict__
+            found.append(list(pairs))
+            stack.extend(pairs.values())
+        if len(found) > 5_000:
+            break
+    return found
+
+
+@given(graphs())
+def test_any_graph_keeps_its_shape_and_its_id(value: Any) -> None:
+    (again,) = back((value,))
+    assert shape(again) == shape(value)
+    assert opcodes(again) == opcodes(value)
+    assert opcodes(copy.deepcopy(value)) == opcodes(value)
+    assert opcodes(pickle.loads(pickle.dumps(value))) == opcodes(value)
 
 
 @pytest.mark.parametrize("length", [999, 1_000, 1_001, 2_001])
