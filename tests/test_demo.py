@@ -89,6 +89,21 @@ def test_octobers_predictions_can_be_made_again(told: tuple[Path, str]) -> None:
     assert proof["first_difference"] is None
 
 
+def bare(text: str) -> list[str]:
+    """The lines without what differs from demo to demo: ids, times, where `main` is."""
+    text = re.sub(r"\b[0-9a-f]{8,64}\b|\d{4}-\d\d-\d\dT[\d:]+Z|main, ", "", text)
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_the_readme_shows_what_the_demo_prints(told: tuple[Path, str]) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    (excerpt,) = re.findall(r"^```text\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    shown = [line for line in bare(excerpt) if line != "…" and "December" not in line]
+    printed = iter(bare(told[1]))
+    assert len(shown) > 10
+    assert [line for line in shown if line not in printed] == [], "each line, in this order"
+
+
 def test_it_ends_with_what_to_try_next(told: tuple[Path, str]) -> None:
     folder, printed = told
     tried = printed.split("Try there:\n")[1].strip().splitlines()

@@ -76,7 +76,7 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.folder = folder
-        self.environment = {**os.environ, "PATH": path, "AQ_AUTHOR": "you"}
+        self.environment = {**os.environ, "PATH": path, "AQ_AUTHOR": "you", "PYTHONUNBUFFERED": "1"}
         self.typed = 0
 
     def python(self, text: str) -> None:
@@ -92,12 +92,13 @@ class Reader:
                 ["/bin/sh", "-c", command],
                 cwd=self.folder,
                 env=self.environment,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 text=True,
                 check=False,
             )
-            wanted, said = lines(printed), lines(done.stderr + done.stdout)
-            assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
+            wanted, said = lines(printed), lines(done.stdout)
+            assert done.returncode == 0, f"$ {command}\n{done.stdout}"
             assert matches(wanted, said), f"$ {command}\nREADME: {wanted}\nsaid: {said}"
             self.typed += 1
 
