@@ -225,3 +225,28 @@ print({"numpy", "pandas", "pyarrow", "zstandard", "pyfastcdc", "pickletools"} & 
 )
 def test_show_is_short_and_tells_nothing_of_memory(value: Any, text: str) -> None:
     assert show(value) == text
+
+
+GOLDEN: list[tuple[Any, str]] = [
+    (6, "050e3b224155fb547ca3fe858d1052a7d031c4d54e92af59f979e1a82c2aed5b"),
+    ("é", "228a68fd4835479e38848ff9f1fb827f400e20ac3fd55e312e0dacec881383d2"),
+    (
+        {"b": [1, 2.5, None], "a": (True, b"x", {3, 4})},
+        "92ddf67f021f42a6a6750827a3713a9167ee2ae016e1eb6fd19afb7887140fa8",
+    ),
+    (dt.date(2026, 1, 2), "85e20aed4b04b7d81e88d81f320c7afda4649c706c3e53c766526f6154f5be7e"),
+    (SELF, "b9476166302393667d79ec5333570e9dc22bc5d756a304c90b623de4b273f3da"),
+    (np.arange(3.0), "c6caaf3d31a7dff0745103763b0480c72ba9b669203d78511ef4b4d8617d59ef"),
+    (np.float32(1), "ed7bd2e5c0adbb59e14081bdfce31055188ac67632256d5d6c3b44c52297747b"),
+    (FRAME, "ae997425bb14670896c35d9bb154c880d36dab5fe362c3eeda8452f236cbf5ac"),
+    (
+        pd.Timestamp("2026-01-02", tz="UTC"),
+        "8ec47230779d0e7d5ddbffbb666f490e2ae74ec6b22ffa2bb8a35f118ddc78e9",
+    ),
+    (str, "261757e0f58ccc4fc72dd54d9321c9b24cafcafe4ab0712ab515b9e7b6cdda2f"),
+]
+
+
+@pytest.mark.parametrize(("value", "digits"), GOLDEN, ids=lambda value: type(value).__name__)
+def test_golden_fingerprints(value: Any, digits: str) -> None:
+    assert fingerprint(value) == digits

@@ -23,6 +23,7 @@ from aq.formats.errors import AqError, Unstorable, UsageError
 from aq.formats.objects import MemoryObjects, get_record
 from aq.formats.records import Artifact
 from aq.formats.values import Metric, decode, encode, encode_file, file_bytes, summarise
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -237,3 +238,44 @@ def test_what_aq_does_not_write_is_an_error_of_aq(artifact: Artifact) -> None:
         if artifact.format != "of the future" or read is decode:
             with pytest.raises(AqError):
                 read(artifact, MemoryObjects())
+
+
+NOISE = blake3(b"").digest(length=6_000_000)
+GOLDEN: dict[str, tuple[Any, str]] = {
+    "json": (
+        {"depth": 6, "rate": 0.1, "names": ["é", None, True]},
+        "c36a58a851099718faa15735145c730a76f51f6cf74cd0a0b9a82fc4f6d20bdc",
+    ),
+    "long text": ("text " * 50_000, "6aa92f1d2ad5de2c3d0bf90a84e716fdc5b7e60de92126fcfe0d669522b4a77c"),
+    "raw": (NOISE[:300_000], "6ffa1c6516d56c8ab12d000a6ac563ae49e6781d4593a474e7734da57f827cbd"),
+    "metric": (
+        Metric({"auc": 0.93, "n": 10}, better={"auc": "higher"}),
+        "ddc3d8cb0c814e2678769cd832ff4f341d5c73336c4dce0eb9aac4370d6fe567",
+    ),
+    "scalar": (np.float32(0.5), "141d77e56a420b992fa9d9e4667e55fad8e48afec4e5eb61d621bf3291ee008f"),
+    "array": (
+        np.frombuffer(NOISE[:30_000], ">i2").reshape(100, 150),
+        "d53ca38787cd616bd35c1c34e351e0abbbc14645bb3d1815ef3a90e6fd6b4149",
+    ),
+    "long array": (
+        np.frombuffer(NOISE, "u1"),
+        "ee9c4603648e7d2bfec859f311c4530eec2ac6565d479d059c110b7b743cac23",
+    ),
+    "pickle": (
+        {"w": np.frombuffer(NOISE[:200_000], "<u4"), "names": ("a", "b"), 1: {2, 3}},
+        "834d8f4b7ad30a475fb72beb5d4a7e626a93c5cc1dad9984154183f8bcf9105a",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_ids(name: str) -> None:
+    value, digits = GOLDEN[name]
+    assert str(encode(value, MemoryObjects()).id) == digits
+
+
+def test_the_golden_id_of_a_file() -> None:
+    assert (
+        str(encode_file(io.BytesIO(NOISE), None, MemoryObjects()).id)
+        == "a47e7f763c6a6d6c9e8ec37ad9c4888a13642b536b0b5a8a210651d5f62325be"
+    )

@@ -63,7 +63,7 @@ DISTINCT: dict[str, list[Any]] = {
         ...,
         False,
         np.float32("nan"),
-        np.datetime64("NaT"),
+        np.datetime64("NaT", "s"),
         np.zeros(0),
         np.zeros((0, 1)),
         -0.0,
