@@ -12,7 +12,7 @@ from typing import Final
 
 from aq.pipeline.effects import is_main_guard
 from aq.pipeline.scopes import Import
-from aq.pipeline.syntax import ANNOTATIONS, DEFINITIONS, Source, combine, decorators
+from aq.pipeline.syntax import ANNOTATIONS, DEFINITIONS, Source, combine, decorators, dotted
 
 STAR: Final = "*"
 _DYNAMIC: Final = frozenset(
@@ -184,6 +184,26 @@ def identifiers(node: ast.AST) -> set[str]:
             found.add(inner.name.rpartition(".")[2])
         elif isinstance(inner, ast.Constant) and isinstance(inner.value, str) and inner.value.isidentifier():
             found.add(inner.value)
+    return found
+
+
+def variables_named(source: Source) -> set[str]:
+    """The environment variables that a file names anywhere: `environ["X"]`, `getenv("X")`, ….
+
+    More than its import reads, never less, but for names that are computed.
+    """
+    found: set[str] = set()
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Subscript):
+            named, text = dotted(node.value), node.slice
+        elif isinstance(node, ast.Call) and node.args:
+            named, text = dotted(node.func), node.args[0]
+        else:
+            continue
+        if isinstance(text, ast.Constant) and isinstance(text.value, str):
+            parts = set(named.split("."))
+            if parts & {"environ", "environb", "getenv"}:
+                found.add(text.value)
     return found
 
 

@@ -6,20 +6,16 @@ every installed distribution with it. A warning too many is cheaper than a stale
 
 from __future__ import annotations
 
-import importlib
-import linecache
 import sys
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from aq.formats.errors import AqError
-from aq.pipeline.load import Project
 from aq.pipeline.scopes import Import, Reference, uses_of
-from aq.pipeline.syntax import ANNOTATIONS, DOCSTRINGS, PLAIN, Source
+from aq.pipeline.syntax import ANNOTATIONS, DOCSTRINGS, PLAIN
 
 if TYPE_CHECKING:
-    from aq.pipeline.reach import Reach, Space
+    from aq.pipeline.reach import Reach
 
 _ANYTHING_TEXT: Final = """
 builtins.eval builtins.exec builtins.__import__ builtins.globals importlib.import_module
@@ -109,41 +105,6 @@ def _dotted(value: Any, path: tuple[str, ...]) -> str:
     return ""
 
 
-def imported(
-    project: Project, target: Import, space: Space | None, *, load: bool = True
-) -> ModuleType | None:
-    """The module that an import statement inside a function means; None where there is none.
-
-    A module of the project is loaded if it is not yet: the function would do it. A library is not.
-    """
-    name = target.module
-    if target.level:
-        package = space.variables.get("__package__") if space is not None else None
-        parts = (package or "").split(".")
-        base = parts[: len(parts) - target.level + 1]
-        name = ".".join([*base, *([target.module] if target.module else [])])
-    if not name:
-        return None
-    found = sys.modules.get(name)
-    if found is None and not load:
-        return None
-    if found is None and project.finds(name):
-        try:
-            with project:
-                found = importlib.import_module(name)
-        except (Exception, SystemExit) as error:
-            if isinstance(error, AqError):
-                raise
-            return None
-    return found or sys.modules.get(name.partition(".")[0])
-
-
-def interactive_source(file: str) -> Source | None:
-    """The source of code that was typed in (a notebook's cell), as Python's own traces find it."""
-    lines = linecache.getlines(file)
-    return Source(file, "".join(lines).encode()) if lines else None
-
-
 def may_hold_code(value: object) -> bool:
     """Whether a value inside a library's function is, or holds, the user's code or plain data."""
     if isinstance(value, FunctionType | MethodType | type | partial | bool | int | float | str | bytes):
@@ -157,8 +118,17 @@ def may_hold_code(value: object) -> bool:
 
 def variant(reach: Reach) -> str:
     """Whether annotations and docstrings count: they do where code that is reached reads them."""
-    identifiers: set[str] = set()
+    annotations = ANNOTATIONS if reads_annotations(reach) else PLAIN
+    return annotations + (DOCSTRINGS if _identifiers(reach) & _DOCSTRING_READERS else PLAIN)
+
+
+def reads_annotations(reach: Reach) -> bool:
+    """Whether code that is reached reads annotations at run time."""
+    return bool(_identifiers(reach) & _ANNOTATION_READERS)
+
+
+def _identifiers(reach: Reach) -> set[str]:
+    found: set[str] = set()
     for _, one, source in reach.units:
-        identifiers |= uses_of(one, source).identifiers
-    annotations = ANNOTATIONS if identifiers & _ANNOTATION_READERS else PLAIN
-    return annotations + (DOCSTRINGS if identifiers & _DOCSTRING_READERS else PLAIN)
+        found |= uses_of(one, source).identifiers
+    return found

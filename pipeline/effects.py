@@ -16,7 +16,8 @@ from aq.pipeline.scopes import Import, uses_of_statements
 from aq.pipeline.syntax import Source, decorators, dotted
 
 if TYPE_CHECKING:
-    from aq.pipeline.reach import Reach, Space
+    from aq.pipeline.reach import Reach
+    from aq.pipeline.spaces import Space
 
 EFFECTS: Final = "(import)"
 """Stands for a module's statements with effects where code has a name."""
@@ -31,7 +32,7 @@ _BLOCKS: Final = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.TryStar, as
 def follow(reach: Reach) -> None:
     """Follow the effects of the modules reached, and of those that they import."""
     done: set[str] = set()
-    while waiting := [space for name, space in reach.visited.items() if name not in done]:
+    while waiting := [space for name, space in reach.spaces.known.items() if name not in done]:
         for space in waiting:
             done.add(space.name)
             if space.source is not None:
@@ -46,12 +47,21 @@ def _follow_module(reach: Reach, space: Space, source: Source) -> None:
     except (SyntaxError, ValueError):
         return
     for target in targets:
-        reach.import_quietly(target, space)
+        _enter(reach, target, space)
     statements = [one for one in source.tree.body if one in statements or _patches_library(reach, one, space)]
     if statements:
         label = f"{space.name}:{EFFECTS}"
         reach.acting.append((label, statements, source))
+        for path, digest in reach.project.read_on_import(space.name).items():
+            reach.values[f"{label} {path}"] = digest
         reach.follow_uses(uses_of_statements(statements, source), space, {}, label)
+
+
+def _enter(reach: Reach, target: Import, space: Space) -> None:
+    """A module of the user that a module imports: what it does on import counts."""
+    found = reach.spaces.imported(target, space, load=False)
+    if found is not None and reach.spaces.is_own(found):
+        reach.spaces.of_module(found)
 
 
 def _patches_library(reach: Reach, node: ast.stmt, space: Space) -> bool:
@@ -63,7 +73,7 @@ def _patches_library(reach: Reach, node: ast.stmt, space: Space) -> bool:
     else:
         return False
     names = (dotted(one.func if isinstance(one, ast.Call) else one) for one in called)
-    found = (reach.resolve(name, space) for name in names if name)
+    found = (reach.spaces.resolve(name, space) for name in names if name)
     return any(_changes_library(reach, one, set()) for one in found)
 
 
@@ -72,14 +82,17 @@ def _changes_library(reach: Reach, value: object, seen: set[int]) -> bool:
     if not isinstance(value, FunctionType) or id(value) in seen:
         return False
     seen.add(id(value))
-    space = reach.space_of(value)
-    for uses in reach.uses_of_function(value, space):
+    space = reach.spaces.of_function(value)
+    for uses in reach.spaces.uses_of(value, space):
         for root in uses.changes:
-            found = space.variables.get(root) if isinstance(root, str) else reach.imported_value(root, space)
-            if reach.is_library(found):
+            if isinstance(root, str):
+                found = space.variables.get(root)
+            else:
+                found = reach.spaces.imported_value(root, space)
+            if reach.spaces.is_library(found):
                 return True
         names = (".".join((one.root, *one.path)) for one in uses.references if isinstance(one.root, str))
-        if any(_changes_library(reach, reach.resolve(name, space), seen) for name in names):
+        if any(_changes_library(reach, reach.spaces.resolve(name, space), seen) for name in names):
             return True
     return False
 

@@ -17,7 +17,7 @@ from aq.pipeline.environs import variable_digest as variable_digest
 from aq.pipeline.load import Project
 from aq.pipeline.packages import Packages
 from aq.pipeline.reach import Reach
-from aq.pipeline.syntax import ANNOTATIONS
+from aq.pipeline.spaces import plain
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
@@ -65,7 +65,9 @@ def fingerprint(
     `environ`: the environment, for the variables that the code names; without it they are only
     listed as opaque. Raises AqError where a module that the code imports cannot be loaded.
     """
-    return _trace(getattr(function, "function", function), project, environ, through_ops=True).fingerprint
+    if environ is not None:
+        project.memo["environ"] = environ
+    return _trace(plain(function), project, environ, through_ops=True).fingerprint
 
 
 @dataclass(slots=True)
@@ -99,7 +101,7 @@ class Traced:
 
 def traced(function: object, project: Project, *, through_ops: bool = True) -> Traced:
     """The same walk as `fingerprint`, with the places; remembered from there where it was made."""
-    function = getattr(function, "function", function)
+    function = plain(function)
     known = project.memo.get(("traced", id(function), through_ops))
     if isinstance(known, Traced) and known.function is function:
         return known
@@ -111,18 +113,16 @@ def _trace(
 ) -> Traced:
     reach = Reach(project, through_ops=through_ops)
     reach.run(function)
-    if ANNOTATIONS in dynamic.variant(reach):
-        reach.follow_annotations()
     made = Traced(
         function,
         _finish(reach, project, environ),
         reach.unit_places(),
         reach.named_places(),
-        {space.source.path for space in reach.visited.values() if space.source is not None},
+        {space.source.path for space in reach.spaces.known.values() if space.source is not None},
         installed(project).locals,
         dynamic.variant(reach),
         reach.dynamic,
-        reach.outside,
+        reach.outside or reach.spaces.outside,
     )
     project.memo[("traced", id(function), through_ops)] = made
     return made
@@ -141,7 +141,7 @@ def _finish(reach: Reach, project: Project, environ: Mapping[str, str] | None) -
         packages=packages,
         variables=environment(sorted(reach.environment), environ),
         opaque=list(reach.opaque),
-        files=sorted(reach.files),
+        files=sorted(reach.spaces.files),
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from aq.pipeline.import_reads import unwatch, watch
 from aq.pipeline.tree import RESERVED
 
 if TYPE_CHECKING:
@@ -111,12 +112,14 @@ class SourceLoader:
         if project.loading:
             project.loaders[self.name] = project.loading[-1]
         project.loading.append(self.name)
+        watch(project)
         try:
             exec(code, module.__dict__)
         except BaseException:
             project.modules.pop(self.name, None)
             raise
         finally:
+            unwatch()
             project.loading.pop()
 
     def get_code(self, name: str) -> CodeType:

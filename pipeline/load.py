@@ -22,6 +22,7 @@ from aq.pipeline.effects import imports_name
 from aq.pipeline.frames import last_place, one_line, trimmed
 from aq.pipeline.importing import ProjectFinder
 from aq.pipeline.tree import RESERVED, CodeTree
+from blake3 import blake3
 
 
 class Project:
@@ -39,6 +40,7 @@ class Project:
         self.modules: dict[str, ModuleType] = {}
         self.loaders: dict[str, str] = {}
         self.loading: list[str] = []
+        self.reads: dict[str, set[str]] = {}
         self.forced: set[str] = set()
         self._folder = ""
         self._aliases: dict[str, dict[str, ModuleType]] = {}
@@ -73,9 +75,18 @@ class Project:
         return self.file_of(found) if isinstance(found, ModuleType) else None
 
     def loaded(self) -> dict[str, bytes]:
-        """{path from the root: bytes} of the project modules that have been loaded."""
-        paths = (self.file_of(module) for module in self.modules.values())
-        return {path: self.files.data[path] for path in sorted(one for one in paths if one)}
+        """{path from the root: bytes} of what the code needs to be loaded again elsewhere.
+
+        The modules that have been loaded, and the files that they read while they were.
+        """
+        paths = {path for module in self.modules.values() if (path := self.file_of(module))}
+        paths |= {path for found in self.reads.values() for path in found if self.files.has(path)}
+        return {path: self.files.read(self.root / path) for path in sorted(paths)}
+
+    def read_on_import(self, name: str) -> dict[str, str]:
+        """{path: digest} of the files that a module read while it was imported."""
+        found = sorted(path for path in self.reads.get(name, ()) if self.files.has(path))
+        return {path: blake3(self.files.read(self.root / path)).hexdigest() for path in found}
 
     def nested_imports(self) -> dict[str, set[str]]:
         """{path: files that were first loaded while this one was}."""

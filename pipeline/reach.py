@@ -1,8 +1,8 @@
 """What code can reach: the walk from a function over names, values, classes and modules.
 
-Invariant: all code and all values that running the function may use, and that lie in the project,
-end up in `code` or `values`; what cannot be followed ends up in `opaque`. Names are resolved in
-the loaded modules, so that what counts is what runs. Nothing of the user's is called.
+Invariant: all code and all values that running the function may use, and that are the user's, end
+up in `code` or `values`; what cannot be followed ends up in `opaque`. Names are resolved in the
+loaded modules, so that what counts is what runs. Nothing of the user's is called.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import builtins
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from aq.pipeline.bytecode import code_digest, same_code
 from aq.pipeline.load import Project
 from aq.pipeline.packages import location
 from aq.pipeline.scopes import Import, Reference, Uses, annotation_uses, uses_of
+from aq.pipeline.spaces import Space, Spaces, plain
 from aq.pipeline.syntax import DEFINITIONS, Definition, Source
 from aq.pipeline.tokens import Tokens
 
@@ -33,54 +33,45 @@ __annotate__ __annotate_func__ __annotations_cache__ __classdictcell__ __orig_ba
 _SKIPPED: Final = frozenset(_SKIPPED_TEXT.split())
 
 
-@dataclass(slots=True, frozen=True)
-class Space:
-    """The namespace that code looks its globals up in. `source`: None where it has none."""
-
-    name: str
-    variables: Mapping[str, Any]
-    source: Source | None
-    module: ModuleType | None
-
-
 class Reach:
-    """One walk. Read `code`, `values`, `opaque`, `tops` and `files` after `run`."""
+    """One walk. Read `code`, `values`, `opaque`, `tops` and `spaces` after `run`."""
 
     def __init__(self, project: Project, *, through_ops: bool = True) -> None:
         self.project = project
         self.through_ops = through_ops
         self.root = str(project.root)
+        self.spaces = Spaces(project)
         self.code: dict[str, str] = {}
         self.values: dict[str, str] = {}
         self.opaque: dict[str, None] = {}
         self.tops: set[str] = set()
-        self.files: set[str] = set()
         self.environment: set[str] = set()
         self.names: set[tuple[str, str]] = set()
         self.units: list[tuple[str, Definition, Source]] = []
         self.acting: list[tuple[str, list[ast.stmt], Source]] = []
-        self.visited: dict[str, Space] = {}
         self.dynamic = False
         self.outside = False
-        self.home = ""
         self.tokens = Tokens(self)
         self._queue: deque[FunctionType | type] = deque()
         self._labels: dict[int, tuple[object, str]] = {}
         self._taken: dict[str, int] = {}
+        self._looked_up: set[tuple[int, str]] = set()
         self._whole: set[str] = set()
         self._changing: dict[str, list[str]] = {}
         self._decorating: set[str] = set()
 
     def run(self, start: object) -> None:
         """Walk from a function, an op, or any value that holds code."""
-        function = getattr(start, "function", start)
-        self.home = getattr(function, "__module__", "") or ""
+        function = plain(start)
+        self.spaces.home = getattr(function, "__module__", "") or ""
         token = self.tokens.token(function, "the op")
         if not isinstance(function, FunctionType):
             self.values[f"(value {token[-8:]})"] = token
         self.drain()
         effects.follow(self)
         self.drain()
+        if dynamic.reads_annotations(self):
+            self._follow_annotations()
 
     def drain(self) -> None:
         """Follow what has been found and not yet followed."""
@@ -97,7 +88,7 @@ class Reach:
         """See `Follower`."""
         if id(function) in self._labels:
             return self._labels[id(function)][1]
-        space = self.space_of(function)
+        space = self.spaces.of_function(function)
         label = self._label(function, f"{space.name}:{function.__code__.co_qualname}")
         if space.source is not None:
             self._queue.append(function)
@@ -124,7 +115,7 @@ class Reach:
 
     def module(self, module: ModuleType, *, whole: bool) -> str:
         """See `Follower`."""
-        if not self._is_users_module(module):
+        if not self.spaces.is_own(module):
             self.tops.add(module.__name__.partition(".")[0])
         elif whole:
             self.whole(module)
@@ -132,100 +123,41 @@ class Reach:
 
     def is_users(self, klass: type) -> bool:
         """See `Follower`."""
-        module = sys.modules.get(klass.__module__)
-        return module is not None and self._is_users_module(module)
+        return self.spaces.is_own_class(klass)
 
     def note(self, what: str) -> None:
         """See `Follower`."""
         self.opaque[what] = None
-
-    def _is_users_module(self, module: ModuleType) -> bool:
-        name = module.__name__
-        if name == self.home or name == "__main__":
-            return name != "aq" and not name.startswith("aq.")
-        return self.project.is_project(module)
 
     def _mention(self, module: str) -> None:
         found = sys.modules.get(module) or sys.modules.get(module.partition(".")[0])
         if found is not None:
             self.module(found, whole=False)
 
-    # --- spaces
-
-    def space_of(self, function: FunctionType) -> Space:
-        """Where a function looks up its globals, and the source that it was compiled from."""
-        variables = function.__globals__
-        name = variables.get("__name__") or function.__module__ or ""
-        known = self.visited.get(name)
-        file = function.__code__.co_filename
-        if known is not None and known.variables is variables and _is_file(known, file, self.project):
-            return known
-        module = sys.modules.get(name)
-        source = self._source(name, file)
-        space = Space(name, variables, source, module)
-        if source is not None:
-            self.visited.setdefault(name, space)
-            self._enter_package(name)
-        return space
-
-    def space(self, module: ModuleType) -> Space:
-        """The namespace of a module of the user."""
-        known = self.visited.get(module.__name__)
-        if known is None:
-            path = self.project.file_of(module)
-            source = self.project.files.source(path) if path else None
-            known = self.visited[module.__name__] = Space(module.__name__, vars(module), source, module)
-            if path:
-                self.files.add(path)
-            self._enter_package(module.__name__)
-        return known
-
-    def _enter_package(self, name: str) -> None:
-        """The packages around a module run before it."""
-        outer = sys.modules.get(name.rpartition(".")[0])
-        if outer is not None and self._is_users_module(outer):
-            self.space(outer)
-
-    def _source(self, name: str, file: str) -> Source | None:
-        if name == "aq" or name.startswith("aq."):
-            return None
-        path = self.project.files.relative(file) if file.endswith(".py") else None
-        if path is not None:
-            self.files.add(path)
-            return self.project.files.source(path)
-        if name in (self.home, "__main__"):
-            found = dynamic.interactive_source(file)
-            self.outside = self.outside or found is not None
-            return found
-        return None
-
     # --- functions
 
     def _follow_function(self, function: FunctionType) -> None:
         label = self._labels[id(function)][1]
-        space = self.space_of(function)
+        space = self.spaces.of_function(function)
+        source = space.source
         definitions = self._definitions(function, space, label)
-        uses = [uses_of(one, space.source) for one in definitions if space.source]
-        for one in definitions:
-            self.units.append((label, one, space.source))  # type: ignore[arg-type]
         closure = self._surroundings(function, label)
-        for use in uses:
-            self.follow_uses(use, space, closure, label)
+        for one in definitions:
+            assert source is not None
+            self.units.append((label, one, source))
+            self.follow_uses(uses_of(one, source), space, closure, label)
         if not definitions:
             self._follow_code(function.__code__, space, closure, label)
 
     def _definitions(self, function: FunctionType, space: Space, label: str) -> list[Definition]:
-        code = function.__code__
-        assert space.source is not None
-        try:
-            found = space.source.by_line.get((code.co_firstlineno, code.co_name), [])
-        except (SyntaxError, ValueError):
-            found = []
+        """The function's own definition; of lambdas in one line all; none where the file is another."""
+        code, source = function.__code__, space.source
+        found = source.by_line.get((code.co_firstlineno, code.co_name), []) if source else []
         named = [one for one in found if one.qualname == code.co_qualname] or found
-        loaded = space.module is not None and self.project.modules.get(space.name) is space.module
-        if len(named) > 1:  # lambdas of one line: their bytecode tells which this is
+        if len(named) > 1:  # their bytecode tells which of them this is
             self.code[f"{label} in its line"] = code_digest(code)
-        if named and (loaded or same_code(space.source, code)):
+        loaded = space.module is not None and self.project.modules.get(space.name) is space.module
+        if named and source is not None and (loaded or same_code(source, code)):
             return named
         self.outside = True
         self.note(f"{label} is not what its file says now: it counts by its bytecode")
@@ -278,25 +210,25 @@ class Reach:
 
     def _follow_class(self, klass: type) -> None:
         label = self._labels[id(klass)][1]
-        space = self.space(sys.modules[klass.__module__])
-        bases = [
-            self.tokens.token(base, label) for base in (*klass.__bases__, type(klass)) if base is not object
-        ]
-        self.values[f"{label}.bases"] = " ".join(bases)
-        try:
-            found = space.source.by_name.get(klass.__qualname__, []) if space.source else []
-        except (SyntaxError, ValueError):
-            found = []
-        for one in found:
-            self.units.append((label, one, space.source))  # type: ignore[arg-type]
-            self.follow_uses(uses_of(one, space.source), space, {}, label)  # type: ignore[arg-type]
+        space = self.spaces.of_module(sys.modules[klass.__module__])
+        bases = [base for base in (*klass.__bases__, type(klass)) if base is not object]
+        self.values[f"{label}.bases"] = " ".join(self.tokens.token(base, label) for base in bases)
+        source = space.source
+        written: set[str] = set()
+        for one in source.by_name.get(klass.__qualname__, []) if source else []:
+            assert source is not None
+            self.units.append((label, one, source))
+            self.follow_uses(uses_of(one, source), space, {}, label)
+            written |= {inner.id for inner in ast.walk(one.node) if isinstance(inner, ast.Name)}
         for name, value in list(vars(klass).items()):
             if name not in _SKIPPED:
-                self._attribute(klass, name, value, label)
+                is_made = name.startswith("__") and name.endswith("__") and name not in written
+                self._attribute(klass, name, value, label, strict=not is_made)
 
-    def _attribute(self, klass: type, name: str, value: object, label: str) -> None:
+    def _attribute(self, klass: type, name: str, value: object, label: str, *, strict: bool) -> None:
+        """One entry of a class's dict; what a metaclass has put there may be beyond comparing."""
         place = f"{label}.{name}"
-        token = self.tokens.token(value, place)
+        token = self.tokens.token(value, place, strict=strict)
         if token != f"code {klass.__module__}:{klass.__qualname__}.{name}":
             self.values[place] = token
 
@@ -308,9 +240,10 @@ class Reach:
             self._follow(reference, space, closure, label)
         for one in uses.imports:
             self.import_module(one, space)
-        if uses.identifiers & dynamic.UNBOUNDED:
+        unbounded = uses.identifiers & dynamic.UNBOUNDED
+        if unbounded:
             self.dynamic = True
-            self.note(f"{label} looks code up by {', '.join(sorted(uses.identifiers & dynamic.UNBOUNDED))}")
+            self.note(f"{label} looks code up by {', '.join(sorted(unbounded))}")
         for name in uses.mutable_defaults:
             self.note(f"{label} changes its mutable default {name} from call to call")
         for name in sorted({one for one in uses.changes if isinstance(one, str) and one in space.variables}):
@@ -322,12 +255,12 @@ class Reach:
 
     def _follow(self, reference: Reference, space: Space, closure: Mapping[str, Any], label: str) -> None:
         value, path = self._root(reference, space, closure)
-        while path and isinstance(value, ModuleType) and self._is_users_module(value):
+        while path and isinstance(value, ModuleType) and self.spaces.is_own(value):
             if path[0] == "__dict__":
                 break
-            value, path = self.lookup(self.space(value), path[0]), path[1:]
+            value, path = self.lookup(self.spaces.of_module(value), path[0]), path[1:]
         dynamic.check(self, value, path, reference, label)
-        if isinstance(value, ModuleType) and self._is_users_module(value):
+        if isinstance(value, ModuleType) and self.spaces.is_own(value):
             self.whole(value)
 
     def _root(
@@ -349,14 +282,17 @@ class Reach:
     def lookup(self, space: Space, name: str) -> Any:
         """The value of a global of the user's module; its token enters `values`."""
         value = space.variables.get(name, MISSING)
-        place = f"{space.name}:{name}"
-        if (space.name, name) in self.names:
-            return value if value is not MISSING else self._missing(space, name)
-        self.names.add((space.name, name))
         if value is MISSING and space.module is not None:
             value = self._missing(space, name)
+        if (id(space.variables), name) in self._looked_up:
+            return value
+        self._looked_up.add((id(space.variables), name))
+        self.names.add((space.name, name))
+        place = f"{space.name}:{name}"
         token = self._token(value, place)
-        if token != f"code {place}":
+        if place in self.values:  # two namespaces of one name
+            self.values[place] = "+".join(sorted({self.values[place], token}))
+        elif token != f"code {place}":
             self.values[place] = token
         return value
 
@@ -366,7 +302,7 @@ class Reach:
             found = self.import_module(Import(f"{space.name}.{name}", 0, ""), space)
             if found is not None:
                 return found
-        if "__getattr__" in space.variables:
+        if "__getattr__" in space.variables and name != "__getattr__":
             self.lookup(space, "__getattr__")
         return MISSING
 
@@ -375,63 +311,37 @@ class Reach:
 
     def import_module(self, target: Import, space: Space | None) -> ModuleType | None:
         """The module of an import inside a function; the project's own is loaded where it is not yet."""
-        found = dynamic.imported(self.project, target, space)
+        found = self.spaces.imported(target, space)
         top = target.module.partition(".")[0]
         if found is None and not target.level and not self.project.finds(target.module) and location(top):
             self.tops.add(top)  # a library: it is not loaded just to be named
         elif found is None:
             place = f"{space.name if space else ''}:import {'.' * target.level}{target.module}"
             self.values[place] = "missing"
-        elif not self._is_users_module(found):
+        elif not self.spaces.is_own(found):
             self.module(found, whole=False)
         else:
-            self.space(found)
+            self.spaces.of_module(found)
         return found
-
-    def resolve(self, name: str, space: Space) -> Any:
-        """What a dotted name means in a module of the user, without following it."""
-        first, *path = name.split(".")
-        value = space.variables.get(first)
-        for part in path:
-            if not isinstance(value, ModuleType) or not self._is_users_module(value):
-                return None
-            value = vars(value).get(part)
-        return value
-
-    def uses_of_function(self, function: FunctionType, space: Space) -> list[Uses]:
-        """What a function takes from outside, as its source says; nothing where it has none."""
-        if space.source is None:
-            return []
-        code = function.__code__
-        found = space.source.by_line.get((code.co_firstlineno, code.co_name), [])
-        return [uses_of(one, space.source) for one in found]
-
-    def imported_value(self, target: Import, space: Space) -> Any:
-        """What an import inside a function binds, if its module is loaded."""
-        module = dynamic.imported(self.project, target, space, load=False)
-        return getattr(module, target.name, None) if target.name else module
-
-    def is_library(self, value: object) -> bool:
-        """Whether a value is a module or class that is not the user's."""
-        if isinstance(value, ModuleType):
-            return not self._is_users_module(value)
-        return isinstance(value, type) and not self.is_users(value)
-
-    def import_quietly(self, target: Import, space: Space) -> None:
-        """Enter a module of the user that a module imports: what it does on import counts."""
-        found = dynamic.imported(self.project, target, space, load=False)
-        if found is not None and self._is_users_module(found):
-            self.space(found)
 
     def whole(self, module: ModuleType) -> None:
         """Follow everything in a module: it is used in ways that names do not show."""
-        space = self.space(module)
+        space = self.spaces.of_module(module)
         if space.name in self._whole or space.source is None:
             return
         self._whole.add(space.name)
         for name in effects.bound_names(space.source):
             if name in space.variables:
                 self.lookup(space, name)
+
+    def _follow_annotations(self) -> None:
+        """Where annotations are read at run time, their names count too."""
+        for label, one, source in list(self.units):
+            space = self.spaces.known.get(label.partition(":")[0])
+            if space is not None:
+                for reference in annotation_uses(one, source):
+                    self._follow(reference, space, {}, label)
+        self.drain()
 
     # --- the result
 
@@ -447,11 +357,11 @@ class Reach:
 
     def named_places(self) -> set[tuple[str, str]]:
         """(path, name) of all globals looked up in files."""
-        spaces = self.visited
+        known = self.spaces.known
         return {
             (source.path, name)
             for space, name in self.names
-            if space in spaces and (source := spaces[space].source) is not None
+            if space in known and (source := known[space].source) is not None
         }
 
     def note_changes(self) -> None:
@@ -471,21 +381,6 @@ class Reach:
             found[label] = [source.digest(statements, variant)]
         merged = {label: "+".join(dict.fromkeys(digests)) for label, digests in found.items()}
         return {**self.code, **merged}
-
-    def follow_annotations(self) -> None:
-        """Where annotations are read at run time, their names count too."""
-        for label, one, source in list(self.units):
-            space = self.visited.get(label.partition(":")[0])
-            if space is not None:
-                for reference in annotation_uses(one, source):
-                    self._follow(reference, space, {}, label)
-        self.drain()
-
-
-def _is_file(space: Space, file: str, project: Project) -> bool:
-    return space.source is not None and (
-        space.source.path == file or project.files.relative(file) == space.source.path
-    )
 
 
 def _defaults(function: FunctionType) -> dict[str, Any]:

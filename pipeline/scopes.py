@@ -10,16 +10,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from aq.pipeline.defaults import CHANGERS, changed_defaults
 from aq.pipeline.syntax import Definition, Source, decorators
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-_CHANGERS_TEXT: Final = """
-append add update setdefault pop popitem clear extend insert remove discard sort reverse fill
-"""
-_CHANGERS: Final = frozenset(_CHANGERS_TEXT.split())
 
 
 class Import(NamedTuple):
@@ -95,7 +92,7 @@ def uses_of(definition: Definition, source: Source) -> Uses:
     walker.visit(definition.node)
     node = definition.node
     if not isinstance(node, ast.ClassDef | ast.Lambda):
-        walker.uses.mutable_defaults = _mutated_defaults(node)
+        walker.uses.mutable_defaults = changed_defaults(node)
     source.memo[definition] = walker.uses
     return walker.uses
 
@@ -227,7 +224,7 @@ class _Walker:
                 changed = _chain(node.args[0])[0]
                 if isinstance(changed, ast.Name):
                     self.changed(changed.id)
-            if path and path[-1] in _CHANGERS:
+            if path and path[-1] in CHANGERS:
                 self.changed(base.id)
         else:
             self.visit(node.func)
@@ -376,34 +373,3 @@ def _bind_import(scope: _Scope, node: ast.Import | ast.ImportFrom) -> None:
         if name in scope.imports and scope.imports[name] != target:
             scope.bound.add(name)  # two meanings: both modules are followed where they are imported
         scope.imports[name] = target
-
-
-def _mutated_defaults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    """Parameters whose default is a list, dict or set that the body changes in place."""
-    spec = node.args
-    positional = [*spec.posonlyargs, *spec.args]
-    pairs = list(zip(positional[len(positional) - len(spec.defaults) :], spec.defaults, strict=True))
-    pairs += [(a, d) for a, d in zip(spec.kwonlyargs, spec.kw_defaults, strict=True) if d is not None]
-    mutable = {one.arg for one, default in pairs if _is_mutable(default)}
-    return sorted(mutable & _changed_names(node.body))
-
-
-def _is_mutable(node: ast.expr) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id in {"list", "dict", "set", "defaultdict"}
-    return isinstance(node, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp)
-
-
-def _changed_names(body: Iterable[ast.AST]) -> set[str]:
-    found: set[str] = set()
-    for node in (inner for statement in body for inner in ast.walk(statement)):
-        target: ast.expr | None = None
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            target = node.func.value if node.func.attr in _CHANGERS else None
-        elif isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
-            target = node.value
-        elif isinstance(node, ast.AugAssign):
-            target = node.target
-        if isinstance(target, ast.Name):
-            found.add(target.id)
-    return found

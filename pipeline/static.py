@@ -102,6 +102,7 @@ class _Comparison:
             yield from self._anything(python_files)
         yield from (one._replace(step=None, exact=False) for one in self._code("", self.recorded["flow"]))
         yield from self._on_import()
+        yield from self._around(environ)
         yield from self._shadows()
 
     # --- files
@@ -127,6 +128,8 @@ class _Comparison:
     # --- one step
 
     def _code(self, step: str, known: Record) -> Iterator[StaticChange]:
+        for detail in known["never"]:
+            yield StaticChange(step, True, "code", detail)
         if known["outside"]:
             yield StaticChange(step, False, "code", "part of its code lies outside the project")
         units = self.recorded["units"]
@@ -186,6 +189,21 @@ class _Comparison:
             if now != self.recorded["project"]:
                 detail = "it may run any code of the project, which changed"
                 yield StaticChange(name, name is not None, "code", detail)
+
+    def _around(self, environ: Mapping[str, str] | None) -> Iterator[StaticChange]:
+        """What the files' imports read beside code: other files, and environment variables."""
+        for path, digest in self.recorded["reads"].items():
+            data = self.read(path)
+            if data is None or code_digest_of(data) != digest:
+                yield StaticChange(None, False, "code", f"{path}, which is read on import, changed")
+        variables: Mapping[str, str] = self.recorded["variables"]
+        if variables and environ is None:
+            yield StaticChange(None, False, "env", "its import reads environment variables")
+        elif variables and environ is not None:
+            from aq.pipeline.environs import variable_changes
+
+            for detail in variable_changes(variables, environ):
+                yield StaticChange(None, False, "env", detail)
 
     def _on_import(self) -> Iterator[StaticChange]:
         for path, source in self.now.items():

@@ -22,11 +22,13 @@ from aq.pipeline.bindings import (
     import_targets_of,
     literal,
     run_on_import,
+    variables_named,
 )
-from aq.pipeline.fingerprint import Fingerprint, Traced, project_digest, traced
+from aq.pipeline.fingerprint import Fingerprint, Traced, environment, project_digest, traced
 from aq.pipeline.load import Project
 from aq.pipeline.resolving import absent, import_paths, meant
 from aq.pipeline.scopes import Import
+from aq.pipeline.spaces import plain
 from aq.pipeline.static import Record, code_digest_of, face_digest, unit_digest
 from aq.pipeline.syntax import Source
 
@@ -72,6 +74,8 @@ class _Recorder:
             "steps": listed,
             "flow": told,
             "absent": sorted(self._absent()),
+            "reads": self._reads(),
+            "variables": self._variables(),
             "project": project_digest(self.project) if dynamic else "",
         }
 
@@ -100,6 +104,22 @@ class _Recorder:
             "import": import_digest(source),
             "imports": import_paths(source, self.folders, self._exists),
         }
+
+    def _reads(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for path in self.files:
+            found.update(
+                self.project.read_on_import(self.project.files.module_name(self.project.root / path))
+            )
+        return found
+
+    def _variables(self) -> dict[str, str]:
+        """The environment variables that the files name, as the fingerprints saw them."""
+        environ = self.project.memo.get("environ")
+        if not isinstance(environ, Mapping):
+            return {}
+        names = {name for source in self.files.values() for name in variables_named(source)}
+        return environment(sorted(names), environ)
 
     def _full(self, path: str, names: Iterable[str]) -> dict[str, str]:
         return {name: full_digest(self.files[path], name) for name in names}
@@ -142,6 +162,7 @@ class _Recorder:
             "variables": reached.variables,
             "whole": merged.whole,
             "outside": outside,
+            "never": _never(reached),
         }
 
     def _unit(self, path: str, qualname: str, variant: str) -> bool:
@@ -152,7 +173,7 @@ class _Recorder:
         return digest is not None
 
     def _faces(self, op: object) -> Record:
-        function = getattr(op, "function", op)
+        function = plain(op)
         if not isinstance(function, FunctionType):
             return {}
         path = self.project.files.relative(function.__code__.co_filename)
@@ -199,6 +220,12 @@ class _Recorder:
             return marshal.dumps(ast.literal_eval(value), 0) == marshal.dumps(getattr(module, name), 0)
         except ValueError:
             return False
+
+
+def _never(reached: Fingerprint) -> list[str]:
+    """What makes the step's key another one each time."""
+    places = [place for place, token in reached.values.items() if token.startswith("never ")]
+    return [f"{place.partition(':')[2]} cannot be compared between runs" for place in places]
 
 
 def _named(reached: Fingerprint, project: Project) -> Traced:

@@ -64,19 +64,27 @@ class Tokens:
     def __init__(self, follower: Follower) -> None:
         self.follower = follower
         self.place = ""
+        self._strict = True
+        self._is_unique = False
         self._known: dict[int, tuple[object, bytes]] = {}
         self._active: dict[int, int] = {}
         self._lowest = 0
 
-    def token(self, value: object, place: str) -> str:
-        """The token of a value; `place` says where it was found, for what cannot be compared."""
-        outer, self.place = self.place, place
+    def token(self, value: object, place: str, *, strict: bool = True) -> str:
+        """The token of a value; `place` says where it was found, for what cannot be compared.
+
+        Not `strict`: such a thing counts by its type, since code that is followed has made it.
+        """
+        outer = self.place, self._strict, self._is_unique
+        self.place, self._strict, self._is_unique = place, strict, False
         try:
-            return self._readable(value) or self._hex(self.form(value))
+            made = self._readable(value) or self._hex(self.form(value))
         except RecursionError:
-            return self._unique("nests too deep to be compared")
+            made = self._unique("nests too deep to be compared")
         finally:
-            self.place = outer
+            is_unique = self._is_unique
+            self.place, self._strict, self._is_unique = outer
+        return f"never {made}" if is_unique else made
 
     def _readable(self, value: object) -> str | None:
         if isinstance(value, types.FunctionType):
@@ -91,8 +99,9 @@ class Tokens:
         return blake3(_TAG + form).hexdigest()
 
     def _unique(self, why: str) -> str:
+        self._is_unique = True
         self.follower.note(f"{self.place} {why}")
-        return "never " + secrets.token_hex(16)
+        return secrets.token_hex(16)
 
     # --- pre-images: a type tag, then a length or a count, then the content
 
@@ -150,7 +159,7 @@ class Tokens:
     def elements(self, value: Any) -> bytes:
         """A set, by the forms of its elements."""
         tag = b"<" if isinstance(value, frozenset) else b">"
-        return self._once(value, lambda one: self._many(tag, sorted(map(self.form, one))))
+        return self._once(value, lambda one: self._many(tag, sorted(map(self.form, sorted(one, key=_rank)))))
 
     def function(self, value: Any) -> bytes:
         """A function is the name of its code, which is followed."""
@@ -285,12 +294,20 @@ class Tokens:
         inner = getattr(value, "py_func", None)  # numba
         if callable(inner):
             return _text(b"w", f"{kind.__module__}.{kind.__qualname__}") + self.form(inner)
+        if not self._strict:
+            return _text(b"U", f"{kind.__module__}.{kind.__qualname__}")
         return _text(b"U", self._unique(f"is a {kind.__qualname__}, which cannot be compared between runs"))
 
     def _mention(self, module: str) -> None:
         found = sys.modules.get(module.partition(".")[0])
         if found is not None:
             self.follower.module(found, whole=False)
+
+
+def _rank(value: object) -> tuple[str, int]:
+    """An order for code in a set, which takes its labels in it."""
+    code = getattr(value, "__code__", None)
+    return str(getattr(value, "__qualname__", "")), getattr(code, "co_firstlineno", 0)
 
 
 def _content(value: Any) -> Any:

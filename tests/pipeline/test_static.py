@@ -204,7 +204,10 @@ def test_packages_and_variables(root: Path) -> None:
         made = snapshot_static(flow.delays, {"delays/alone": flow.alone}, project)
     step = made["steps"]["delays/alone"]
     assert {"numpy", "scikit-learn", "scipy"} <= step["packages"].keys()
-    assert told(look(root, made)) == {("alone", False, "it reads environment variables")}
+    assert told(look(root, made)) == {
+        ("alone", False, "it reads environment variables"),
+        (None, False, "its import reads environment variables"),
+    }
     assert told(look(root, made, environ={})) == set()
     step["variables"]["A"] = "0"
     step["packages"]["numpy"] = "1.0"
@@ -265,3 +268,57 @@ def test_looking_is_quick_and_imports_nothing(root: Path, recorded: dict[str, An
     )
     assert done.stdout == "[]\n[]\n", done.stderr
     assert static.snapshot_static is snapshot_static
+
+
+def test_what_an_import_reads_counts_too(root: Path) -> None:
+    text = "import json, os\nfrom pathlib import Path\nHERE = Path(__file__).parent\n"
+    text += (
+        "SETTINGS = json.loads((HERE / 'settings.json').read_text())\nHOME = os.environ.get('AQ_TEST_HOME')\n"
+    )
+    text += "(HERE / 'out.txt').write_text('x')\n"
+    (root / "settings.json").write_text('{"k": 1}')
+    (root / "settings.py").write_text(text + "DEPTH = SETTINGS['k']\n")
+    with Project(root) as project:
+        flow = project.load("flow.py")
+        before = fingerprint(flow.train, project, environ={})
+        made = snapshot_static(flow.delays, {"delays/train": flow.train}, project)
+        assert sorted(project.loaded()) == ["flow.py", "helpers.py", "settings.json", "settings.py"]
+    assert look(root, made, environ={}) == []
+    assert told(look(root, made)) == {(None, False, "its import reads environment variables")}
+    assert told(look(root, made, environ={"AQ_TEST_HOME": "x"})) == {
+        (None, False, "the variable AQ_TEST_HOME changed")
+    }
+    (root / "settings.json").write_text('{"k": 2}')
+    assert told(look(root, made, environ={})) == {
+        (None, False, "settings.json, which is read on import, changed")
+    }
+    with Project(root) as project:
+        after = fingerprint(project.load("flow.py").train, project, environ={})
+    assert after.values["flow:DEPTH"] != before.values["flow:DEPTH"]
+
+
+def test_a_file_that_an_effect_reads_is_in_the_key(root: Path) -> None:
+    (root / "settings.py").write_text(
+        "import decimal\ndecimal.setcontext(decimal.Context(int(open('p').read())))\n"
+    )
+    (root / "flow.py").write_text("import settings\ndef op(x): return x\n")
+    (root / "p").write_text("5")
+    found = []
+    for precision in ("5", "6", "5"):
+        (root / "p").write_text(precision)
+        script = "import sys; from pathlib import Path; from aq.pipeline.load import Project\n"
+        script += "from aq.pipeline.fingerprint import fingerprint\nwith Project(Path('.')) as p:\n"
+        script += "    made = fingerprint(p.load('flow.py').op, p)\nprint(made.code, made.values)"
+        done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found.append(done.stdout)
+    assert found[0] == found[2] != found[1]
+
+
+def test_a_value_that_cannot_be_compared_is_always_stale(root: Path) -> None:
+    edit(root, "settings.py", "OTHER = 1", "LINES = (line for line in ())")
+    edit(root, "flow.py", "return table\n", "from settings import LINES; return LINES\n")
+    with Project(root) as project:
+        flow = project.load("flow.py")
+        made = snapshot_static(flow.delays, {"delays/alone": flow.alone}, project)
+    assert told(look(root, made)) == {("alone", True, "LINES cannot be compared between runs")}
