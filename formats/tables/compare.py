@@ -60,11 +60,11 @@ def _identifying(before: Side, after: Side, columns: Sequence[Column]) -> tuple[
     """The columns of the declared key, and those that cut the table; empty where one is missing."""
     by_name = {column.name: column for column in columns}
     for side in (after, before):
-        key = side.artifact.type.get("key", [])
+        key = side.described.key
         if key and all(name in by_name for name in key):
             return [by_name[name] for name in key], []
     by_place = {column.after: column for column in columns}
-    cut = after.artifact.type.get("cut", [])
+    cut = after.described.cut
     return [], [by_place[at] for at in cut] if all(at in by_place for at in cut) else []
 
 

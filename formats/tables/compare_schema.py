@@ -18,8 +18,8 @@ _PROBED: Final = 4
 
 def compare_schema(before: Side, after: Side) -> tuple[dict[str, Any], list[Column]]:
     """The `schema` of a table's diff, and the columns to compare, in the order of `after`."""
-    old = {before.columns[at][0]: at for at in before.shown}
-    new = {after.columns[at][0]: at for at in after.shown}
+    old = {before.columns[at][0]: at for at in before.described.shown}
+    new = {after.columns[at][0]: at for at in after.described.shown}
     renamed = _renamed(
         before, after, [old[n] for n in old if n not in new], [new[n] for n in new if n not in old]
     )
@@ -53,18 +53,13 @@ def compare_schema(before: Side, after: Side) -> tuple[dict[str, Any], list[Colu
 
 def compare_containers(before: Side, after: Side) -> list[str]:
     """What else differs in the type information: the declared key, the container and what it keeps."""
-    old, new = (side.artifact.type for side in (before, after))
+    old, new = before.described, after.described
     found = []
-    if old.get("key") != new.get("key"):
-        keys = [", ".join(kind.get("key", [])) or "none" for kind in (old, new)]
-        found.append(f"key: {keys[0]} → {keys[1]}")
-    containers = [
-        next((name for name in ("pandas", "polars") if name in kind), "arrow") for kind in (old, new)
-    ]
-    if containers[0] != containers[1]:
-        return [*found, f"container: {containers[0]} → {containers[1]}"]
-    kept = [kind.get(containers[0], {}) for kind in (old, new)]
-    names = [name for name in _KEPT if kept[0].get(name) != kept[1].get(name)]
+    if old.key != new.key:
+        found.append(f"key: {', '.join(old.key) or 'none'} → {', '.join(new.key) or 'none'}")
+    if old.container != new.container:
+        return [*found, f"container: {old.container} → {new.container}"]
+    names = [name for name in _KEPT if getattr(old.pandas, name, None) != getattr(new.pandas, name, None)]
     return found + [_KEPT[name] for name in names]
 
 
@@ -85,7 +80,7 @@ def _described(side: Side, at: int) -> dict[str, str]:
 def _shown_type(side: Side, at: int) -> str:
     """The type as text; where pandas has several for it, with pandas's own."""
     text = type_text(side.columns[at][1])
-    match side.dtypes.get(at):
+    match side.described.dtypes.get(at):
         case ["category", ordered, _]:
             return f"{text} (categories{', ordered' if ordered else ''})"
         case [tag, *_] if tag != "arrow":

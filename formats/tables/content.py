@@ -14,13 +14,13 @@ from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
 import pyarrow as pa
-from aq.formats.errors import Damaged
+from aq.formats.errors import Damaged, Unstorable
 from aq.formats.identity import Digest, Kind, object_id
 from aq.formats.objects import Sink, Source
 from aq.formats.prolly import build_list, build_map, list_items, map_get
 from aq.formats.records import Artifact
 from aq.formats.tables import references
-from aq.formats.tables.cut import slice_rows
+from aq.formats.tables.cut import LONGEST, slice_rows
 from aq.formats.tables.layout import write_array
 from aq.formats.tables.references import ROWS, Tag
 
@@ -40,17 +40,28 @@ class Content(NamedTuple):
 
 
 def write_content(
-    columns: Sequence[pa.ChunkedArray], ends: Sequence[int], sink: Sink, observe: Observe
+    names: Sequence[str],
+    columns: Sequence[pa.ChunkedArray],
+    ends: Sequence[int],
+    sink: Sink,
+    observe: Observe,
 ) -> Content:
-    """Store all segments; `observe` sees each column of each segment once, as an array."""
+    """Store all segments; `observe` sees each column of each segment once, as an array.
+
+    Raises Unstorable naming the column and the rows of what the layout cannot hold.
+    """
     writer = _Writer(sink, len(columns))
     start = 0
     for stop in ends or [0]:
         blobs = []
         for at, column in enumerate(columns):
             array = slice_rows(column, start, stop)
+            try:
+                blobs.append(write_array(array))
+            except Unstorable as error:
+                where = f"column {names[at]!r}, rows {start} to {stop - 1}"
+                raise Unstorable(f"{where}: {error.message}") from None
             observe(at, array)
-            blobs.append(write_array(array))
         if len(ends) <= 1 and references.is_small(list(map(len, blobs))):
             packed = references.pack(stop, blobs)
             if len(packed) < INLINE_MOST or not ends:
@@ -115,22 +126,30 @@ class Reader:
     source: Source
     artifact: Artifact
     width: int
+    length: int
 
     @cached_property
     def segments(self) -> list[Segment]:
         """All segments in order. Reads their list, no chunk."""
         if self.artifact.data is not None:
             rows, _ = references.unpack(self.artifact.data)
+            self._check_rows([rows] if rows else [])
             digest = object_id(Kind.CHUNK, self.artifact.data)
             return [Segment(0, 0, rows, digest, True)] if rows else []
         found = list(self._items(self._root(_SEGMENTS)))
         if any(len(element) != ROWS.size + 33 for element in found):
             raise Damaged("a table's list of segments cannot be read")
-        ends = accumulate((ROWS.unpack_from(element)[0] for element in found), initial=0)
+        counts = [ROWS.unpack_from(element)[0] for element in found]
+        self._check_rows(counts)
+        ends = accumulate(counts, initial=0)
         return [
             Segment(at, start, stop, element[ROWS.size + 1 :], element[ROWS.size] != Tag.NOTHING)
             for at, (element, (start, stop)) in enumerate(zip(found, pairwise(ends), strict=True))
         ]
+
+    def _check_rows(self, counts: list[int]) -> None:
+        if sum(counts) != self.length or not all(0 < rows <= LONGEST for rows in counts):
+            raise Damaged("a table's segments have other rows than the table")
 
     def rows(self, start: int, stop: int) -> list[Segment]:
         """The segments that hold rows `start` to `stop`."""

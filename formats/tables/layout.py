@@ -39,7 +39,7 @@ Part = bytes | memoryview
 
 
 def write_array(array: pa.Array) -> bytes:
-    """The canonical bytes of an array. Raises Unstorable on a value of more than 4 GiB."""
+    """The canonical bytes of an array. Raises Unstorable on a value of over 4 GiB, a text not UTF-8."""
     parts: list[Part] = []
     _write(array, parts)
     return b"".join(parts)
@@ -72,6 +72,7 @@ def _write(array: pa.Array, parts: list[Part]) -> None:
     if layout is Layout.FIXED:
         _padded(physical.fixed_values(array, valid), parts)
     elif layout is Layout.VARIABLE:
+        _check_texts(array)
         lengths, data = physical.variable_values(array, valid)
         _lengths(lengths, parts)
         _padded(data, parts)
@@ -95,6 +96,13 @@ def _write_nested(
         _padded(codes, parts)
     for child in children:
         _write(child, parts)
+
+
+def _check_texts(array: pa.Array) -> None:
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        raise Unstorable("a text is not UTF-8") from None
 
 
 def _lengths(lengths: physical.Lengths, parts: list[Part]) -> None:

@@ -69,7 +69,7 @@ class _Reader:
         if layout is Layout.VARIABLE:
             offsets, total = self.offsets(kind, count)
             data = self.buffer.slice(self.take(total), total)
-            return pa.Array.from_buffers(kind, count, [bits, offsets, data], nulls)
+            return _checked(pa.Array.from_buffers(kind, count, [bits, offsets, data], nulls))
         if layout in (Layout.LIST, Layout.MAP):
             return self.lists(kind, count, bits, nulls)
         if layout is Layout.UNION:
@@ -126,6 +126,14 @@ class _Reader:
             raise Damaged("a table chunk has an unknown union member")
         buffers = [None, pa.py_buffer(codes.tobytes()), pa.py_buffer(offsets)]
         return pa.Array.from_buffers(kind, count, buffers, 0, children=members)
+
+
+def _checked(array: pa.Array) -> pa.Array:
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        raise Damaged("a table chunk holds a text that is not UTF-8") from None
+    return array
 
 
 def _spread(array: pa.Array, valid: Mask) -> pa.Array:

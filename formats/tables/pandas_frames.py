@@ -6,7 +6,7 @@ version of pandas wrote it. A default index and plain text labels take no room.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import pandas as pd
@@ -15,6 +15,7 @@ from aq.formats.errors import Unstorable
 from aq.formats.objects import Sink, Source
 from aq.formats.tables.cells import read_cell, write_cell
 from aq.formats.tables.columns import Columns, refuse_duplicates
+from aq.formats.tables.described import Described, IndexPart, LabelsPart, PandasPart
 from aq.formats.tables.pandas_columns import Written, read_column, read_labels, write_column, write_labels
 
 _PLAIN_LABELS: Final = pd.StringDtype("pyarrow", float("nan"))
@@ -138,57 +139,56 @@ def _write_named(value: object, where: str) -> bytes:
         raise Unstorable(f"{where}: {error.message}") from None
 
 
-Read = Callable[[int], pa.ChunkedArray]
-
-
-def to_pandas(columns: Columns, source: Source, start: int = 0) -> pd.DataFrame | pd.Series:
-    """The frame or series that `from_pandas` took, or one of an Arrow table; `start` is the first row."""
-    found = columns.container.get("pandas", {})
-    dtypes = dict(map(tuple, found.get("dtypes", [])))
-    markers = dict(map(tuple, found.get("markers", [])))
+def to_pandas(
+    found: Described, values: Sequence[pa.ChunkedArray], rows: range, source: Source
+) -> pd.DataFrame | pd.Series:
+    """The frame or series that `from_pandas` took; `rows` are those that the values hold of it."""
+    part = found.pandas or PandasPart()
+    markers = dict(part.markers)
 
     def read(at: int) -> Any:
-        codes = columns.values[markers[at]] if at in markers else None
-        return read_column(columns.values[at], dtypes.get(at), source, codes)
+        codes = values[markers[at]] if at in markers else None
+        return read_column(values[at], found.dtypes.get(at), source, codes)
 
-    index = _read_index(found.get("index"), columns.rows, start, read)
-    hidden = set(found.get("index", {}).get("levels", [])) | set(markers.values())
-    shown = [at for at in range(len(columns.values)) if at not in hidden]
+    index = _read_index(part.index, rows, read)
+    hidden = set() if part.index is None else set(part.index.levels)
+    shown = [at for at in found.shown if at not in hidden]
     # pandas guesses a dtype for an array of objects, but takes a series as it is.
     series = {at: pd.Series(array, index, array.dtype, copy=False) for at in shown for array in [read(at)]}
     frame = pd.DataFrame(series, index=index, copy=False)
-    frame.columns = _read_labels(found.get("labels"), [columns.names[at] for at in shown], source)
-    result = frame if not found.get("series") else frame.iloc[:, 0]
-    if "attrs" in found:
-        result.attrs = read_cell(found["attrs"])
+    frame.columns = _read_labels(part.labels, [found.names[at] for at in shown], source)
+    result = frame.iloc[:, 0] if part.series else frame
+    if part.attrs is not None:
+        result.attrs = read_cell(part.attrs)
     return result
 
 
-def _read_index(found: dict[str, Any] | None, rows: int, start: int, read: Callable[[int], Any]) -> pd.Index:
-    if found is None:
-        return pd.RangeIndex(start, start + rows)
-    names = list(map(read_cell, found["names"]))
-    if "range" in found:
-        first, step = found["range"]
-        return pd.RangeIndex(first + start * step, first + (start + rows) * step, step, name=names[0])
-    arrays = [read(at) for at in found["levels"]]
-    return _with_names([pd.Index(array, dtype=array.dtype, copy=False) for array in arrays], names, found)
+def _read_index(part: IndexPart | None, rows: range, read: Callable[[int], Any]) -> pd.Index:
+    if part is None:
+        return pd.RangeIndex(rows.start, rows.stop)
+    names = list(map(read_cell, part.names))
+    if part.range is not None:
+        first, step = part.range
+        return pd.RangeIndex(first + rows.start * step, first + rows.stop * step, step, name=names[0])
+    arrays = [read(at) for at in part.levels]
+    levels = [pd.Index(array, dtype=array.dtype, copy=False) for array in arrays]
+    return _with_names(levels, names, part)
 
 
-def _read_labels(found: dict[str, Any] | None, names: list[str], source: Source) -> pd.Index:
-    if found is None:
+def _read_labels(part: LabelsPart | None, names: list[str], source: Source) -> pd.Index:
+    if part is None:
         return pd.Index(names, dtype=_PLAIN_LABELS)
     levels = [
         pd.RangeIndex(*level) if isinstance(level, list) else read_labels(level, source)
-        for level in found["levels"]
+        for level in part.levels
     ]
-    return _with_names(levels, list(map(read_cell, found["names"])), found)
+    return _with_names(levels, list(map(read_cell, part.names)), part)
 
 
-def _with_names(levels: list[pd.Index], names: list[Any], found: dict[str, Any]) -> pd.Index:
-    if found.get("multi"):
+def _with_names(levels: list[pd.Index], names: list[Any], part: IndexPart | LabelsPart) -> pd.Index:
+    if part.multi:
         return pd.MultiIndex.from_arrays(levels, names=names)
     index = levels[0].rename(names[0])
-    if "freq" in found and len(index):
-        index.freq = found["freq"]
+    if part.freq is not None and len(index):
+        index.freq = part.freq
     return index

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from aq.formats.errors import Damaged
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import Source, get_record
 from aq.formats.records import Artifact, Node
@@ -45,15 +46,21 @@ def _below(source: Source, reference: bytes) -> Iterator[Part]:
         yield from _tree(source, digest, tag)
 
 
+def _digest(value: bytes) -> Digest:
+    if len(value) != 32:
+        raise Damaged("a table names an object by something that is no id")
+    return Digest(value)
+
+
 def _tree(source: Source, root: bytes, tag: Tag) -> Iterator[Part]:
     """The nodes of a map or list, and what its values lead to: pieces are ids, others references."""
-    yield Kind.NODE, Digest(root)
+    yield Kind.NODE, _digest(root)
     node = get_record(source, Node, root)
     for value in node.values:
         if node.level:
             yield from _tree(source, value, tag)
         elif tag is Tag.PIECES:
-            yield Kind.CHUNK, Digest(value)
+            yield Kind.CHUNK, _digest(value)
         else:
             # An element of the list of segments begins with its number of rows.
             yield from _below(source, value[ROWS.size :] if len(value) > 33 else value)

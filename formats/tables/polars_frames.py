@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 import pyarrow as pa
 from aq.formats.errors import Unstorable, UsageError
 from aq.formats.tables.columns import Columns
+from aq.formats.tables.described import PolarsPart
 
 _WIDE: Final = pa.decimal256(39, 0)
 _WIDE_NAMES: Final = ("Int128", "UInt128")
@@ -65,8 +66,8 @@ def _tag(dtype: Any, where: str) -> list[Any] | None:
     return ["inner", inner] if any(inner) else None
 
 
-def to_polars(table: pa.Table, container: dict[str, Any]) -> Any:
-    """The frame; `container` is what `from_polars` put into the type, or empty for other tables.
+def to_polars(table: pa.Table, part: PolarsPart | None) -> Any:
+    """The frame; `part` is what `from_polars` put into the type, or None for other tables.
 
     Raises UsageError where polars is not installed.
     """
@@ -74,7 +75,7 @@ def to_polars(table: pa.Table, container: dict[str, Any]) -> Any:
         import polars as pl
     except ImportError:
         raise UsageError("polars is not installed", hint="pip install polars") from None
-    tags = dict(map(tuple, container.get("dtypes", [])))
+    tags = {} if part is None else dict(part.dtypes)
     wide = {at: table.column(at) for at, tag in tags.items() if tag[0] in _WIDE_NAMES}
     for at in wide:  # polars reads no decimal of 256 bits
         table = table.set_column(at, table.column_names[at], pa.nulls(len(table)))

@@ -17,9 +17,10 @@ from aq.formats.identity import Kind, object_id
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables.content import Reader, Segment
+from aq.formats.tables.described import Described, described
 from aq.formats.tables.rowhash import Words, mix, words
 from aq.formats.tables.shown import plain, shown
-from aq.formats.tables.table import hidden_columns, read_segments, reader
+from aq.formats.tables.table import read_segments, reader
 from pyarrow import types as is_
 
 Rows = npt.NDArray[np.int64]
@@ -57,28 +58,21 @@ class Side:
     def content(self) -> Reader:
         return reader(self.artifact, self.source)
 
+    @cached_property
+    def described(self) -> Described:
+        return described(self.artifact)
+
     @property
     def rows(self) -> int:
-        return int(self.artifact.type["rows"])
+        return self.described.rows
 
     @property
     def columns(self) -> list[tuple[str, Any]]:
         """Names and types of all columns, hidden ones too."""
-        return [(name, kind) for name, kind in self.artifact.type["columns"]]
-
-    @property
-    def shown(self) -> list[int]:
-        """The places of columns that are not hidden."""
-        hidden = set(hidden_columns(self.artifact.type))
-        return [at for at in range(len(self.columns)) if at not in hidden]
+        return self.described.columns
 
     def place(self, column: Column) -> int:
         return column.after if self.is_after else column.before
-
-    @cached_property
-    def dtypes(self) -> dict[int, list[Any]]:
-        """What pandas needs to know of columns beyond their type, by place."""
-        return dict(self.artifact.type.get("pandas", {}).get("dtypes", []))
 
     def show(self, column: Column, rows: Rows) -> list[Any]:
         """The values of one column in these rows, which ascend, as JSON has them."""
@@ -86,7 +80,7 @@ class Side:
 
     def _shown(self, column: Column, value: pa.Scalar) -> Any:
         """A value as JSON; a Python object that Arrow has no type for as its text."""
-        if value.is_valid and self.dtypes.get(self.place(column), [])[:2] == ["object", "cells"]:
+        if value.is_valid and self.described.dtypes.get(self.place(column), [])[:2] == ["object", "cells"]:
             from aq.formats.tables.cells import read_cell
 
             return plain(repr(read_cell(value.as_py())))

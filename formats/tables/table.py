@@ -7,18 +7,22 @@ the artifact record itself is the caller's to store. Comparing is in `compare`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
-from aq.formats.errors import NotFound, Unstorable, UsageError
+from aq.formats.errors import Damaged, NotFound, Unstorable, UsageError
 from aq.formats.objects import Sink, Source
 from aq.formats.records import Artifact
 from aq.formats.tables.columns import Columns, from_arrow
 from aq.formats.tables.content import Reader, Segment, write_content
 from aq.formats.tables.cut import SHORTEST, choose_cut_columns, segment_ends
+from aq.formats.tables.described import described
 from aq.formats.tables.layout_read import LARGE, read_array
 from aq.formats.tables.summary import Summary
 from aq.formats.tables.types import arrow_type, describe
+
+# What pandas and Arrow raise on a description that `from_pandas` never writes.
+_MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError)
 
 
 class EncodedTable(NamedTuple):
@@ -35,19 +39,19 @@ def encode_table(table: Any, sink: Sink, *, key: Sequence[str] = ()) -> EncodedT
     Raises Unstorable naming column and row, NotFound on an unknown key column.
     """
     columns = as_columns(table, sink)
-    described = _describe(columns)
+    kind = _describe(columns)
     cut = _key_positions(columns.names, key)
     if key:
-        described["key"] = list(key)
+        kind["key"] = list(key)
     elif columns.rows > SHORTEST:
         cut = choose_cut_columns(columns.values, columns.rows)
     ends = list(segment_ends(columns.values, columns.rows, cut))
     if len(ends) > 1 and columns.rows > SHORTEST:
-        described["cut"] = cut
-    summary = Summary(described["columns"], hidden_columns(described))
-    content = write_content(columns.values, ends, sink, summary.add)
+        kind["cut"] = cut
+    summary = Summary(kind["columns"], [at for _, at in kind.get("pandas", {}).get("markers", [])])
+    content = write_content(columns.names, columns.values, ends, sink, summary.add)
     artifact = Artifact(
-        kind="table", format="table", size=content.size, type=described, root=content.root, data=content.data
+        kind="table", format="table", size=content.size, type=kind, root=content.root, data=content.data
     )
     return EncodedTable(artifact, summary.result(columns.rows))
 
@@ -89,19 +93,10 @@ def _key_positions(names: Sequence[str], key: Sequence[str]) -> list[int]:
     return [list(names).index(name) for name in key]
 
 
-def hidden_columns(described: dict[str, Any]) -> list[int]:
-    """The positions of columns that only mark missing values of others."""
-    return [at for _, at in described.get("pandas", {}).get("markers", [])]
-
-
-def column_names(artifact: Artifact) -> list[str]:
-    """The names of all columns, hidden ones too."""
-    return [name for name, _ in artifact.type["columns"]]
-
-
 def reader(artifact: Artifact, source: Source) -> Reader:
     """The segments and bytes of a table."""
-    return Reader(source, artifact, len(artifact.type["columns"]))
+    found = described(artifact)
+    return Reader(source, artifact, len(found.columns), found.rows)
 
 
 def decode_table(
@@ -116,12 +111,10 @@ def decode_table(
     Reads only the chunks that hold them. An index of pandas that is not 0, 1, 2, … is among the columns.
     Raises NotFound on an unknown column, Damaged on chunks that are not what the type says.
     """
-    names, hidden = column_names(artifact), set(hidden_columns(artifact.type))
-    if columns is None:
-        wanted = [at for at in range(len(names)) if at not in hidden]
-    else:
-        wanted = [_position(names, name) for name in columns]
-    start, stop = _row_range(artifact, rows)
+    found = described(artifact)
+    names = found.names
+    wanted = found.shown if columns is None else [_position(names, name) for name in columns]
+    start, stop = _row_range(found.rows, rows)
     values = read_columns(artifact, source, wanted, start, stop)
     if not wanted:
         return pa.table({"": pa.nulls(stop - start)}).select([])
@@ -134,8 +127,7 @@ def _position(names: Sequence[str], name: str) -> int:
     return names.index(name)
 
 
-def _row_range(artifact: Artifact, rows: tuple[int, int] | None) -> tuple[int, int]:
-    total = int(artifact.type["rows"])
+def _row_range(total: int, rows: tuple[int, int] | None) -> tuple[int, int]:
     if rows is None:
         return 0, total
     start = min(max(0, rows[0]), total)
@@ -160,13 +152,14 @@ def read_segments(
     stop: int | None = None,
 ) -> list[pa.ChunkedArray]:
     """The columns at these positions, of these segments, cut to rows `start` to `stop`."""
+    types = described(artifact).columns
     blobs: list[list[bytes | memoryview]] = [[] for _ in wanted]
     for _, found in content.read(segments, wanted):
         for column, blob in zip(blobs, found, strict=True):
             column.append(blob)
     values = []
     for at, column in zip(wanted, blobs, strict=True):
-        kind = arrow_type(artifact.type["columns"][at][1], large=any(len(blob) > LARGE for blob in column))
+        kind = arrow_type(types[at][1], large=any(len(blob) > LARGE for blob in column))
         pieces = []
         for segment, blob in zip(segments, column, strict=True):
             rows = segment.stop - segment.start
@@ -180,21 +173,22 @@ def read_segments(
 
 def summarise_table(artifact: Artifact, source: Source) -> dict[str, Any]:
     """The summary that `encode_table` gave, taken again from the chunks, a segment at a time."""
-    content = reader(artifact, source)
-    summary = Summary(artifact.type["columns"], hidden_columns(artifact.type))
+    content, found = reader(artifact, source), described(artifact)
+    summary = Summary(found.columns, found.hidden)
     wanted = list(summary.found)
     for segment in content.segments:
         values = read_segments(artifact, content, [segment], wanted)
         for at, column in zip(wanted, values, strict=True):
             summary.add(at, column.chunk(0))
-    return summary.result(artifact.type["rows"])
+    return summary.result(found.rows)
 
 
 def to_native(artifact: Artifact, source: Source) -> Any:
     """What was given: a pandas frame or series with its index and dtypes, a polars frame, an Arrow table."""
-    if "pandas" in artifact.type:
+    container = described(artifact).container
+    if container == "pandas":
         return to_pandas(artifact, source)
-    return to_polars(artifact, source) if "polars" in artifact.type else to_arrow(artifact, source)
+    return to_polars(artifact, source) if container == "polars" else to_arrow(artifact, source)
 
 
 def to_arrow(artifact: Artifact, source: Source) -> pa.Table:
@@ -206,17 +200,20 @@ def to_pandas(artifact: Artifact, source: Source, *, rows: tuple[int, int] | Non
     """The table as pandas: as it was if it came from pandas, else with pandas's own dtypes."""
     from aq.formats.tables import pandas_frames
 
-    if "pandas" not in artifact.type:
+    found = described(artifact)
+    if found.pandas is None:
         return pandas_frames.convert(decode_table(artifact, source, rows=rows))
-    start, stop = _row_range(artifact, rows)
-    names = column_names(artifact)
-    values = read_columns(artifact, source, range(len(names)), start, stop)
-    container = {"pandas": artifact.type["pandas"]}
-    return pandas_frames.to_pandas(Columns(names, values, stop - start, container), source, start)
+    start, stop = _row_range(found.rows, rows)
+    values = read_columns(artifact, source, range(len(found.columns)), start, stop)
+    try:
+        return pandas_frames.to_pandas(found, values, range(start, stop), source)
+    except _MALFORMED as error:
+        reason = str(error).partition("\n")[0]
+        raise Damaged(f"a table's description for pandas does not fit its columns: {reason}") from error
 
 
 def to_polars(artifact: Artifact, source: Source) -> Any:
     """The table as a polars frame. Raises UsageError where polars is not installed."""
     from aq.formats.tables.polars_frames import to_polars as convert
 
-    return convert(decode_table(artifact, source), artifact.type.get("polars", {}))
+    return convert(decode_table(artifact, source), described(artifact).polars)

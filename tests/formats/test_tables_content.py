@@ -337,6 +337,12 @@ def test_what_is_no_table_is_refused() -> None:
         encode_table(pa.table([[1], [2]], names=["a", "a"]), MemoryObjects())
 
 
+def test_a_text_that_is_not_utf8_is_refused_with_column_and_rows() -> None:
+    wrong = pa.array([b"a", b"\xff"], pa.binary()).view(pa.string())
+    with pytest.raises(Unstorable, match="column 's', rows 0 to 1: a text is not UTF-8"):
+        encode_table(pa.table({"s": wrong}), MemoryObjects())
+
+
 def test_a_summary_is_what_pandas_says() -> None:
     frame = events(50_000)
     frame.loc[5:9, "value"] = np.nan
