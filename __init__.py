@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from aq.pipeline.face import Artifact
     from aq.pipeline.ops import check, flow, metric, op, read
     from aq.pipeline.repo import Repo
-    from aq.pipeline.results import CommitResult as Commit
-    from aq.pipeline.results import Diff
+    from aq.pipeline.results import Commit, Diff
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,7 +43,7 @@ _HOMES = {
     "Conflict": ("aq.formats.errors", "Conflict"),
     "Artifact": ("aq.pipeline.face", "Artifact"),
     "Repo": ("aq.pipeline.repo", "Repo"),
-    "Commit": ("aq.pipeline.results", "CommitResult"),
+    "Commit": ("aq.pipeline.results", "Commit"),
     "Diff": ("aq.pipeline.results", "Diff"),
     "check": ("aq.pipeline.ops", "check"),
     "flow": ("aq.pipeline.ops", "flow"),

@@ -100,7 +100,14 @@ def step_counts(states: Mapping[str, int] | Sequence[str]) -> str:
 
 def params_text(params: Mapping[str, Any]) -> str:
     """`depth=6 window=3`."""
-    return " ".join(f"{name}={value}" for name, value in params.items())
+    return " ".join(f"{name}={param_text(value)}" for name, value in params.items())
+
+
+def param_text(value: Any) -> str:
+    """A param as `-p` takes it."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def plan(record: Plan, view: View) -> Iterator[str]:

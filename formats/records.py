@@ -106,7 +106,7 @@ class Run(Record, frozen=True, omit_defaults=True, kw_only=True):
 
     `status`: committed | unchanged | gated | failed | uncommitted. `code` is a snapshot of the
     project files that the flow reaches; `snapshot` is what the run would commit; `renamed` maps a
-    metric to the name that it had before.
+    metric to the name that it had before; `typed` holds the params that JSON has a type for, as such.
     """
 
     flow: str
@@ -118,6 +118,7 @@ class Run(Record, frozen=True, omit_defaults=True, kw_only=True):
     code: Id | None = None
     params: dict[str, str] = {}
     given: dict[str, str] = {}
+    typed: dict[str, Any] = {}
     environment: Id | None = None
     git: Git | None = None
     host: dict[str, str] = {}

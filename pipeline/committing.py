@@ -14,7 +14,7 @@ from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run
-from aq.pipeline import git, times
+from aq.pipeline import facts, git, times
 from aq.pipeline.recording import Head, Proposal, Recorded, head, record
 from aq.pipeline.results import ByteCounts, CommitResult, PathCounts
 from aq.store import paths as path_rules
@@ -90,7 +90,14 @@ def adopt(repo: Repo, run: str, message: str | None, time: str | int | None) -> 
     edits = {path: after for path, _, after in snapshots.changes(repo.store, base, found.snapshot)}
     at = Head(None, None, None, base)
     text = message or f"adopt run {revision.run.short()} of {found.flow}"
-    return _propose(repo, at, edits, text, time, before, runs=[revision.run], tracking="keep")
+    runs = [] if _is_newest(repo, found.flow, revision.run) else [revision.run]
+    return _propose(repo, at, edits, text, time, before, runs=runs, tracking="keep")
+
+
+def _is_newest(repo: Repo, flow: str, run: Digest) -> bool:
+    """Whether HEAD's results of a flow come from this run already."""
+    at = head(repo.store)
+    return at.id is not None and facts.of(repo.store, at.id).flows.get(flow) == run
 
 
 def _propose(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aq.formats.identity import Digest
 from aq.formats.objects import Source, get_record
@@ -17,6 +17,7 @@ from aq.pipeline import environment, facts
 from aq.pipeline.codediff import code_changes
 from aq.pipeline.facts import Facts
 from aq.pipeline.results import Diff, MetricDiff, PackageDiff, ParamDiff, PathDiff
+from aq.pipeline.typed import shown
 from aq.store import snapshots
 from aq.store.snapshots import Entry
 from aq.store.store import Store
@@ -167,6 +168,13 @@ def _tensor_changes(old: list[Any], new: list[Any]) -> dict[str, Any]:
     }
 
 
+class _Param(NamedTuple):
+    """A param: the text that decides, and how it is shown."""
+
+    text: str | None = None
+    shown: Any = None
+
+
 def _params(store: Store, before: Facts, after: Facts) -> list[ParamDiff]:
     old, new = _all_params(store, before), _all_params(store, after)
     if before.flows.keys() != after.flows.keys():
@@ -174,20 +182,21 @@ def _params(store: Store, before: Facts, after: Facts) -> list[ParamDiff]:
         old = {key: value for key, value in old.items() if key[0] in shared}
         new = {key: value for key, value in new.items() if key[0] in shared}
     many = len({flow for flow, _ in old | new}) > 1
-    return [
-        ParamDiff(
-            name=f"{flow}.{name}" if many else name, from_=old.get((flow, name)), to=new.get((flow, name))
-        )
-        for flow, name in sorted(old.keys() | new.keys())
-        if old.get((flow, name)) != new.get((flow, name))
-    ]
+    found = []
+    for flow, name in sorted(old.keys() | new.keys()):
+        was, now = old.get((flow, name), _Param()), new.get((flow, name), _Param())
+        if was.text != now.text:
+            full = f"{flow}.{name}" if many else name
+            found.append(ParamDiff(name=full, from_=was.shown, to=now.shown))
+    return found
 
 
-def _all_params(store: Store, known: Facts) -> dict[tuple[str, str], str]:
+def _all_params(store: Store, known: Facts) -> dict[tuple[str, str], _Param]:
+    runs = {flow: get_record(store, Run, run) for flow, run in known.flows.items()}
     return {
-        (flow, name): value
-        for flow, run in known.flows.items()
-        for name, value in get_record(store, Run, run).params.items()
+        (flow, name): _Param(run.params[name], value)
+        for flow, run in runs.items()
+        for name, value in shown(run, run.params).items()
     }
 
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from aq.formats.errors import Conflict, NotFound, UsageError
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record
+from aq.formats.records import Commit
 from aq.pipeline import git, show
 from aq.pipeline.recording import head
 from aq.pipeline.results import Moved
@@ -38,7 +42,11 @@ def switch(repo: Repo, name: str, *, create: bool, code: bool, force: bool) -> M
         goal = target = Ref(id=revision.commit)
     root = revisions.resolve(repo.store, str(goal.id)).snapshot
     left = _left_to_git(repo, code=code)
-    done = repo.worktree.prepare_checkout(at.snapshot, root, force=force, skip=left)
+    try:
+        done = repo.worktree.prepare_checkout(at.snapshot, root, force=force, skip=left)
+    except Conflict as error:
+        hint = [*error.hints[:1], f"aq switch -f {quote(name)}"]
+        raise Conflict(error.message, hint=hint) from None
     change = repo.transaction("switch", f"{at.branch or 'detached'} to {name}")
     change.files = done.files
     change.set("HEAD", target, expect=refs["HEAD"])
@@ -50,7 +58,7 @@ def switch(repo: Repo, name: str, *, create: bool, code: bool, force: bool) -> M
         written=done.written,
         deleted=done.deleted,
         left=done.skipped,
-        notes=_git_note(done.skipped, "git checkout"),
+        notes=_git_note(repo, goal.id, done.skipped),
     )
 
 
@@ -92,11 +100,14 @@ def _left_to_git(repo: Repo, *, code: bool) -> Callable[[str], bool]:
     return lambda path: path in theirs
 
 
-def _git_note(left: Sequence[str], command: str) -> list[str]:
+def _git_note(repo: Repo, commit: Digest | None, left: Sequence[str]) -> list[str]:
+    """What was left to Git, and the `git checkout` that brings it to where the commit was recorded."""
     if not left:
         return []
-    names = " ".join(left[:3]) + (" …" if len(left) > 3 else "")
-    return [f"left to Git: {names}; to move them too: {command} REV -- {names}, or --code"]
+    recorded = get_record(repo.store, Commit, commit).git if commit is not None else None
+    where = f"{recorded.commit[:12]} " if recorded is not None else ""
+    names = " ".join(quote(path) for path in left)
+    return [f"left to Git; to move it too (or use --code): git checkout {where}-- {names}"]
 
 
 def restore(
@@ -117,7 +128,7 @@ def restore(
         change.commit()
         done.apply()
     at = head(repo.store)
-    notes = _git_note(done.skipped, "git checkout")
+    notes = _git_note(repo, revision.commit, done.skipped)
     if done.files is None and not notes:
         notes = ["nothing differs"]
     return Moved(

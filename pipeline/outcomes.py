@@ -37,7 +37,7 @@ class RunDone(Result, frozen=True, kw_only=True):
     flow: str = ""
     seconds: float = 0.0
     message: str | None = None
-    params: dict[str, str] = {}
+    params: dict[str, Any] = {}
     notes: list[str] = []
 
 

@@ -24,6 +24,7 @@ from aq.pipeline.load import Project
 from aq.pipeline.outcomes import RunDone, StepCounts
 from aq.pipeline.recording import Head
 from aq.pipeline.results import Violation
+from aq.pipeline.typed import shown
 from aq.store import snapshots
 from aq.store.snapshots import Entry, Mode, Origin
 from aq.store.store import Store
@@ -124,6 +125,16 @@ def judged(
     return checks, accepted
 
 
+def keep_accepted(repo: Repo, at: Head, job: Job, checks: dict[str, str], accepted: dict[str, str]) -> None:
+    """Enter what was accepted when HEAD's result was published: for the very same it holds."""
+    assert at.id is not None
+    before = get_record(repo.store, Run, facts.of(repo.store, at.id).flows[job.name]).accepted
+    for name, who in before.items():
+        if checks.get(name) in ("failed", "error"):
+            checks[name] = "accepted"
+            accepted[name] = who
+
+
 def _check_name(checks: Mapping[str, str], name: str) -> str:
     matches = [full for full in checks if full == name or full.endswith("/" + name)]
     if len(matches) == 1:
@@ -211,6 +222,6 @@ def done(id: Digest, run: Run, commit: str | None, notes: list[str]) -> RunDone:
         flow=run.flow,
         seconds=run.seconds,
         message=message(run),
-        params=run.given,
+        params=shown(run, run.given),
         notes=notes,
     )

@@ -87,7 +87,7 @@ def head(store: Store) -> Head:
 def record(store: Store, context: Context, proposal: Proposal) -> Recorded | None:
     """Commit the proposal; None where there is nothing to commit and no commit yet.
 
-    Raises Conflict where another commit changed one of the same paths in the meantime.
+    Raises Conflict where another commit changed one of the same paths otherwise in the meantime.
     """
     _require_text(proposal.message)
     while True:
@@ -121,8 +121,10 @@ def _require_text(message: str) -> None:
 def _refuse_overlap(store: Store, proposal: Proposal, at: Head) -> None:
     if at.snapshot == proposal.base:
         return
-    theirs = {path for path, _, _ in snapshots.changes(store, proposal.base, at.snapshot)}
-    both = sorted(theirs & proposal.edits.keys())
+    theirs = {path: now for path, _, now in snapshots.changes(store, proposal.base, at.snapshot)}
+    both = sorted(
+        path for path in theirs.keys() & proposal.edits.keys() if theirs[path] != proposal.edits[path]
+    )
     if both:
         more = f" and {len(both) - 1} more" if len(both) > 1 else ""
         raise Conflict(

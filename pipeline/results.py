@@ -36,14 +36,19 @@ class ByteCounts(Result, frozen=True, kw_only=True):
     total: int = 0
 
 
-class CommitResult(Result, frozen=True, kw_only=True):
-    """What `commit` did; with nothing to commit, `id` is HEAD and `created` is false."""
+class Commit(Result, frozen=True, kw_only=True):
+    """What every record of a commit holds."""
 
     id: str
     parents: list[str]
     message: str
     author: str
     time: str
+
+
+class CommitResult(Commit, frozen=True, kw_only=True):
+    """What `commit` did; with nothing to commit, `id` is HEAD and `created` is false."""
+
     paths: PathCounts
     bytes: ByteCounts
     created: bool = True
@@ -92,14 +97,9 @@ class Status(Result, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
-class CommitFacts(Result, frozen=True, kw_only=True):
+class CommitFacts(Commit, frozen=True, kw_only=True):
     """What `log` and `show` tell of a commit. `metrics` holds recorded values only; a NaN is None."""
 
-    id: str
-    parents: list[str]
-    message: str
-    author: str
-    time: str
     flow: str | None
     tags: list[str]
     branches: list[str]

@@ -15,6 +15,7 @@ from aq.formats.records import Artifact, Run, RunStep, Step
 from aq.pipeline import facts, log, show, times
 from aq.pipeline.outcomes import CheckEntry, LogText, RunEntry
 from aq.pipeline.results import PathEntry, StepEntry
+from aq.pipeline.typed import shown
 from aq.store import history, revisions
 from aq.store.store import Store
 
@@ -78,7 +79,7 @@ def _entry(store: Store, id: Digest, commits: dict[bytes, str]) -> RunEntry:
         time=times.text(run.time),
         status=run.status,
         commit=commits.get(bytes(id)),
-        params=dict(run.params),
+        params=shown(run, run.params),
         metrics=run.metrics,
         checks=run.checks,
         seconds=run.seconds,
@@ -127,15 +128,22 @@ def _checks(run: Run) -> list[CheckEntry]:
 
 
 def logs(store: Store, spec: str) -> LogText:
-    """The output of one step, of the newest run that executed it unless a revision is named."""
+    """The output of one step, of the newest run that came to it unless a revision is named."""
     text, op = revisions.split_path(store, spec)
     if op is None:
         op, text = text or spec, None
+    cancelled: LogText | None = None
     for id, run in _runs_to_search(store, text):
         step = _step(run, op, required=text is not None)
-        if step is not None and (step.log is not None or text is not None):
-            return _log_text(store, id, run, step)
-    raise _unknown_step(store, op)
+        if step is None:
+            continue
+        found = _log_text(store, id, run, step)
+        if step.status != "cancelled" or text is not None:
+            return found
+        cancelled = cancelled or found
+    if cancelled is None:
+        raise _unknown_step(store, op)
+    return cancelled
 
 
 def _runs_to_search(store: Store, text: str | None) -> list[tuple[Digest, Run]]:
@@ -159,7 +167,7 @@ def _unknown_step(store: Store, op: str) -> NotFound:
     names = sorted({one.name for id in store.runs() for one in get_record(store, Run, id).steps})
     near = get_close_matches(op, [*names, *(name.rpartition("/")[2] for name in names)], n=1)
     guess = f" (did you mean {near[0]}?)" if near else ""
-    return NotFound(f"no run has a log of a step '{op}'{guess}", hint="aq steps")
+    return NotFound(f"no run has a step '{op}'{guess}", hint="aq steps")
 
 
 def _log_text(store: Store, id: Digest, run: Run, step: RunStep) -> LogText:

@@ -22,6 +22,7 @@ from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
 from aq.pipeline.recording import Head, Proposal, head, record
 from aq.pipeline.selecting import Job
 from aq.pipeline.sources import FolderReader
+from aq.pipeline.typed import typed
 from aq.store import snapshots
 from aq.store.refs import check_name
 from aq.store.snapshots import Entry
@@ -140,19 +141,24 @@ class _Attempt:
         edits = published.edits_of(repo, self.project, self.working, job, found, self.reader.edits)
         snapshot = snapshots.edit(repo.store, self.working, edits)
         checks, accepted = published.judged(repo, self.request.accept, self.request.message or "", found)
+        sources = self.sources()
+        same = published.is_unchanged(repo, self.at, job, snapshot, sources) and not self.request.tag
+        if same:
+            published.keep_accepted(repo, self.at, job, checks, accepted)
         made = Run(
             flow=job.name,
             file=job.file,
             time=self.started,
-            status=_status(self, found, checks, snapshot),
+            status=_status(self.request, found, checks, same=same),
             snapshot=snapshot,
             base=self.at.id,
             code=published.code_snapshot(repo, self.project),
             params=job.bound.texts,
             given=job.bound.given,
+            typed=typed(job.bound.values),
             environment=environment.store(repo.store, environment.capture()),
             git=git.state(repo.root),
-            sources=self.sources(),
+            sources=sources,
             steps=list(found.steps),
             static=published.static_of(repo, self.project, job, found),
             metrics=dict(found.metrics),
@@ -178,16 +184,15 @@ def _error(found: Execution) -> dict[str, str]:
     return {"kind": "interrupted", "message": "interrupted"} if found.interrupted else {}
 
 
-def _status(attempt: _Attempt, found: Execution, checks: Mapping[str, str], snapshot: Digest) -> str:
+def _status(request: Request, found: Execution, checks: Mapping[str, str], *, same: bool) -> str:
+    """`same`: HEAD holds this very result, whatever its checks said when it was published."""
     if found.failed:
         return "failed"
-    if any(state in ("failed", "error") for state in checks.values()):
+    if not same and any(state in ("failed", "error") for state in checks.values()):
         return "gated"
-    request = attempt.request
     if not request.commit:
         return "uncommitted"
-    same = published.is_unchanged(attempt.repo, attempt.at, attempt.job, snapshot, attempt.sources())
-    return "unchanged" if same and not request.tag else "committed"
+    return "unchanged" if same else "committed"
 
 
 def _publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome]) -> list[RunDone]:
@@ -218,8 +223,7 @@ def _publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome]
         _register(repo, others)
     commits = {"committed": commit, "unchanged": str(at.id) if at.id else None}
     return [
-        published.done(one.id, one.run, commits.get(one.run.status), _notes(request, one))
-        for one in outcomes
+        published.done(one.id, one.run, commits.get(one.run.status), _notes(request, one)) for one in outcomes
     ]
 
 

@@ -16,6 +16,7 @@ from aq.formats.records import Artifact, Commit, Run, Step
 from aq.pipeline import environment, log, times
 from aq.pipeline.face import Artifact as Face
 from aq.pipeline.results import PathEntry, Reason, RunInfo, ShowPath, ShowRevision, StepEntry, Violation
+from aq.pipeline.typed import shown
 from aq.store import revisions, snapshots
 from aq.store.revisions import Revision
 from aq.store.snapshots import Entry
@@ -172,7 +173,7 @@ def run_info(store: Store, id: Digest) -> RunInfo:
         file=run.file,
         status=run.status,
         time=times.text(run.time),
-        params=dict(run.params),
+        params=shown(run, run.params),
         steps=step_entries(store, run),
         environment=environment.load(store, run.environment),
         code=_code(store, run),

@@ -262,7 +262,7 @@ def test_an_uncommitted_run_can_be_adopted(repo: Repo) -> None:
     assert (wide.status, wide.commit) == ("uncommitted", None)
     assert repo.get(f"{wide.run}:demo/total").load() == 56.0
     diff = repo.diff(str(first.commit), wide.run)
-    assert [(one.name, one.from_, one.to) for one in diff.params] == [("power", "1", "2")]
+    assert [(one.name, one.from_, one.to) for one in diff.params] == [("power", 1, 2)]
     assert [(one.name, one.from_, one.to) for one in diff.metrics] == [("demo/score", 1.2, 5.6)]
     adopted = repo.commit(run=wide.run, message="wider")
     assert next(repo.log()).run == wide.run
@@ -274,7 +274,7 @@ def test_an_uncommitted_run_can_be_adopted(repo: Repo) -> None:
 def test_params_of_the_last_run_are_kept_without_a_file(repo: Repo) -> None:
     run(repo, params={"power": 2})
     again = run(repo, None)
-    assert (again.status, again.params) == ("unchanged", {"power": "2"})
+    assert (again.status, again.params) == ("unchanged", {"power": 2})
     assert run(repo, None, params={"power": ""}).metrics == {"demo/score": 1.2}
     assert run(repo, None).params == {}
     run(repo, params={"power": 2})

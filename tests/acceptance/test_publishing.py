@@ -1,0 +1,87 @@
+"""What is published when: accepted results stay so, adopting twice is nothing new, params keep their type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aq.tests.cli.shell import Done, Shell
+
+FLOW = """
+import aq
+
+@aq.op
+def product(text: str, depth):
+    return len(text) * depth
+
+@aq.metric(better="lower")
+def size(product):
+    return product / 100
+
+@aq.check(severity="error")
+def small(size):
+    return size < 1
+
+@aq.flow
+def delays(depth: int = 3, name: str = "7", deep: bool = False):
+    small(size(product(aq.read("data/t.txt"), depth)))
+"""
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    shell = Shell(tmp_path / "work")
+    shell.folder.mkdir()
+    shell.aq("init")
+    shell.write("p.py", FLOW)
+    shell.write("data/t.txt", "12345")
+    shell.aq("run", "p.py:delays")
+    return shell
+
+
+def done(told: Done) -> Any:
+    (event,) = [event for event in told.events if event["event"] == "done"]
+    return event
+
+
+def test_nothing_stale_means_unchanged_also_where_a_check_was_accepted(shell: Shell) -> None:
+    gated = done(shell.aq("run", "--json", "p.py", "-p", "depth=50", code=3))
+    assert (gated["status"], gated["checks"]) == ("gated", {"delays/small": "failed"})
+    taken = ("--accept", "small", "-m", "a short month")
+    accepted = done(shell.aq("run", "--json", "p.py", "-p", "depth=50", *taken))
+    assert (accepted["status"], accepted["checks"]) == ("committed", {"delays/small": "accepted"})
+    assert not any(flow["stale"] for flow in shell.data("status")["flows"])
+    again = done(shell.aq("run", "--json"))
+    assert (again["status"], again["commit"]) == ("unchanged", accepted["commit"])
+    assert again["checks"] == {"delays/small": "accepted"}
+    shell.write("data/t.txt", "123456")
+    assert done(shell.aq("run", "--json", code=3))["status"] == "gated"
+
+
+def test_adopting_what_head_holds_is_nothing_to_commit(shell: Shell) -> None:
+    run = done(shell.aq("run", "--json", "p.py", "-p", "depth=7", "--no-commit"))["run"]
+    adopted = shell.data("commit", "--run", run, "-m", "deeper")
+    assert shell.data("log")[0]["run"] == run
+    assert shell.data("commit", "--run", run, "-m", "deeper")["id"] == adopted["id"]
+    shell.aq("run")
+    assert shell.data("commit", "--run", run, "-m", "deeper")["id"] == adopted["id"]
+
+
+def test_params_are_what_they_are_in_json(shell: Shell) -> None:
+    shell.aq("run", "p.py", "-p", "depth=6", "-p", "deep=yes")
+    params = {"depth": 6, "name": "7", "deep": True}
+    assert shell.data("runs")[0]["params"] == params
+    assert shell.data("show")["run"]["params"] == params
+    assert shell.data("diff", "HEAD~1..HEAD")["params"] == [
+        {"name": "deep", "from": False, "to": True},
+        {"name": "depth", "from": 3, "to": 6},
+    ]
+    assert "deep=true depth=6 name=7" in shell.aq("show").out
+    assert done(shell.aq("run", "--json"))["params"] == {"depth": 6, "deep": True}
+
+
+def test_a_step_that_wrote_nothing_has_an_empty_log(shell: Shell) -> None:
+    told = shell.data("logs", "product")
+    assert (told["text"], told["status"], told["inputs"][0]["path"]) == ("", "run", "data/t.txt")
+    shell.aq("logs", "nothing", code=2)
