@@ -18,11 +18,10 @@ from typing import Any, Final
 
 from aq.formats import canonical
 from aq.formats.errors import Unstorable
-from aq.pipeline.fingerprint import Fingerprint, fingerprint, installed
+from aq.pipeline.fingerprint import Fingerprint, installed
+from aq.pipeline.fingerprint import argument as code_inside
 from aq.pipeline.graph import Argument, Constant, build, leaves
 from aq.pipeline.load import Project
-from aq.pipeline.reach import Reach
-from blake3 import blake3
 
 _SCALARS: Final = (
     *(type(None), bool, int, float, str, bytes, Decimal, PurePath, enum.Enum),
@@ -46,9 +45,8 @@ def described(
     try:
         return f"{shown} {canonical.fingerprint(value, at=at)}", _libraries(value, project)
     except Unstorable:
-        token = Reach(project).tokens.token(value, at)
-        digest = blake3(b"aq constant 1" + token.encode("utf-8", "surrogatepass")).hexdigest()
-        return f"{shown} {digest}", fingerprint(value, project, environ=environ)
+        digest, reached = code_inside(value, project, environ=environ)
+        return f"{shown} {digest}", reached
 
 
 def _libraries(value: Any, project: Project) -> Fingerprint:

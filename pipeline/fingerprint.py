@@ -18,6 +18,7 @@ from aq.pipeline.load import Project
 from aq.pipeline.packages import Packages
 from aq.pipeline.reach import Reach
 from aq.pipeline.spaces import plain
+from aq.pipeline.syntax import combine
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
@@ -70,6 +71,19 @@ def fingerprint(
     return _trace(plain(function), project, environ, through_ops=True).fingerprint
 
 
+def argument(
+    value: object, project: Project, *, environ: Mapping[str, str] | None = None
+) -> tuple[str, Fingerprint]:
+    """(64 hex digits that stand for a value with code inside, what that code reaches).
+
+    The digits hold what is reached too: of two arguments each its own, should they be exchanged.
+    """
+    made = _trace(value, project, environ, through_ops=True)
+    reached = made.fingerprint
+    parts = (f"{name}\0{text}" for part in (reached.code, reached.values) for name, text in part.items())
+    return combine([made.token, *parts]), reached
+
+
 @dataclass(slots=True)
 class Traced:
     """Where the parts of a fingerprint lie: what a look at files alone can compare later.
@@ -80,6 +94,7 @@ class Traced:
 
     function: object
     fingerprint: Fingerprint
+    token: str = ""
     units: set[tuple[str, str]] = field(default_factory=set)
     names: set[tuple[str, str]] = field(default_factory=set)
     paths: set[str] = field(default_factory=set)
@@ -116,6 +131,7 @@ def _trace(
     made = Traced(
         function,
         _finish(reach, project, environ),
+        reach.token,
         reach.unit_places(),
         reach.named_places(),
         {space.source.path for space in reach.spaces.known.values() if space.source is not None},

@@ -49,6 +49,7 @@ class Reach:
         self.names: set[tuple[str, str]] = set()
         self.units: list[tuple[str, Definition, Source]] = []
         self.acting: list[tuple[str, list[ast.stmt], Source]] = []
+        self.token = ""
         self.dynamic = False
         self.outside = False
         self.tokens = Tokens(self)
@@ -64,9 +65,9 @@ class Reach:
         """Walk from a function, an op, or any value that holds code."""
         function = plain(start)
         self.spaces.home = getattr(function, "__module__", "") or ""
-        token = self.tokens.token(function, "the op")
+        self.token = self.tokens.token(function, "the op")
         if not isinstance(function, FunctionType):
-            self.values[f"(value {token[-8:]})"] = token
+            self.values[f"(value {self.token[-8:]})"] = self.token
         self.drain()
         effects.follow(self)
         self.drain()

@@ -130,6 +130,8 @@ class _Comparison:
     def _code(self, step: str, known: Record) -> Iterator[StaticChange]:
         for detail in known["never"]:
             yield StaticChange(step, True, "code", detail)
+        for name in known["drawn"]:
+            yield StaticChange(step, False, "code", f"{name} may be another value on each import")
         if known["outside"]:
             yield StaticChange(step, False, "code", "part of its code lies outside the project")
         units = self.recorded["units"]

@@ -18,6 +18,7 @@ from aq.pipeline.bindings import (
     binders,
     binding_digest,
     full_digest,
+    identifiers,
     import_digest,
     import_targets_of,
     literal,
@@ -30,9 +31,15 @@ from aq.pipeline.resolving import absent, import_paths, meant
 from aq.pipeline.scopes import Import
 from aq.pipeline.spaces import plain
 from aq.pipeline.static import Record, code_digest_of, face_digest, unit_digest
-from aq.pipeline.syntax import Source
+from aq.pipeline.syntax import DEFINITIONS, Source
 
 VERSION: Final = 1
+_DRAWN_TEXT: Final = """
+now today utcnow time_ns perf_counter monotonic uuid1 uuid4 urandom SystemRandom token_hex token_bytes
+mkdtemp mktemp getpid
+"""
+_DRAWN: Final = frozenset(_DRAWN_TEXT.split())
+"""What gives another value each time, by last name."""
 
 
 def record(
@@ -163,6 +170,7 @@ class _Recorder:
             "whole": merged.whole,
             "outside": outside,
             "never": _never(reached),
+            "drawn": sorted({name for path in names for name in names[path] if self._is_drawn(path, name)}),
         }
 
     def _unit(self, path: str, qualname: str, variant: str) -> bool:
@@ -208,6 +216,11 @@ class _Recorder:
             text = literal(source, name)
             is_so = text is not None and self._holds(source, name)
             known[name] = [binding_digest(source, name), text if is_so else None]
+
+    def _is_drawn(self, path: str, name: str) -> bool:
+        """Whether a global is another value on each import, by the look of what computes it."""
+        found = binders(self.files[path]).get(name, ())
+        return any(identifiers(node) & _DRAWN for node in found if not isinstance(node, DEFINITIONS))
 
     def _holds(self, source: Source, name: str) -> bool:
         """Whether a name really has its literal's value: nothing else has set it."""

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from aq.pipeline.fingerprint import Fingerprint, fingerprint
+from aq.pipeline.fingerprint import Fingerprint, argument, fingerprint
 from aq.pipeline.load import Project
 from aq.pipeline.packages import Packages
 
@@ -283,6 +283,28 @@ def test_two_fingerprints_join_without_loss(root: Path) -> None:
     assert made["one"] | made["two"] not in (made["one"], made["two"])
     assert made["f"] | made["g"] not in (made["f"], made["g"])
     assert made["one"] | made["one"] == made["one"]
+
+
+def test_arguments_with_code_are_told_apart_when_exchanged(root: Path) -> None:
+    text = """
+        def make(k):
+            def inner(x): return x + k
+            return inner
+        def f(): return lambda x: x + 1
+        def g(): return lambda x: x + 2
+        one, two, three = make(1), make(2), {"a": [f()]}
+        op = None
+    """
+    (root / "main.py").write_text(dedent(text))
+    with Project(root) as project:
+        main = project.load("main.py")
+        tokens = [
+            argument(one, project)[0] for one in (main.one, main.two, main.f(), main.g(), main.three, main)
+        ]
+        assert len(set(tokens)) == len(tokens)
+        assert all(len(one) == 64 for one in tokens)
+        assert argument(main.make(1), project) == argument(main.one, project)
+        assert sorted(argument(main.three, project)[1].code) == ["main:f.<locals>.<lambda>"]
 
 
 # --- notebooks, and modules that something else has loaded

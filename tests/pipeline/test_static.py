@@ -322,3 +322,12 @@ def test_a_value_that_cannot_be_compared_is_always_stale(root: Path) -> None:
         flow = project.load("flow.py")
         made = snapshot_static(flow.delays, {"delays/alone": flow.alone}, project)
     assert told(look(root, made)) == {("alone", True, "LINES cannot be compared between runs")}
+
+
+def test_a_clock_read_on_import_is_never_called_current(root: Path) -> None:
+    edit(root, "settings.py", "DEPTH = 6", "from datetime import datetime\nDEPTH = datetime.now().year")
+    with Project(root) as project:
+        flow = project.load("flow.py")
+        steps = {"delays/train": flow.train, "delays/alone": flow.alone}
+        made = snapshot_static(flow.delays, steps, project)
+    assert told(look(root, made)) == {("train", False, "DEPTH may be another value on each import")}
