@@ -18,7 +18,7 @@ from aq.formats.tables.match_segments import aligned_changes
 from aq.formats.tables.rowhash import words
 from aq.formats.tables.sides import Column, Pairs, Rows, Side, take
 from aq.formats.tables.summary import Moments
-from aq.formats.tables.units import Guess, guess_form, guess_pairs, guess_shift
+from aq.formats.tables.units import Guess, guess_added, guess_form, guess_pairs
 from pyarrow import types as is_
 
 SAMPLED: Final = 65_536
@@ -89,7 +89,7 @@ def describe_added(
 
 def _guess_added(old: pa.Array, new: pa.Array, name: str) -> Guess | None:
     if is_number(old.type) and is_number(new.type):
-        return guess_shift(_floats(old), _floats(new), name)
+        return guess_added(_floats(old), _floats(new), name)
     if _is_text(old.type) and _is_text(new.type):
         return guess_form(_texts(old), _texts(new))
     return None

@@ -6,6 +6,7 @@ Pairs of changed cells are fitted; rows of one side only are compared as distrib
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,7 @@ SAMPLE_LEAST: Final = 50
 DISTINCT_LEAST: Final = 8
 FAR: Final = 0.25
 NEAR: Final = 0.25
+STRETCHES: Final = 8
 JUMP: Final = 5.0
 """Below this factor natural drift looks like a change of units, unless the values' grid proves it."""
 
@@ -168,6 +170,20 @@ def _factors(column: str) -> list[float]:
     """The factors that a column of this name may have jumped by."""
     units = [unit for unit in _UNITS if not unit.hints or unit.is_hinted(column)]
     return sorted({factor for unit in units for factor in (unit.factor, 1 / unit.factor)})
+
+
+def guess_added(before: Floats, after: Floats, column: str) -> Guess | None:
+    """The unit in which new rows would look like all rows until then, or like most stretches of them.
+
+    `before` is in row order: where some earlier rows already came in the new unit, most have not.
+    """
+    found = guess_shift(before, after, column)
+    if found is not None or len(before) < STRETCHES * DISTINCT_LEAST * SAMPLE_LEAST:
+        return found
+    few = after[:: max(1, len(after) // (len(before) // STRETCHES))]
+    guesses = Counter(guess_shift(stretch, few, column) for stretch in np.array_split(before, STRETCHES))
+    best, votes = guesses.most_common(1)[0]
+    return best if 2 * votes > STRETCHES else None
 
 
 def guess_shift(before: Floats, after: Floats, column: str) -> Guess | None:

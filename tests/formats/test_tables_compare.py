@@ -242,7 +242,9 @@ def test_a_feed_that_turned_to_hours_is_found_in_the_new_rows() -> None:
     found = diff(before, after)
     assert guesses(found) == {"dep_delay": HOURS}
     assert found["columns"][0]["rows"] == "added"
-    # The same month in place of the one before it, and the whole past in one step.
+    # Two months later, when a fifth of the rows before are in hours too; and month in place of month.
+    later = [faulty[faulty.month <= month].reset_index(drop=True) for month in (10, 11)]
+    assert guesses(diff(*later)) == {"dep_delay": HOURS}
     assert guesses(diff(frame[frame.month == 8], faulty[faulty.month == 9])) == {"dep_delay": HOURS}
     fixed = frame[frame.month <= 9].reset_index(drop=True)
     assert guesses(diff(after, fixed)) == {"dep_delay": "× 60: hours → minutes?"}
