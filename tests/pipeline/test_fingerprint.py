@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-
 from aq.pipeline.static import StaticChange, compare_static
+
 from tests.pipeline.code_cases import CASES, Case
 
 WORKER = Path(__file__).with_name("fingerprint_worker.py")

@@ -18,8 +18,8 @@ from aq.pipeline.execution import Execution
 from aq.pipeline.graph import Graph, Read
 from aq.pipeline.load import Project
 from aq.pipeline.ops import flows_of
-from aq.pipeline.params import bind
 from aq.pipeline.outcomes import PlannedStep
+from aq.pipeline.params import bind
 from aq.pipeline.trace import trace
 from aq.store.store import Store
 
