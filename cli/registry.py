@@ -48,6 +48,7 @@ _TABLE: Final = (
     ("metrics", "explain", "Show the recorded series of metrics"),
     ("bisect", "explain", "Find the commit that made a metric worse"),
     ("config", "keep", "List, get or set configuration values"),
+    ("fsck", "keep", "Check the store, byte by byte where asked, and name what is damaged"),
     ("help", "keep", "Explain a command or a topic"),
 )
 

@@ -104,7 +104,7 @@ class Cutter:
 def load(source: Source, id: bytes, *, keyed: bool) -> Node:
     """Read a root and check its shape. Raises Damaged."""
     node = decode(Node, source.get(Kind.NODE, id))
-    problem = _problem(node, keyed=keyed)
+    problem = shape_problem(node, keyed=keyed)
     if problem:
         raise Damaged(f"node {id.hex()} {problem}")
     return node
@@ -122,7 +122,8 @@ def load_child(source: Source, parent: Node, at: int) -> Node:
     return node
 
 
-def _problem(node: Node, *, keyed: bool) -> str:
+def shape_problem(node: Node, *, keyed: bool) -> str:
+    """Why no reader takes this for a node of a map, or of a list, or ""."""
     entries = len(node.values)
     if not 0 <= node.level <= LEVEL_MOST:
         return f"has level {node.level}"

@@ -380,3 +380,14 @@ def _list(paths: Paths | str | Path) -> list[str | Path]:
 
 def _ignore(event: dict[str, Any]) -> None:
     """Nobody listens."""
+    # -- keep -------------------------------------------------------------------------------
+
+    def fsck(self, *, full: bool = False, rebuild: bool = False) -> results.Checked:
+        """Check the store: its structure, with `full` every byte. Damage is in `problems`.
+
+        `rebuild` first makes the index anew from the packs.
+        """
+        from aq.pipeline import keeping
+
+        return keeping.fsck(self, full=full, rebuild=rebuild)
+

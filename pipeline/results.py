@@ -306,3 +306,51 @@ class Undone(Result, frozen=True, kw_only=True):
     refs: list[RefMove]
     written: list[str] = []
     deleted: list[str] = []
+
+
+class Problem(Result, frozen=True, kw_only=True):
+    """One thing that is damaged.
+
+    `kind`: that of an object, or pack, index, ref, file. `path`: where the newest of `commits` (those that
+    need it, at most ten, newest first) has it. `repair`: a command to type; empty where none can help.
+    """
+
+    kind: str
+    id: str | None
+    path: str | None
+    detail: str
+    repair: str
+    commits: list[str] = []
+
+
+class Checked(Result, frozen=True, kw_only=True):
+    """What `fsck` looked at and found. `unreferenced`: bytes that nothing needs, which is no damage."""
+
+    objects: int
+    bytes: int
+    problems: list[Problem]
+    unreferenced: int = 0
+    full: bool = False
+    rebuilt: bool = False
+
+
+class Usage(Result, frozen=True, kw_only=True):
+    """Bytes on disk of one branch, tag, flow, kind or folder. `own`: what nothing else of its sort needs."""
+
+    name: str
+    objects: int
+    bytes: int
+    own: int
+
+
+class DiskUsage(Result, frozen=True, kw_only=True):
+    """Where the bytes of `.aq` are. `unreferenced`: of these, what nothing needs any more."""
+
+    bytes: int
+    objects: int
+    unreferenced: int
+    index: int
+    refs: list[Usage]
+    paths: list[Usage]
+    flows: list[Usage]
+    kinds: list[Usage]

@@ -18,6 +18,8 @@ MAP_SIZE = 64 << 30
 """Address space, not disk: the file is as long as what is in it."""
 MAP_SIZE_LEAST: Final = 16 << 20
 READERS: Final = 4_096
+REBUILD: Final = "aq fsck --rebuild"
+"""The command that makes the index anew from the packs."""
 _TRIES: Final = 4
 _META_MAGIC: Final = 0xBEEFC0DE
 _PAGE_LEAST: Final = 512
@@ -123,7 +125,7 @@ def open_environment(folder: str, *, readonly: bool) -> Environment:
         if found is None:
             problem = problem_before_opening(folder)
             if problem:
-                raise Damaged(f"the index cannot be used: {problem}", hint=make_again(folder))
+                raise Damaged(f"the index cannot be used: {problem}", hint=REBUILD)
             found = _open_new(folder, readonly=readonly)
             found.key = _file_key(folder)
             if found.key:
@@ -136,7 +138,7 @@ def _open_new(folder: str, *, readonly: bool) -> Environment:
     try:
         return Environment(folder, readonly=readonly)
     except lmdb.Error as error:
-        raise explain(error, folder) from error
+        raise explain(error) from error
 
 
 def is_open(folder: str) -> bool:
@@ -202,19 +204,12 @@ def _problem_of_metas(metas: list[bytes], page: int, size: int) -> str:
     return ""
 
 
-def make_again(folder: str) -> str:
-    """The command after which the next one makes the index anew from the packs."""
-    from shlex import quote
-
-    return f"rm -r {quote(folder)}"
-
-
-def explain(error: lmdb.Error, folder: str) -> AqError:
+def explain(error: lmdb.Error) -> AqError:
     """What an LMDB error means to the user."""
     if isinstance(error, lmdb.ReadersFullError):
         return Temporary("too many processes read this repository at once")
     if isinstance(error, (lmdb.DiskError, lmdb.LockError, lmdb.ReadonlyError)):
         return AqError(f"the index cannot be used: {error}")
     if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.PanicError)):
-        return Damaged(f"the index is damaged: {error}", hint=make_again(folder))
+        return Damaged(f"the index is damaged: {error}", hint=REBUILD)
     return AqError(f"the index cannot be used: {error}")

@@ -28,6 +28,7 @@ _PREFIXES: Final = {
     "steps": b"k",
     "runs": b"u",
     "packs": b"p",
+    "gaps": b"g",
     "meta": b"m",
     "stat": b"t",
 }
@@ -186,7 +187,7 @@ class Index:
             with environment.begin() as txn:
                 return txn.get(_PREFIXES[database] + key)  # type: ignore[return-value]
         except lmdb.Error as error:
-            raise explain(error, self.folder) from error
+            raise explain(error) from error
 
     def has(self, id: bytes) -> bool:
         """Whether an object of this id lies in a pack."""
@@ -234,7 +235,7 @@ class Index:
             except lmdb.MapFullError:
                 self.environment.grow()
             except lmdb.Error as error:
-                raise explain(error, self.folder) from error
+                raise explain(error) from error
 
 
 def _put(change: Change, database: str, items: list[tuple[bytes, bytes | None]]) -> None:
@@ -254,13 +255,13 @@ class _Look:
         try:
             self._txn = self._environment.begin()
         except lmdb.Error as error:
-            raise explain(error, self._environment.folder) from error
+            raise explain(error) from error
         return Look(self._txn)
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         self._txn.abort()
         if isinstance(error, lmdb.Error):
-            raise explain(error, self._environment.folder) from error
+            raise explain(error) from error
 
 
 def create_index(folder: str, state: State) -> None:
@@ -270,6 +271,6 @@ def create_index(folder: str, state: State) -> None:
         with environment.begin(write=True) as txn:
             Change(txn).set_state(state)
     except lmdb.Error as error:
-        raise explain(error, folder) from error
+        raise explain(error) from error
     finally:
         environment.close()

@@ -99,5 +99,12 @@ def make_folders(control: str) -> None:
     disk.mkdir(control)
     for name in ("packs", "index", "tmp"):
         disk.mkdir(f"{control}/{name}")
-    disk.write_whole(f"{control}/.gitignore", b"*\n")
-    write_format(control)
+    write_missing(control)
+
+
+def write_missing(control: str) -> None:
+    """Write the files beside packs and index that always say the same, where they are missing."""
+    if not os.path.exists(f"{control}/.gitignore"):
+        disk.write_whole(f"{control}/.gitignore", b"*\n")
+    if not os.path.exists(f"{control}/format"):
+        write_format(control)

@@ -232,7 +232,12 @@ class Objects:
         if frame is not None:
             return frame.length
         place = self.place(id)
-        return None if place is None else self.files.head(id, place).length
+        if place is None:
+            return None
+        try:
+            return self.files.head(id, place).length
+        except MissingPack as error:
+            raise Damaged(f"object {id.hex()} is lost: its pack {error} is missing") from None
 
     def with_prefix(self, prefix: str, kinds: Iterable[Kind]) -> list[Digest]:
         """The ids of these kinds that begin with these hexadecimal digits, in order."""

@@ -296,14 +296,15 @@ def walk(
 def read_places(path: str, name: bytes) -> list[tuple[bytes, Place]]:
     """Id and place of every frame of a pack: from its own table, else by walking it past any damage."""
     with open(path, "rb") as file:
-        found = _sealed_places(file, name)
+        found = sealed_places(file, name)
         if found is None:
             file.seek(0)
             found = list(walked_places(name, file.read()))
     return found
 
 
-def _sealed_places(file: BinaryIO, name: bytes) -> list[tuple[bytes, Place]] | None:
+def sealed_places(file: BinaryIO, name: bytes) -> list[tuple[bytes, Place]] | None:
+    """Id and place of every frame by the pack's own table; None where it has none that holds."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - FOOTER_SIZE, 0))
     footer = decode_footer(name, file.read())

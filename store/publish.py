@@ -67,7 +67,7 @@ class Publisher:
                 self.may_stand = attempt.take_back()
                 attempt.end()
                 self.index.environment.reset()
-                raise explain(error, self.index.folder) from error
+                raise explain(error) from error
             except BaseException:
                 self.may_stand = attempt.take_back()
                 raise

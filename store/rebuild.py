@@ -37,11 +37,14 @@ class Rebuilt(NamedTuple):
     lost: list[Digest]
 
 
-def rebuild(control: str, *, always: bool = True, strict: bool = False) -> Rebuilt | None:
+def rebuild(
+    control: str, *, always: bool = True, strict: bool = False, whole: bool = False
+) -> Rebuilt | None:
     """Make the index anew and put it in place; None if that was not needed.
 
     Without `always`, only if the index still cannot be opened once the lock is held. `strict` refuses
-    to go back to an older operation. Raises Damaged where no operation can be read.
+    to go back to an older operation. `whole` reads every frame and leaves out what does not hold.
+    Raises Damaged where no operation can be read.
     """
     files = PackFiles(f"{control}/packs")
     folder = f"{control}/index"
@@ -53,7 +56,7 @@ def rebuild(control: str, *, always: bool = True, strict: bool = False) -> Rebui
             disk.mkdir(f"{control}/tmp")
             disk.remove_tree(prepared)
             disk.mkdir(prepared)
-            rebuilt = _fill(prepared, files)
+            rebuilt = _fill(prepared, files, whole=whole)
             if strict and rebuilt.lost:
                 raise _lost(rebuilt.lost)
             _swap(control, prepared)
@@ -77,42 +80,55 @@ def _swap(control: str, prepared: str) -> None:
     disk.remove_tree(old)
 
 
-def _fill(folder: str, files: PackFiles) -> Rebuilt:
+def _fill(folder: str, files: PackFiles, *, whole: bool) -> Rebuilt:
     environment = Environment(folder, readonly=False)
     environment.users = 1
     try:
         while True:
             try:
                 with environment.begin(write=True) as txn:
-                    return _index_all(Change(txn), files)
+                    return _index_all(Change(txn), files, whole=whole)
             except lmdb.MapFullError:
                 environment.grow()
     except lmdb.Error as error:
-        raise explain(error, folder) from error
+        raise explain(error) from error
     finally:
         environment.close()
 
 
-def _index_all(change: Change, files: PackFiles) -> Rebuilt:
+def _index_all(change: Change, files: PackFiles, *, whole: bool) -> Rebuilt:
     journals, packs = _sorted_packs(files)
     if not journals:
         raise Damaged("no journal is left: the refs of this repository are lost")
     tables: dict[bytes, Places] = {}
     for name in packs:
-        places = read_places(files.path(name), name)
+        places = _read_places(files, name, whole=whole)
         change.add_places(places)
         change.put("packs", name, b"")
         tables[name] = [(id, place) for id, place in places if place.kind in _REGISTERED]
     groups: Places = []
     end = HEADER_SIZE
     for header in journals:
-        places = read_places(files.path(header.name), header.name)
+        places = _read_places(files, header.name, whole=whole)
         change.add_places(places)
         groups += places
         end = max((place.offset + place.size for _id, place in places), default=HEADER_SIZE)
     _register(change, files, _in_order(files, groups, tables))
     state = State(0, bytes(32), bytes(32), journals[-1].ordinal, end, journals[-1].name)
     return _follow(change, files, state, groups)
+
+
+def _read_places(files: PackFiles, name: bytes, *, whole: bool) -> Places:
+    places = read_places(files.path(name), name)
+    return [(id, place) for id, place in places if _holds(files, id, place)] if whole else places
+
+
+def _holds(files: PackFiles, id: bytes, place: Place) -> bool:
+    try:
+        files.read(id, place)
+    except Damaged:
+        return False
+    return True
 
 
 def _sorted_packs(files: PackFiles) -> tuple[list[Header], list[bytes]]:

@@ -19,7 +19,7 @@ from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.records import Operation
 from aq.store import disk, layout, operations, recover
 from aq.store import refs as ref_maps
-from aq.store.environment import is_open, make_again, problem_before_opening
+from aq.store.environment import REBUILD, is_open, problem_before_opening
 from aq.store.filesystems import refuse_network
 from aq.store.index import Index, State, create_index
 from aq.store.journal import FolderLock, Journal
@@ -147,7 +147,7 @@ class Store:
     def _state(self) -> State:
         state = self.index.state()
         if state is None:
-            raise Damaged("the index is empty", hint=make_again(self.index.folder))
+            raise Damaged("the index is empty", hint=REBUILD)
         return state
 
     # Objects

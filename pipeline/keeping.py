@@ -1,0 +1,72 @@
+"""Keeping a repository in order: check it, bring it back from damage, say where its bytes are.
+
+Invariant: checking and counting change nothing; a check reads a user's pickles as bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aq.formats.errors import AqError
+from aq.pipeline.keys import step_key
+from aq.pipeline.results import Checked, Problem
+from aq.store import fsck as checking
+from aq.store.findings import Finding
+from aq.store.layout import discover
+from aq.store.mend import mend
+from aq.store.store import Store
+
+if TYPE_CHECKING:
+    from aq.pipeline.repo import Repo
+
+
+def fsck(repo: Repo, *, full: bool, rebuild: bool) -> Checked:
+    """Check everything; with `rebuild`, after making the index anew from the packs."""
+    if rebuild:
+        root = repo.store.root
+        repo.close()
+        repo.__dict__.pop("worktree", None)
+        lost = mend(root)
+        repo.store = Store.open(root)
+        return check_rebuilt(repo, lost, full=full)
+    return _checked(checking.fsck(repo.store, full=full, step_key=step_key), rebuilt=False)
+
+
+def rebuild(folder: Path) -> list[Finding]:
+    """Make the index of a repository that perhaps cannot be opened; what that cost.
+
+    Raises Damaged, NotARepository.
+    """
+    return mend(discover(folder))
+
+
+def check_rebuilt(repo: Repo, lost: Sequence[Finding], *, full: bool) -> Checked:
+    """Check a repository whose index was made anew; what was lost and still lies in the folder is stored."""
+    found = checking.fsck(repo.store, full=full, step_key=step_key, known=lost)
+    if any(one.path is not None for one in found.problems) and _store_again(repo):
+        found = checking.fsck(repo.store, full=full, step_key=step_key, known=lost)
+    return _checked(found, rebuilt=True)
+
+
+def _store_again(repo: Repo) -> bool:
+    """Put the tracked files as they lie in the folder; whether that brought anything."""
+    before = repo.store.new_bytes()
+    try:
+        repo.worktree.snapshot(repo.worktree.head())
+        repo.store.flush()
+    except AqError:
+        return False  # the problems that were found are what there is to tell
+    return repo.store.new_bytes() > before
+
+
+def _checked(found: checking.Checked, *, rebuilt: bool) -> Checked:
+    return Checked(
+        objects=found.objects,
+        bytes=found.bytes,
+        problems=[Problem(**one._asdict()) for one in found.problems],
+        unreferenced=found.garbage,
+        full=found.full,
+        rebuilt=rebuilt,
+    )

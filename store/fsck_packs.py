@@ -1,0 +1,333 @@
+"""Whether the packs hold what they and the index say, frame by frame (docs/format.md, I1–I6, I11).
+
+Invariant: reads only; a frame that was written after the check began is left out. What damage means
+for commits and paths is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from aq.formats import codecs
+from aq.formats.errors import Damaged
+from aq.formats.identity import Kind, object_id
+from aq.formats.packs import (
+    CONTENTS,
+    FOOTER_SIZE,
+    HEADER_SIZE,
+    NAME_SIZE,
+    PACKS,
+    Head,
+    Header,
+    Place,
+    decode_contents,
+    decode_footer,
+    decode_head,
+    frame_at,
+    holds,
+    next_frame,
+    seed_of,
+)
+from aq.formats.records import require_canonical
+from aq.store.findings import REBUILD, Finding
+from aq.store.index import Index, State, decode_place
+from aq.store.packs import PackFiles, read_all, read_header
+
+_HEAD: Final = 96
+_PAGE: Final = 4_096
+_KINDS: Final = frozenset({*map(int, Kind), PACKS, CONTENTS})
+_WITHOUT_ENTRY: Final = frozenset({int(Kind.VOID), PACKS})
+
+
+class Gap(NamedTuple):
+    """Bytes of a pack that are no whole frame."""
+
+    pack: bytes
+    start: int
+    end: int
+
+    def key(self) -> bytes:
+        """How it is remembered in the index, so that it is told of once."""
+        return self.pack + self.start.to_bytes(8, "big")
+
+    def value(self) -> bytes:
+        """See `key`."""
+        return self.end.to_bytes(8, "big")
+
+
+@dataclass
+class _Pack:
+    """One pack as it was found: where its frames end, the places that are confirmed, and the gaps."""
+
+    name: bytes
+    path: str
+    end: int
+    table: list[tuple[bytes, Place]] | None = None
+    known: array[int] = field(default_factory=lambda: array("Q"))
+    confirmed: array[int] = field(default_factory=lambda: array("Q"))
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+
+
+class PackCheck:
+    """One check of all packs. `full` reads every byte; without it, heads and tables alone."""
+
+    def __init__(self, index: Index, files: PackFiles, state: State, *, full: bool) -> None:
+        self.full = full
+        self.objects = self.bytes = self.garbage = 0
+        self.operations: list[bytes] = []
+        """Operations as the journals tell them, oldest first, without those that were taken back."""
+        self.left: list[Gap] = []
+        """Damaged bytes that no entry of the index points to."""
+        self._index = index
+        self._files = files
+        self._state = state
+        self._packs: dict[bytes, _Pack] = {}
+        self._named: set[bytes] = set()
+
+    def run(self) -> Iterator[Finding]:
+        """Everything that is wrong with packs, and every object whose place does not hold it."""
+        yield from self._open_packs()
+        self._note_known()
+        for pack in self._packs.values():
+            yield from self._check(pack)
+        for name in sorted(self._named - self._packs.keys()):
+            detail = f"pack {name.hex()}, which an operation relies on, is not in the index"
+            if os.path.exists(self._files.path(name)):
+                yield Finding("index", name.hex(), detail, REBUILD)
+        yield from self._unconfirmed()
+        yield from self._gaps()
+
+    # Which packs there are
+
+    def _open_packs(self) -> Iterator[Finding]:
+        known = {name for name, _value in self._index.items("packs")}
+        journals: dict[int, bytes] = {}
+        for name in self._files.names():
+            path = self._files.path(name)
+            header = read_header(path)
+            if header is None or header.name != name:
+                yield Finding("pack", name.hex(), "the header of its file is damaged", REBUILD)
+                header = Header(name, 0 if name in known else self._state.ordinal)
+            if header.ordinal:
+                journals[header.ordinal] = name
+            if not header.ordinal and name not in known:
+                self.garbage += os.path.getsize(path)
+                continue
+            if header.ordinal > self._state.ordinal:
+                continue
+            pack = _Pack(name, path, os.path.getsize(path))
+            yield from self._find_end(pack, header)
+            self._packs[name] = pack
+        self._packs = dict(sorted(self._packs.items(), key=lambda one: _order(one[0], journals)))
+        for name in sorted(known - self._packs.keys()):
+            yield Finding("pack", name.hex(), "its file is missing", "")
+        for ordinal in sorted(set(range(1, self._state.ordinal + 1)) - journals.keys()):
+            yield Finding("pack", None, f"journal {ordinal} is missing", "")
+
+    def _find_end(self, pack: _Pack, header: Header) -> Iterator[Finding]:
+        """Where the frames end, by the index or by the footer, whose table is read."""
+        if pack.name == self._state.journal:
+            if pack.end < self._state.end:
+                detail = f"the journal has {pack.end} bytes instead of {self._state.end}: it was cut short"
+                yield Finding("pack", pack.name.hex(), detail, REBUILD)
+            pack.end = min(pack.end, self._state.end)
+            return
+        try:
+            pack.table, pack.end = _contents(pack)
+        except Damaged as error:
+            yield Finding("pack", pack.name.hex(), error.message, REBUILD)
+
+    def _note_known(self) -> None:
+        """Where the index says that frames lie, by pack."""
+        for _id, place in self._places():
+            pack = self._packs.get(place.pack)
+            if pack is not None:
+                pack.known.append(place.offset)
+        for pack in self._packs.values():
+            pack.known = array("Q", sorted(pack.known))
+
+    def _places(self) -> Iterator[tuple[bytes, Place]]:
+        for database in ("objects", "summaries"):
+            start, page = b"", _PAGE
+            while page == _PAGE:
+                with self._index.look() as look:
+                    rows = [
+                        row for row, _ in zip(look.items(database, start=start), range(_PAGE), strict=False)
+                    ]
+                page = len(rows)
+                for id, value in rows:
+                    yield id, decode_place(value)
+                start = rows[-1][0] + b"\0" if rows else b""
+
+    # One pack
+
+    def _check(self, pack: _Pack) -> Iterator[Finding]:
+        found: list[tuple[bytes, Place]] = []
+        offset, fd = HEADER_SIZE, os.open(pack.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while offset < pack.end:
+                head = self._frame(fd, pack, offset)
+                if head is not None and head.kind == CONTENTS:
+                    break
+                if head is None:
+                    following = self._after(fd, pack, offset)
+                    pack.gaps.append((offset, following))
+                    offset = following
+                    continue
+                place = Place(pack.name, offset, head.size, head.kind, head.codec, head.base)
+                found.append((head.id, place))
+                yield from self._compare(fd, pack, head, place)
+                offset += head.size
+        finally:
+            os.close(fd)
+        if pack.table is not None and not pack.gaps and found != pack.table:
+            yield Finding("pack", pack.name.hex(), "its table of contents is not that of its frames", REBUILD)
+
+    def _frame(self, fd: int, pack: _Pack, offset: int) -> Head | None:
+        """The frame at an offset, if it is whole."""
+        data = _read(fd, _HEAD, offset)
+        head = decode_head(data)
+        if (
+            head is None
+            or offset + head.size > pack.end
+            or head.kind not in _KINDS
+            or data[14] > 1
+            or data[15]
+        ):
+            return None
+        if head.codec > codecs.ZSTD or (head.codec == codecs.RAW and head.length != head.stored):
+            return None
+        if not self.full:
+            return head
+        return head if self._holds(pack, head, _read(fd, head.size, offset)) else None
+
+    def _is_whole(self, fd: int, pack: _Pack, head: Head, place: Place) -> bool:
+        """Whether a frame holds of which only the head was read."""
+        return self._holds(pack, head, _read(fd, place.size, place.offset))
+
+    def _holds(self, pack: _Pack, head: Head, frame: bytes) -> bool:
+        if len(frame) != head.size or not holds(seed_of(pack.name), frame):
+            return False
+        if head.kind >= Kind.SUMMARY:
+            return True
+        try:
+            data = codecs.unpack(head.codec, memoryview(frame)[head.start :], head.length)
+            if object_id(Kind(head.kind), data) != head.id:
+                return False
+            require_canonical(Kind(head.kind), data)
+        except Damaged:
+            return False
+        return True
+
+    def _after(self, fd: int, pack: _Pack, offset: int) -> int:
+        """Where the frame behind a damaged one begins: by the tables, else the next that is whole."""
+        starts = [pack.end]
+        at = bisect_right(pack.known, offset)
+        if at < len(pack.known):
+            starts.append(pack.known[at])
+        starts += [place.offset for _id, place in pack.table or () if place.offset > offset][:1]
+        following = min(start for start in starts if start > offset)
+        data = _read(fd, following - offset, offset)
+        whole = next_frame(seed_of(pack.name), data, 1)
+        return following if whole is None else offset + whole
+
+    def _compare(self, fd: int, pack: _Pack, head: Head, place: Place) -> Iterator[Finding]:
+        """The frame against the index."""
+        self.bytes += head.size
+        if head.kind == PACKS:
+            payload = _read(fd, head.stored, place.offset + head.start)
+            self._named.update(payload[at : at + NAME_SIZE] for at in range(0, len(payload), NAME_SIZE))
+        if head.kind == Kind.OPERATION:
+            self.operations.append(head.id)
+        elif head.kind == Kind.VOID and self.operations[-1:] == [head.id]:
+            self.operations.pop()
+        if head.kind in _WITHOUT_ENTRY:
+            return
+        indexed = self._index.place(head.id, head.kind)
+        if indexed is not None and indexed[:2] == place[:2]:
+            if indexed == place:
+                pack.confirmed.append(place.offset)
+                self.objects += head.kind < Kind.SUMMARY
+        elif indexed is None and not _has(pack.known, place.offset):
+            if not self.full and not self._is_whole(fd, pack, head, place):
+                pack.gaps.append((place.offset, place.offset + place.size))
+                return
+            name = Kind(head.kind).name.lower()
+            yield Finding(name, head.id, f"it lies in pack {pack.name.hex()}, but not in the index", REBUILD)
+
+    # What the index says and the packs do not
+
+    def _unconfirmed(self) -> Iterator[Finding]:
+        for id, place in self._places():
+            pack = self._packs.get(place.pack)
+            if pack is not None and _has(pack.confirmed, place.offset):
+                continue
+            if self._is_new(id, place):
+                continue
+            name = Kind(place.kind).name.lower() if place.kind in _KINDS else "object"
+            where = f"pack {place.pack.hex()}, byte {place.offset}"
+            what = "its bytes are damaged" if pack is not None else "its pack is missing"
+            yield Finding(name, id, f"{what} ({where})", REBUILD, place)
+
+    def _is_new(self, id: bytes, place: Place) -> bool:
+        """Whether the frame was written, or has moved, since the check began."""
+        if place.pack == self._state.journal:
+            return place.offset >= self._state.end
+        if place.pack in self._packs:
+            return False
+        header = read_header(self._files.path(place.pack))
+        return header is not None and (not header.ordinal or header.ordinal > self._state.ordinal)
+
+    def _gaps(self) -> Iterator[Finding]:
+        """Damage where no entry of the index points to; what a rebuild has left behind is known."""
+        known = {Gap(key[:8], *map(_number, (key[8:], end))) for key, end in self._index.items("gaps")}
+        for pack in self._packs.values():
+            for start, end in pack.gaps:
+                if bisect_left(pack.known, start) != bisect_left(pack.known, end):
+                    continue
+                self.left.append(Gap(pack.name, start, end))
+                if self.left[-1] not in known:
+                    detail = f"bytes {start} to {end} are damaged; nothing in the index lies there"
+                    yield Finding("pack", pack.name.hex(), detail, REBUILD)
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _order(name: bytes, journals: dict[int, bytes]) -> tuple[int, bytes]:
+    """Journals by ordinal, then data packs."""
+    return next((ordinal for ordinal, known in journals.items() if known == name), 1 << 62), name
+
+
+def _contents(pack: _Pack) -> tuple[list[tuple[bytes, Place]], int]:
+    """The table of a sealed pack, and where it begins. Raises Damaged."""
+    with open(pack.path, "rb") as file:
+        file.seek(max(pack.end - FOOTER_SIZE, 0))
+        footer = decode_footer(pack.name, file.read())
+        if footer is None:
+            raise Damaged("its footer is damaged, cut off, or not at its end")
+        file.seek(footer[0])
+        data = file.read(footer[1])
+    head = frame_at(seed_of(pack.name), data, 0)
+    if head is None or head.kind != CONTENTS or footer[0] + footer[1] + FOOTER_SIZE != pack.end:
+        raise Damaged("its table of contents is damaged")
+    return list(decode_contents(pack.name, data[head.start :])), footer[0]
+
+
+def _has(offsets: array[int], offset: int) -> bool:
+    at = bisect_left(offsets, offset)
+    return at < len(offsets) and offsets[at] == offset
+
+
+def _read(fd: int, size: int, offset: int) -> bytes:
+    """Bytes of a pack; what the disk refuses to give is damaged like what it gives wrongly."""
+    try:
+        return read_all(fd, size, offset)
+    except OSError:
+        return b""

@@ -1,0 +1,133 @@
+"""What `aq fsck --rebuild` does: the index made anew, the ends of packs written again, damage remembered.
+
+Invariant: no whole frame is changed or moved, and no ref moves that the journals do not move. What
+is unreadable leaves the index, so that the same content can be stored again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from aq.formats.errors import AqError
+from aq.formats.identity import Digest, Kind
+from aq.formats.packs import CONTENTS, HEADER_SIZE, Header, encode_header
+from aq.store import disk, layout
+from aq.store.environment import problem_before_opening
+from aq.store.findings import Finding
+from aq.store.fsck_packs import Gap, PackCheck
+from aq.store.index import Index, State
+from aq.store.journal import FolderLock
+from aq.store.layout import CONTROL
+from aq.store.packs import PackFiles, closing, read_header, sealed_places, walked_places
+from aq.store.rebuild import rebuild
+from aq.store.store import Store
+
+
+def mend(root: Path) -> list[Finding]:
+    """Bring a repository that no store of this process has open as far back as its packs allow.
+
+    Returns what it cost: the operations that the old index knew and no journal tells of any more.
+    Raises Damaged where no operation can be read.
+    """
+    control = f"{root}/{CONTROL}"
+    if not os.access(f"{control}/packs", os.W_OK):
+        raise AqError(f"{control} cannot be written")
+    layout.write_missing(control)
+    before = _state(control)
+    rebuild(control, whole=True)
+    with Store.open(root) as store:
+        state = store.index.state()
+        assert state is not None
+        files = PackFiles(f"{control}/packs")
+        try:
+            with FolderLock(files.folder):
+                for name in files.names():
+                    _mend_ends(files, name, state)
+            store.index.put_many("gaps", [(gap.key(), gap.value()) for gap in _gaps(store, files, state)])
+        finally:
+            files.close()
+    return [_lost(before, state)] if before is not None and before.sequence > state.sequence else []
+
+
+def _state(control: str) -> State | None:
+    """What the index said before, if it can be asked."""
+    if problem_before_opening(f"{control}/index"):
+        return None
+    try:
+        index = Index(f"{control}/index", readonly=True)
+    except AqError:
+        return None
+    try:
+        return index.state()
+    except AqError:
+        return None
+    finally:
+        index.close()
+
+
+def _lost(before: State, after: State) -> Finding:
+    count = before.sequence - after.sequence
+    operations = "the last operation is" if count == 1 else f"the last {count} operations are"
+    detail = f"{operations} lost; the refs are as operation {after.sequence} left them"
+    return Finding("operation", Digest(before.operation), detail, "aq ops")
+
+
+def _gaps(store: Store, files: PackFiles, state: State) -> list[Gap]:
+    check = PackCheck(store.index, files, state, full=True)
+    for _finding in check.run():
+        pass
+    return check.left
+
+
+def _mend_ends(files: PackFiles, name: bytes, state: State) -> None:
+    """Header, contents and footer of a pack that should have them and does not; not of one being written."""
+    path = files.path(name)
+    header = read_header(path)
+    if header is not None and header.name == name and (name == state.journal or _is_sealed(path, name)):
+        return
+    fd = disk.open_existing(path)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if header is None or header.name != name:
+            ordinal = _ordinal(files, name, state)
+            disk.write_at(fd, encode_header(Header(name, ordinal)), 0, path=path)
+        if name != state.journal and not _is_sealed(path, name):
+            _seal(fd, path, name)
+        disk.fsync(fd, path=path)
+    except BlockingIOError:
+        return  # its writer lives
+    finally:
+        os.close(fd)
+
+
+def _is_sealed(path: str, name: bytes) -> bool:
+    with open(path, "rb") as file:
+        return sealed_places(file, name) is not None
+
+
+def _ordinal(files: PackFiles, name: bytes, state: State) -> int:
+    """The ordinal that is missing among the journals, for a pack that the index takes for one."""
+    if name == state.journal:
+        return state.ordinal
+    headers = (read_header(files.path(other)) for other in files.names() if other != name)
+    taken = {header.ordinal for header in headers if header is not None}
+    if not _holds_operations(files.path(name), name):
+        return 0
+    return next(ordinal for ordinal in range(1, len(taken) + 2) if ordinal not in taken)
+
+
+def _holds_operations(path: str, name: bytes) -> bool:
+    with open(path, "rb") as file:
+        return any(place.kind == Kind.OPERATION for _id, place in walked_places(name, file.read()))
+
+
+def _seal(fd: int, path: str, name: bytes) -> None:
+    """Write contents and footer behind the last whole frame."""
+    with open(path, "rb") as file:
+        places = [(id, place) for id, place in walked_places(name, file.read()) if place.kind != CONTENTS]
+    end = max((place.offset + place.size for _id, place in places), default=HEADER_SIZE)
+    pieces = closing(name, places, end)
+    disk.truncate(fd, end, path=path)
+    disk.write_pieces_at(fd, pieces, end, path=path)
