@@ -5,10 +5,10 @@ Invariant: every problem has a line of its own that begins with its kind and id.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from aq.cli.text import View, plural, short, size
-from aq.pipeline.results import Checked, Problem
+from aq.cli.text import Cell, Row, View, columns, plural, short, size
+from aq.pipeline.results import Checked, DiskUsage, Problem, Usage
 
 
 def checked(found: Checked, view: View) -> Iterator[str]:
@@ -33,3 +33,28 @@ def _problem(problem: Problem, view: View) -> Iterator[str]:
         yield f"  needed by {problem.path or 'the commit itself'} in {commits}{more}"
     if problem.repair:
         yield f"  repair: {problem.repair}"
+
+
+def usage(found: DiskUsage, view: View) -> Iterator[str]:
+    """The total, then a table for each way to divide it."""
+    yield f"{size(found.bytes)} in packs, {plural(found.objects, 'object')}; {size(found.index)} of index"
+    if found.unreferenced:
+        yield f"{size(found.unreferenced)} of it unreferenced"
+    sorts = (("Kinds", found.kinds), ("Folders", found.paths), ("Flows", found.flows), ("Refs", found.refs))
+    for title, shares in sorts:
+        if shares:
+            yield ""
+            yield view.paint(f"{title}:", "bold")
+            yield from columns(view, _rows(shares), indent=2)
+
+
+def _rows(shares: Sequence[Usage]) -> list[Row]:
+    most = 40 if len(shares) > 41 else len(shares)
+    rows: list[Row] = [
+        [Cell(size(one.bytes), right=True), Cell(f"{size(one.own)} own", "dim", right=True), one.name]
+        for one in shares[:most]
+    ]
+    if shares[most:]:
+        rest = sum(one.own for one in shares[most:])
+        rows.append([Cell(""), Cell(f"{size(rest)} own", "dim", right=True), f"{len(shares) - most} more"])
+    return rows

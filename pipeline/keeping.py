@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from aq.formats.errors import AqError
 from aq.pipeline.keys import step_key
-from aq.pipeline.results import Checked, Problem
+from aq.pipeline.results import Checked, DiskUsage, Problem, Usage
+from aq.store import du as counting
 from aq.store import fsck as checking
 from aq.store.findings import Finding
 from aq.store.layout import discover
@@ -59,6 +60,25 @@ def _store_again(repo: Repo) -> bool:
     except AqError:
         return False  # the problems that were found are what there is to tell
     return repo.store.new_bytes() > before
+
+
+def du(repo: Repo) -> DiskUsage:
+    """Where the bytes are."""
+    found = counting.usage(repo.store)
+    return DiskUsage(
+        bytes=found.bytes,
+        objects=found.objects,
+        unreferenced=found.unreferenced,
+        index=found.indexed,
+        refs=_shares(found.refs),
+        paths=_shares(found.paths),
+        flows=_shares(found.flows),
+        kinds=_shares(found.kinds),
+    )
+
+
+def _shares(found: Sequence[counting.Share]) -> list[Usage]:
+    return [Usage(**share._asdict()) for share in found]
 
 
 def _checked(found: checking.Checked, *, rebuilt: bool) -> Checked:

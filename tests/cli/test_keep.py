@@ -79,3 +79,13 @@ def test_fsck_tells_of_operations_that_are_lost(shell: Shell) -> None:
 def test_fsck_outside_a_repository(tmp_path: Path) -> None:
     assert Shell(tmp_path).aq("fsck", code=6).err.startswith("error: no aq repository")
     assert Shell(tmp_path).aq("fsck", "--rebuild", code=6).err.startswith("error: no aq repository")
+
+
+def test_du_divides_the_bytes(shell: Shell) -> None:
+    shell.aq("tag", "add", "v1")
+    data = shell.data("du")
+    assert {"bytes", "objects", "unreferenced", "refs", "paths", "flows", "kinds"} <= data.keys()
+    assert {share["name"] for share in data["refs"]} == {"branch/main", "tag/v1"}
+    assert [share["name"] for share in data["paths"]] == ["data/"]
+    text = shell.aq("du").out
+    assert "in packs" in text and "\nFolders:\n" in text and text.rstrip().endswith("tag/v1")
