@@ -35,7 +35,7 @@ _RECORDS: Final[dict[str, tuple[str, type[msgspec.Struct]]]] = {
     "restore": ("", results.Moved), "run": ("stream ending in", outcomes.RunDone),
     "runs": ("list of", outcomes.RunEntry), "steps": ("list of", results.StepEntry),
     "logs": ("", outcomes.LogText), "checks": ("list of", outcomes.CheckEntry),
-    "fsck": ("", results.Checked),
+    "fsck": ("", results.Checked), "du": ("", results.DiskUsage),
     "repro": ("", outcomes.Repro), "lineage": ("", outcomes.Lineage), "bisect": ("", outcomes.Bisect),
     "metrics": ("map from metric to list of", outcomes.MetricPoint),
 }  # fmt: skip

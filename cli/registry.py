@@ -49,6 +49,8 @@ _TABLE: Final = (
     ("bisect", "explain", "Find the commit that made a metric worse"),
     ("config", "keep", "List, get or set configuration values"),
     ("fsck", "keep", "Check the store, byte by byte where asked, and name what is damaged"),
+    ("du", "keep", "Count the bytes of the store by kind, folder, flow, branch and tag"),
+    ("config", "keep", "List, get or set configuration values"),
     ("help", "keep", "Explain a command or a topic"),
 )
 

@@ -391,3 +391,9 @@ def _ignore(event: dict[str, Any]) -> None:
 
         return keeping.fsck(self, full=full, rebuild=rebuild)
 
+    def du(self) -> results.DiskUsage:
+        """Where the bytes of `.aq` are: by ref, folder, flow and kind."""
+        from aq.pipeline import keeping
+
+        return keeping.du(self)
+
