@@ -47,7 +47,6 @@ _TABLE: Final = (
     ("lineage", "explain", "Show what an artifact was made from, or what was made from it"),
     ("metrics", "explain", "Show the recorded series of metrics"),
     ("bisect", "explain", "Find the commit that made a metric worse"),
-    ("config", "keep", "List, get or set configuration values"),
     ("fsck", "keep", "Check the store, byte by byte where asked, and name what is damaged"),
     ("du", "keep", "Count the bytes of the store by kind, folder, flow, branch and tag"),
     ("config", "keep", "List, get or set configuration values"),
