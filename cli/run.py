@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 import click
 from aq.cli import text_run
 from aq.cli.command import command
+from aq.cli.failure import Failure, tell
 from aq.cli.progress import progress
 from aq.cli.session import Session, utf8
-from aq.formats.errors import UsageError
-from aq.pipeline.outcomes import Plan
+from aq.cli.text import short
+from aq.formats.errors import OpFailed, UsageError
+from aq.pipeline.outcomes import Plan, RunDone
 
 CODES: Final = {"failed": 1, "gated": 3}
 WORST_FIRST: Final = (1, 4, 3)
@@ -70,8 +73,22 @@ def run(
             session.event(done)
         else:
             session.report(done, text_run.done)
+    for done in record:
+        _tell_failure(session, done)
     codes = {CODES.get(done.status, 0) for done in record}
     return next((code for code in WORST_FIRST if code in codes), 0)
+
+
+def _tell_failure(session: Session, done: RunDone) -> None:
+    """`error:` and `hint:` of a flow that failed, on standard error as for every failure."""
+    if done.status != "failed" or not done.error:
+        return
+    step = str(done.error.get("step") or "")
+    place = f"{step}: " if step else ""
+    kind = str(done.error.get("kind") or OpFailed.kind)
+    log = f"aq logs {short(done.run)}:{step}" if step else f"aq show {short(done.run)}"
+    told = Failure(kind, f"{place}{done.error.get('message', '')}", (log,), CODES["failed"])
+    tell(told, json=session.json, color=session.colored(terminal=sys.stderr.isatty()))
 
 
 def _params(texts: Sequence[str]) -> dict[str, str]:

@@ -63,9 +63,6 @@ def done(record: RunDone, view: View) -> Iterator[str]:
         yield from _error(record.error, view)
     if record.status in ("gated", "failed", "uncommitted"):
         yield view.paint(f"  run {short(record.run)}: aq show {short(record.run)}", "dim")
-    if record.error and record.error.get("step"):
-        log = f"aq logs {short(record.run)}:{_last(str(record.error['step']))}"
-        yield view.paint(f"  its output and its inputs: {log}", "dim")
 
 
 def _saved(record: RunDone) -> str:

@@ -124,7 +124,7 @@ def _propose(
     )
     recorded = record(repo.store, repo.context, proposal)
     if recorded is None:
-        raise UsageError("nothing to commit: no path is tracked yet", hint="aq add PATH")
+        raise UsageError("nothing to commit: no path is tracked yet", hint="aq add .")
     return result(repo, recorded, before)
 
 

@@ -26,10 +26,14 @@ def plan(
     previous: Previous = lambda name: None,
     environ: Mapping[str, str] | None = None,
     force: bool = False,
+    made: dict[str, Made] | None = None,
 ) -> list[PlannedStep]:
-    """What `execute` would do with each step, given the same. Raises AqError as it does."""
+    """What `execute` would do with each step, given the same. Raises AqError as it does.
+
+    Into `made` go the outputs of the steps that are reused, by path.
+    """
     planner = Planner(graph, store, project, read, dict(environ or {}), previous)
-    made: dict[str, Made] = {}
+    made = {} if made is None else made
     with project:
         planner.prepare()
         return [_planned(planner, node, made, force=force) for node in graph.steps]

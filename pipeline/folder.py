@@ -31,6 +31,7 @@ def add(repo: Repo, paths: Sequence[str | Path], *, force: bool) -> Tracked:
     wanted = [repo.worktree.relative(path, repo.context.cwd) for path in paths]
     _refuse_made(repo, at, wanted)
     change = repo.worktree.add(wanted, force=force)
+    _refuse_made(repo, at, change.paths)
     if change.ref != change.expect:
         move = repo.transaction("add", " ".join(wanted))
         move.set("tracking", change.ref, expect=change.expect)

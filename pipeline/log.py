@@ -126,6 +126,22 @@ def _touches(store: Store, commit: Commit, paths: Sequence[str]) -> bool:
     return False
 
 
+def require_paths(store: Store, range: str | None, paths: Sequence[str]) -> None:
+    """Raise NotFound for a path that no commit up to the end of the range ever had."""
+    end = str(ends(store, range)[1]) if range is not None and ".." in range else range
+    history_of = list(commits(store, end))
+    for path in paths:
+        if path in ("", ".") or any(_touches(store, commit, [path]) for _, commit in history_of):
+            continue
+        known = (
+            [name for name, _ in snapshots.entries(store, history_of[0][1].snapshot)] if history_of else []
+        )
+        near = get_close_matches(path, known, n=1)
+        guess = f" (did you mean {near[0]}?)" if near else ""
+        hint = f"aq log -- {near[0]}" if near else "aq ls"
+        raise NotFound(f"no path '{path}' in any commit{guess}", hint=hint)
+
+
 def metric_names(store: Store, range: str | None = None) -> list[str]:
     """Every metric recorded anywhere in a range."""
     names = renames(store)

@@ -89,7 +89,7 @@ def _remove(repo: Repo, noun: str, names: Sequence[str]) -> None:
     for name in names:
         _known(repo, noun, name)
         if noun == "branch" and refs["HEAD"].target == f"branch/{name}":
-            raise Conflict(f"branch '{name}' is the current one", hint="aq switch OTHER")
+            raise Conflict(f"branch '{name}' is the current one", hint="aq branch")
     change = repo.transaction(f"{noun} remove", " ".join(names))
     for name in names:
         change.set(f"{noun}/{name}", None, expect=refs[f"{noun}/{name}"])

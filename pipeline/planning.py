@@ -29,7 +29,7 @@ from aq.pipeline.reasons import Reason, differences, reason
 from aq.pipeline.seeds import seed_of
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
-ReadSource = Callable[[Read], Digest]
+ReadSource = Callable[[Read], Digest | None]
 Previous = Callable[[str], bytes | None]
 
 
@@ -61,7 +61,8 @@ class Prepared:
 class Planner:
     """Settles a graph against a store and a project.
 
-    `read` finds the artifact of a source, `previous` the id of the step recorded last under FLOW/NAME.
+    `read` finds the artifact of a source (None where only a run will make it), `previous` the id of
+    the step recorded last under FLOW/NAME.
     """
 
     graph: Graph
@@ -81,7 +82,9 @@ class Planner:
     def prepare(self) -> None:
         """Find the sources and fingerprint the ops. Raises AqError; nothing has run then."""
         for read in self.graph.reads:
-            self.sources[read.index] = self.read(read)
+            found = self.read(read)
+            if found is not None:
+                self.sources[read.index] = found
         for node in self.graph.steps:
             self.prepared[node.name] = self._prepare(node)
             self._refuse_unreadable(node)
@@ -91,7 +94,7 @@ class Planner:
         that can be compared.
         """
         for place, leaf in node.leaves():
-            if isinstance(leaf, Read):
+            if isinstance(leaf, Read) and leaf.index in self.sources:
                 record = get_record(self.store, Artifact, self.sources[leaf.index])
                 file = inputs.file_name(leaf)
                 form = inputs.handed_over(record, self.prepared[node.name].forms[place], file)
@@ -130,7 +133,8 @@ class Planner:
         for place, leaf in node.leaves():
             wanted = self.prepared[node.name].forms[place]
             if isinstance(leaf, Read):
-                found[place] = self._input(place, leaf, self.sources[leaf.index], wanted, parse)
+                file = self.sources.get(leaf.index)
+                found[place] = self._input(place, leaf, file, wanted, parse) if file is not None else None
             elif leaf.path in made:
                 found[place] = self._input(place, leaf, made[leaf.path].artifact, wanted, parse)
             else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -35,13 +36,28 @@ if TYPE_CHECKING:
 
 
 def refuse_files_inside(repo: Repo, at: Head, flow: str) -> None:
-    """A tracked or given path inside a flow's namespace would hide what the flow makes."""
+    """A path that is not made, or a file, inside a flow's namespace would hide what the flow makes."""
     for path, entry in snapshots.entries(repo.store, at.snapshot, prefix=flow + "/"):
         if entry.origin is not Origin.MADE:
-            raise UsageError(
-                f"{path} lies in {flow}/, which holds what the flow {flow} makes: move it elsewhere",
-                hint=f"aq remove {path}",
-            )
+            raise _inside(flow, path, f"aq remove {quote(path)}")
+    if not (repo.root / flow).is_dir():
+        return
+    found = repo.worktree.status(at.snapshot)
+    for path in [*found.untracked, *(path for path, _ in found.changes)]:
+        if path.startswith(flow + "/"):
+            path = _first_file(repo, path) if path.endswith("/") else path
+            raise _inside(flow, path, f"mv {quote(flow)} {quote(flow + '_files')}")
+
+
+def _first_file(repo: Repo, folder: str) -> str:
+    files = sorted(one for one in (repo.root / folder).rglob("*") if not one.is_dir())
+    return files[0].relative_to(repo.root).as_posix() if files else folder
+
+
+def _inside(flow: str, path: str, hint: str) -> UsageError:
+    return UsageError(
+        f"{path} lies in {flow}/, which holds what the flow {flow} makes: move it elsewhere", hint=hint
+    )
 
 
 def last_steps(store: Store, at: Head, flow: str) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ prints nothing and reads no environment: what it needs of these is in `context`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from aq.store.store import Store
 if TYPE_CHECKING:
     from aq.pipeline.face import Artifact
     from aq.pipeline.ops import Flow
+    from aq.pipeline.sequences import Log, Runs
     from aq.store.transaction import Transaction
     from aq.store.worktree import Worktree
 
@@ -170,17 +171,21 @@ class Repo:
         until: str | None = None,
         paths: Paths = (),
         limit: int | None = None,
-    ) -> Iterator[results.LogEntry]:
+    ) -> Log:
         """Commits newest first: of `A..B`, or of a revision and its ancestors. `metric` must exist."""
         from itertools import islice
 
         from aq.pipeline import log
+        from aq.pipeline.sequences import Log
 
         if metric is not None:
             log.resolve_metric(log.metric_names(self.store, range), metric)
-        inside = [self.worktree.relative(path, self.context.cwd) for path in paths]
+        inside = [self.worktree.relative(path, self.context.cwd) for path in _list(paths)]
         entries = log.entries(self.store, range, since=since, until=until, paths=inside)
-        return islice(entries, limit)
+        found = Log(islice(entries, limit))
+        if inside and not found:
+            log.require_paths(self.store, range, inside)
+        return found
 
     def show(self, spec: str = "HEAD") -> results.ShowRevision | results.ShowPath:
         """A commit or a run (REV), or one path (REV:PATH, or PATH at HEAD)."""
@@ -199,6 +204,10 @@ class Repo:
         from aq.pipeline import show
 
         return show.get(self.store, spec)
+
+    def cat(self, spec: str, *, format: str | None = None) -> bytes:
+        """A file's bytes, a table as CSV (or `format`: parquet, arrow, json), a value as JSON."""
+        return b"".join(self.get(spec).chunks(format))
 
     def diff(self, a: str | None = None, b: str | None = None, *, paths: Paths = ()) -> results.Diff:
         """What differs. Nothing: HEAD and the folder; `a`: it and the folder; `a..b` or both: these."""
@@ -260,12 +269,14 @@ class Repo:
         accept: Sequence[str] = (),
         keep_going: bool = False,
         on_event: OnEvent | None = None,
-    ) -> list[outcomes.RunDone] | outcomes.Plan:
+    ) -> Runs | outcomes.Plan:
         """Bring flows up to date: `FILE`, `FILE:FLOW`, a flow object, or None for those of HEAD.
 
-        Returns one record a flow, or with `dry_run` the plan. `on_event` gets each step's record.
+        Returns one record a flow (of a single flow, it is that record), or with `dry_run` the plan.
+        `on_event` gets each step's record.
         """
         from aq.pipeline import running
+        from aq.pipeline.sequences import Runs
 
         request = running.Request(
             target=target,
@@ -279,7 +290,7 @@ class Repo:
         )
         if dry_run:
             return running.plan(self, request)
-        return running.run(self, request, on_event or _ignore)
+        return Runs(running.run(self, request, on_event or _ignore))
 
     def runs(
         self,

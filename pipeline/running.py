@@ -16,7 +16,8 @@ from aq.formats.identity import Digest
 from aq.formats.objects import put_record
 from aq.formats.records import Run, Source
 from aq.pipeline import dry, environment, git, published, runner, selecting
-from aq.pipeline.execution import Execution
+from aq.pipeline.execution import Execution, Made
+from aq.pipeline.graph import Read
 from aq.pipeline.load import Project
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
 from aq.pipeline.recording import Head, Proposal, head, record
@@ -87,6 +88,7 @@ def plan(repo: Repo, request: Request) -> Plan:
     """What `run` would do. Imports the code, runs no op, moves nothing."""
     at = head(repo.store)
     steps: list[PlannedStep] = []
+    made: dict[str, Made] = {}
     with project_of(repo) as project:
         for job in selecting.jobs(repo, project, request.target, request.params):
             published.refuse_files_inside(repo, at, job.name)
@@ -95,12 +97,28 @@ def plan(repo: Repo, request: Request) -> Plan:
                     job.graph,
                     store=repo.store,
                     project=project,
-                    read=FolderReader(repo, at.snapshot, job.name),
+                    read=_read_after(FolderReader(repo, at.snapshot, job.name), made, steps),
                     environ=repo.context.environ,
                     previous=published.last_steps(repo.store, at, job.name).get,
                     force=request.force,
+                    made=made,
                 )
     return Plan(steps=steps)
+
+
+def _read_after(
+    reader: FolderReader, made: Mapping[str, Made], planned: Sequence[PlannedStep]
+) -> Callable[[Read], Digest | None]:
+    """Reads of a flow as they will be once those planned before it have run; None where they make it."""
+    running = [one.step for one in planned if one.action == "run"]
+
+    def read(wanted: Read) -> Digest | None:
+        if any(wanted.path == name or wanted.path.startswith(f"{name}/") for name in running):
+            return None
+        known = made.get(wanted.path)
+        return reader(wanted) if known is None else Digest(known.artifact)
+
+    return read
 
 
 @dataclass(slots=True)

@@ -105,7 +105,10 @@ class Tracing:
                 f"{where} declares {check.name} but never calls it", hint=f"{metric}.bound(…)({metric}(…))"
             )
         if not self.nodes:
-            raise UsageError(f"{self.flow.name} is a flow with no op: call a function decorated with @aq.op")
+            raise UsageError(
+                f"{self.flow.name} is a flow with no op: call a function decorated with @aq.op",
+                hint="aq help run",
+            )
         return Graph(self.flow, dict(params), tuple(self.nodes.values()), tuple(self.reads))
 
 

@@ -126,16 +126,15 @@ def outermost(chosen: Iterable[bytes]) -> list[bytes]:
 def relative(root: Path, path: str | Path, cwd: Path) -> str:
     """The repository path of what a user typed in `cwd`; "" is the root itself.
 
+    From a `cwd` outside the repository a relative path that leads nowhere inside starts at the root.
     Raises UsageError outside the repository, behind a symbolic link inside it, or in `.aq`.
     """
     text = os.fspath(path)
     if not text or "\0" in text:
         raise UsageError(f"{text!r} is no path")
-    place = os.path.normpath(os.path.join(cwd, text))
-    inside = _below(place, os.fspath(root))
-    if inside is None:
-        head, name = os.path.split(place)
-        inside = _below(os.path.join(os.path.realpath(head), name), os.path.realpath(root))
+    inside = _inside(root, os.path.join(cwd, text))
+    if inside is None and not os.path.isabs(text) and _inside(root, os.fspath(cwd)) is None:
+        inside = _inside(root, os.path.join(root, text))
     if inside is None:
         raise UsageError(f"{show(text)} is outside the repository {root}")
     if inside:
@@ -146,6 +145,16 @@ def relative(root: Path, path: str | Path, cwd: Path) -> str:
         link = link_above(os.fsencode(root), raw)
         if link:
             raise UsageError(f"{show(text)} lies behind the symbolic link {show(decode(link))}")
+    return inside
+
+
+def _inside(root: Path, path: str) -> str | None:
+    """A place below the root, as written or with symbolic links above both followed."""
+    place = os.path.normpath(path)
+    inside = _below(place, os.fspath(root))
+    if inside is None:
+        head, name = os.path.split(place)
+        inside = _below(os.path.join(os.path.realpath(head), name), os.path.realpath(root))
     return inside
 
 

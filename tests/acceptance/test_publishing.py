@@ -85,3 +85,65 @@ def test_a_step_that_wrote_nothing_has_an_empty_log(shell: Shell) -> None:
     told = shell.data("logs", "product")
     assert (told["text"], told["status"], told["inputs"][0]["path"]) == ("", "run", "data/t.txt")
     shell.aq("logs", "nothing", code=2)
+
+
+UPSTREAM = """
+import aq
+
+@aq.op
+def model(text: str, k):
+    return len(text) * k
+
+@aq.flow
+def training(k: int = 1):
+    model(aq.read("data/t.txt"), k)
+"""
+DOWNSTREAM = """
+import aq
+
+@aq.op
+def guess(model):
+    return model + 1
+
+@aq.op
+def other(text: str):
+    return text[:1]
+
+@aq.flow
+def scoring():
+    guess(aq.read("training/model"))
+    other(aq.read("data/t.txt"))
+"""
+
+
+def test_a_plan_follows_what_flows_read_of_each_other(shell: Shell) -> None:
+    shell.write("up.py", UPSTREAM)
+    shell.write("down.py", DOWNSTREAM)
+    shell.aq("run", "up.py")
+    shell.aq("run", "down.py")
+
+    def planned(*words: str) -> dict[str, str]:
+        steps = shell.data("run", "-n", *words)["steps"]
+        return {step["step"]: step["action"] for step in steps if not step["step"].startswith("delays/")}
+
+    assert set(planned().values()) == {"reuse"}
+    shell.write("up.py", UPSTREAM.replace("* k", "* k + 1"))
+    assert planned() == {"training/model": "run", "scoring/guess": "run", "scoring/other": "reuse"}
+    shell.aq("run")
+    assert set(planned().values()) == {"reuse"}
+    shell.write("up.py", UPSTREAM)
+    assert set(planned().values()) == {"reuse"}, "A, B, A: all of it is known"
+    told = [event for event in shell.aq("run", "--json").events if event["event"] == "step"]
+    assert {event["status"] for event in told} == {"reused"}
+    assert shell.aq("cat", "scoring/guess").out == "6\n"
+
+
+def test_a_file_inside_a_flows_namespace_is_an_error(shell: Shell) -> None:
+    shell.write("delays/own.txt", "mine")
+    for words in (("run",), ("run", "-n"), ("add", "delays/own.txt"), ("add", ".")):
+        assert "delays/own.txt lies in delays/" in shell.aq(*words, code=2).err
+    hint = shell.aq("--json", "run", code=2).error["hint"]
+    assert hint == "mv delays delays_files"
+    (shell.folder / "delays").rename(shell.folder / "delays_files")
+    shell.aq("add", ".")
+    shell.aq("run")
