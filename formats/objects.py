@@ -61,3 +61,21 @@ class MemoryObjects:
         digest = object_id(kind, data)
         self.objects[digest] = (kind, bytes(data))
         return digest
+
+
+class Overlay:
+    """A source with some objects in memory on top of it, which are never stored."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._memory = MemoryObjects()
+
+    def get(self, kind: Kind, id: bytes) -> bytes:
+        """See `Source`."""
+        if bytes(id) in self._memory.objects:
+            return self._memory.get(kind, id)
+        return self._source.get(kind, id)
+
+    def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
+        """See `Sink`."""
+        return self._memory.put(kind, data, base=base)

@@ -93,9 +93,16 @@ def is_ancestor(store: Source, ancestor: bytes, id: bytes) -> bool:
 
 def merge_bases(store: Source, a: bytes, b: bytes) -> list[Digest]:
     """The best common ancestors: those that are no ancestor of another one. Several after a criss-cross."""
+    return common_ancestors(store, [a], [b])
+
+
+def common_ancestors(store: Source, left: Iterable[bytes], right: Iterable[bytes]) -> list[Digest]:
+    """As `merge_bases`, of what is reachable from any of `left` and from any of `right`."""
     frontier = _Frontier(store)
-    frontier.add(a, _LEFT)
-    frontier.add(b, _RIGHT)
+    for id in left:
+        frontier.add(id, _LEFT)
+    for id in right:
+        frontier.add(id, _RIGHT)
     found: list[Digest] = []
     while frontier.fresh:
         id, record, flags = frontier.pop()
