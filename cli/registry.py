@@ -36,6 +36,7 @@ _TABLE: Final = (
     ("cat", "look", "Write one artifact to standard output"),
     ("branch", "branch", "List, add, remove or rename branches"),
     ("switch", "branch", "Go to another branch"),
+    ("merge", "branch", "Bring what another revision changed into the current branch"),
     ("tag", "branch", "List, add, remove or rename tags"),
     ("restore", "branch", "Bring back files as they were at a revision"),
     ("run", "run", "Bring flows up to date: run what changed, reuse the rest"),

@@ -75,11 +75,15 @@ class No(AqError):
 
 
 class Conflict(AqError):
-    """Another writer won the race, or two sides changed the same thing. `ref` is the ref that moved."""
+    """Another writer won the race, or two sides changed the same thing. `ref` is the ref that moved.
+
+    `result`: where a merge found conflicts, the record that lists them.
+    """
 
     exit_code = 4
     kind = "conflict"
     ref: str | None = None
+    result: object = None
 
 
 class Damaged(AqError):

@@ -141,6 +141,8 @@ class Commit(Record, frozen=True, omit_defaults=True, kw_only=True):
 
     `time` is nanoseconds since 1970 UTC, never before a parent's; `offset` minutes east of UTC.
     `current` names the flows whose made paths are what this commit's sources, code and params give.
+    A merge names as `runs` those that it takes over from its other parents, and in `params` what it
+    combined: {flow: the explicit params of its next run}.
     """
 
     snapshot: Id
@@ -151,6 +153,7 @@ class Commit(Record, frozen=True, omit_defaults=True, kw_only=True):
     parents: list[Id] = []
     runs: list[Id] = []
     current: list[str] = []
+    params: dict[str, dict[str, str]] = {}
     git: Git | None = None
 
 

@@ -65,7 +65,7 @@ def value_at(repo: Repo, id: Digest, metric: str, *, fresh: bool, on_event: OnEv
     if step is None:
         raise Skipped(f"the flow {flow} had no metric {rest}")
     commit = get_record(repo.store, Commit, id)
-    own = bytes(run_id) in [bytes(one) for one in commit.runs]
+    own = len(commit.parents) < 2 and bytes(run_id) in [bytes(one) for one in commit.runs]
 
     def request(folder: str) -> Request:
         return Request(
@@ -75,7 +75,7 @@ def value_at(repo: Repo, id: Digest, metric: str, *, fresh: bool, on_event: OnEv
             snapshot=str(Digest(commit.snapshot)),
             file=run.file,
             flow=flow,
-            params=run.params if own else run.given,
+            params=run.params if own else known.explicit(run),
             time=repo.context.now(),
             environ=dict(repo.context.environ),
             targets=[step],

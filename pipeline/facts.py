@@ -22,10 +22,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`flows`: the newest run of each flow as of this commit; `given`: metrics committed as values.
 
     `renamed` maps former names of metrics to those that replaced them; `metrics` and `checks` are
-    those of the current flows; `total`: logical bytes of the snapshot.
+    those of the current flows; `total`: logical bytes of the snapshot. `params` holds the explicit params
+    of flows for which a merge combined them; these have not run with them yet.
     """
 
     flows: dict[str, bytes] = {}
+    params: dict[str, dict[str, str]] = {}
     renamed: dict[str, str] = {}
     given: dict[str, float | None] = {}
     metrics: dict[str, float | None] = {}
@@ -39,6 +41,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def recorded(self) -> dict[str, float | None]:
         """Every metric value that counts at this commit."""
         return {**self.given, **self.metrics}
+
+    def explicit(self, run: Run) -> dict[str, str]:
+        """The params that the flow's next run takes over: those of its last, or what a merge made of them."""
+        return self.params.get(run.flow, run.given)
 
 
 NONE = Facts()
@@ -78,12 +84,16 @@ def save(store: Store, commit: bytes, facts: Facts) -> None:
 
 
 def derive(store: Store, commit: Commit, parent: Facts) -> Facts:
-    """The facts of a commit from its record and its first parent's facts; O(changed paths)."""
-    flows = dict(parent.flows)
+    """The facts of a commit from its record and its first parent's facts; O(changed paths).
+
+    What a merge takes from its other parents stands in its record, so the first parent is enough.
+    """
+    flows, params = dict(parent.flows), dict(parent.params)
     renamed = dict(parent.renamed)
     for id in commit.runs:
         run = get_record(store, Run, id)
         flows[run.flow] = bytes(id)
+        params.pop(run.flow, None)
         for today, former in run.renamed.items():
             renamed.pop(today, None)
             renamed[former] = today
@@ -102,7 +112,14 @@ def derive(store: Store, commit: Commit, parent: Facts) -> Facts:
             metrics.update(run.metrics)
             checks.update(run.checks)
     return Facts(
-        flows=flows, renamed=renamed, given=given, metrics=metrics, checks=checks, total=total, **counts
+        flows=flows,
+        params={**params, **commit.params},
+        renamed=renamed,
+        given=given,
+        metrics=metrics,
+        checks=checks,
+        total=total,
+        **counts,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Buffer, Digest, Kind, object_id
-from aq.formats.objects import MemoryObjects, get_record
+from aq.formats.objects import Overlay, get_record
 from aq.formats.records import Run, Source
 from aq.pipeline import facts, freshness, show
 from aq.pipeline.compare import Side, compare, run_side
@@ -22,7 +22,6 @@ from aq.store.snapshots import Entry, Origin
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
-    from aq.store.store import Store
 
 
 def add(repo: Repo, paths: Sequence[str | Path], *, force: bool) -> Tracked:
@@ -108,11 +107,13 @@ def flow_states(repo: Repo, at: Head) -> list[FlowStatus]:
         return []
     made = {path.split("/")[0] for path, entry in _made(repo, at)}
     states = []
-    for flow, id in sorted(facts.of(repo.store, at.id).flows.items()):
+    known = facts.of(repo.store, at.id)
+    for flow, id in sorted(known.flows.items()):
         if flow not in made:
             continue
         run = get_record(repo.store, Run, id)
-        stale = freshness.stale_steps(repo.store, run, present(repo, _lookup(repo, at)))
+        stale = freshness.stale_params(run, known.explicit(run))
+        stale += freshness.stale_steps(repo.store, run, present(repo, _lookup(repo, at)))
         inexact = any(not step.exact for step in stale)
         states.append(FlowStatus(flow=flow, stale=stale, hint="aq run -n" if inexact else None))
     return states
@@ -179,24 +180,6 @@ class _Nothing:
         return object_id(kind, data)
 
 
-class _Overlay:
-    """The store with some objects in memory on top of it, which are never stored."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._memory = MemoryObjects()
-
-    def get(self, kind: Kind, id: bytes) -> bytes:
-        """See `Source`."""
-        if bytes(id) in self._memory.objects:
-            return self._memory.get(kind, id)
-        return self._store.get(kind, id)
-
-    def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
-        """See `Sink`."""
-        return self._memory.put(kind, data, base=base)
-
-
 def diff(repo: Repo, a: str | None, b: str | None, paths: Sequence[str]) -> Diff:
     """See `Repo.diff`."""
     store = repo.store
@@ -229,7 +212,7 @@ def _head_side(repo: Repo) -> Side:
 
 def _folder_side(repo: Repo, before: Side) -> Side:
     """The folder as it would be committed on top of `before`, in memory."""
-    overlay = _Overlay(repo.store)
+    overlay = Overlay(repo.store)
     edits: Mapping[str, Entry | None] = repo.worktree.changes_into(before.root, overlay)
     root = snapshots.edit(overlay, before.root, edits)
     return Side(None, root, overlay, before.facts)

@@ -7,7 +7,7 @@ parsed, never imported. Downstream steps are listed as inexact: an equal output 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -89,6 +89,14 @@ def stale_steps(store: Store, run: Run, present: Present) -> list[StaleStep]:
     return result + _downstream(static, {step for step in direct if step is not None})
 
 
+def stale_params(run: Run, explicit: Mapping[str, str]) -> list[StaleStep]:
+    """What a merge of params changed since the run; which steps it concerns only a run can tell."""
+    names = sorted(name for name in {*run.given, *explicit} if run.given.get(name) != explicit.get(name))
+    texts = [(name, run.given.get(name, "default"), explicit.get(name, "default")) for name in names]
+    reasons = [Reason(kind="param", detail=f"{name} {old} → {new}") for name, old, new in texts]
+    return [StaleStep(step=None, exact=False, reasons=reasons)] if reasons else []
+
+
 def _changes(run: Run, static: Static, present: Present) -> Iterator[tuple[str | None, bool, Reason]]:
     for source in run.sources:
         if source.pinned:
@@ -128,22 +136,57 @@ def current_flows(
 
     A flow that was current at the parent and that no edit touches stays so, without a look at code.
     """
-    known = dict(facts.of(store, head.id).flows) if head.id else {}
-    fresh = set()
-    for id in runs:
-        flow = get_record(store, Run, id).flow
-        known[flow] = id
-        fresh.add(flow)
-    before = set(head.commit.current) if head.commit else set()
-    changed = {path for path, _, _ in snapshots.changes(store, head.snapshot, snapshot)}
-    code_touched = any(path.endswith(".py") for path in changed)
+    known = facts.of(store, head.id) if head.id else facts.NONE
+    flows = {**known.flows, **{get_record(store, Run, id).flow: id for id in runs}}
+    inherited = [flow for flow in known.params if flows[flow] == known.flows[flow]]
+    waiting = {flow for flow in inherited if _waits(store, known, flow)}
+    return current_after(store, [head], snapshot, flows, waiting, environ)
+
+
+def _waits(store: Store, known: facts.Facts, flow: str) -> bool:
+    record = get_record(store, Run, known.flows[flow])
+    return known.explicit(record) != record.given
+
+
+def current_after(
+    store: Store,
+    parents: Sequence[Head],
+    snapshot: Digest,
+    flows: Mapping[str, bytes],
+    waiting: Container[str],
+    environ: Mapping[str, str],
+) -> list[str]:
+    """As `current_flows`, of a commit with any number of parents, the newest run of each flow given.
+
+    `waiting`: flows that have not run with their params yet.
+    """
+    befores = [_Before(store, parent, snapshot) for parent in parents]
 
     def is_current(flow: str, run: bytes) -> bool:
-        if flow in before and flow not in fresh and not code_touched and not _touches(store, run, changed):
-            return True
-        return not _stale_at(store, run, snapshot, environ)
+        if flow in waiting:
+            return False
+        return any(before.stays(flow, run) for before in befores) or not _stale_at(
+            store, run, snapshot, environ
+        )
 
-    return [flow for flow, run in sorted(known.items()) if is_current(flow, run)]
+    return [flow for flow, run in sorted(flows.items()) if is_current(flow, run)]
+
+
+class _Before:
+    """A parent, and what its child changed against it."""
+
+    def __init__(self, store: Store, parent: Head, snapshot: Digest) -> None:
+        self._store = store
+        self._current = set(parent.commit.current) if parent.commit else set()
+        self._flows = facts.of(store, parent.id).flows if parent.id else {}
+        self._changed = {path for path, _, _ in snapshots.changes(store, parent.snapshot, snapshot)}
+        self._code_touched = any(path.endswith(".py") for path in self._changed)
+
+    def stays(self, flow: str, run: bytes) -> bool:
+        """Whether a flow was current there with this very run, and nothing touches it."""
+        if flow not in self._current or self._flows.get(flow) != run or self._code_touched:
+            return False
+        return not _touches(self._store, run, self._changed)
 
 
 def _touches(store: Store, run: bytes, changed: set[str]) -> bool:

@@ -89,7 +89,7 @@ def record(store: Store, context: Context, proposal: Proposal) -> Recorded | Non
 
     Raises Conflict where another commit changed one of the same paths otherwise in the meantime.
     """
-    _require_text(proposal.message)
+    require_text(proposal.message)
     while True:
         at = head(store)
         _refuse_overlap(store, proposal, at)
@@ -110,7 +110,7 @@ def record(store: Store, context: Context, proposal: Proposal) -> Recorded | Non
         return Recorded(id, commit, known, created=True)
 
 
-def _require_text(message: str) -> None:
+def require_text(message: str) -> None:
     """Raise UsageError for a message that is no Unicode text (a lone surrogate)."""
     try:
         message.encode("utf-8")

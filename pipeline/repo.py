@@ -14,15 +14,37 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aq.pipeline import outcomes, results, settings
 from aq.pipeline.context import Context, redact
+from aq.pipeline.deferred import Deferred
 from aq.store.layout import discover
 from aq.store.store import Store
 
 if TYPE_CHECKING:
+    from aq.pipeline import (
+        committing,
+        evaluate,
+        folder,
+        git,
+        keeping,
+        lineage,
+        log,
+        merging,
+        moving,
+        naming,
+        repro,
+        runlist,
+        running,
+        show,
+        undoing,
+    )
     from aq.pipeline.face import Artifact
     from aq.pipeline.ops import Flow
     from aq.pipeline.sequences import Log, Runs
     from aq.store.transaction import Transaction
     from aq.store.worktree import Worktree
+else:
+    _NAMES = "committing evaluate folder git keeping lineage log merging "
+    _NAMES += "moving naming repro runlist running show undoing"
+    globals().update({name: Deferred(name) for name in _NAMES.split()})
 
 Paths = Sequence[str | Path]
 OnEvent = Callable[[dict[str, Any]], None]
@@ -70,14 +92,8 @@ class Repo:
 
     def author(self) -> str:
         """Who is recorded: the configuration, the caller's word, Git's, else user@host."""
-        from aq.pipeline import git
-
-        return (
-            settings.author(self.settings)
-            or self.context.author
-            or git.author(self.root)
-            or self.context.user
-        )
+        own = settings.author(self.settings) or self.context.author
+        return own or git.author(self.root) or self.context.user
 
     def transaction(self, command: str, description: str = "") -> Transaction:
         """A change of refs under this command line and clock."""
@@ -108,20 +124,14 @@ class Repo:
 
     def add(self, paths: Paths | str, *, force: bool = False) -> results.Tracked:
         """Track files, and the files in folders. `force` takes ignored ones too."""
-        from aq.pipeline import folder
-
         return folder.add(self, _list(paths), force=force)
 
     def remove(self, paths: Paths | str, *, delete: bool = False) -> results.Tracked:
         """Stop tracking files (kept in the folder unless `delete`); drop given values."""
-        from aq.pipeline import folder
-
         return folder.remove(self, _list(paths), delete=delete)
 
     def status(self) -> results.Status:
         """The folder against HEAD, and which flows are stale. Imports no user code."""
-        from aq.pipeline import folder
-
         return folder.status(self)
 
     def commit(
@@ -139,8 +149,6 @@ class Repo:
         identify a row. Paths, or None for all tracked ones, snapshot the folder. `run` adopts the
         results of a run that was not committed. `time`: ISO text or nanoseconds since 1970 UTC.
         """
-        from aq.pipeline import committing
-
         if isinstance(values_or_paths, Mapping):
             return committing.values(self, values_or_paths, message, keys or {}, time)
         paths = None if values_or_paths is None else _list(values_or_paths)
@@ -150,14 +158,10 @@ class Repo:
 
     def undo(self) -> results.Undone:
         """Take back the last operation; taking back an undo is redo."""
-        from aq.pipeline import undoing
-
         return undoing.undo(self)
 
     def ops(self, limit: int | None = None) -> list[results.OperationEntry]:
         """The operation log, newest first."""
-        from aq.pipeline import undoing
-
         return undoing.ops(self, limit)
 
     # -- look -------------------------------------------------------------------------------
@@ -175,7 +179,6 @@ class Repo:
         """Commits newest first: of `A..B`, or of a revision and its ancestors. `metric` must exist."""
         from itertools import islice
 
-        from aq.pipeline import log
         from aq.pipeline.sequences import Log
 
         if metric is not None:
@@ -189,20 +192,14 @@ class Repo:
 
     def show(self, spec: str = "HEAD") -> results.ShowRevision | results.ShowPath:
         """A commit or a run (REV), or one path (REV:PATH, or PATH at HEAD)."""
-        from aq.pipeline import show
-
         return show.show(self.store, spec)
 
     def ls(self, rev: str = "HEAD", *, kind: str | None = None) -> list[results.PathEntry]:
         """The paths of a revision (REV or REV:FOLDER), perhaps of one kind only."""
-        from aq.pipeline import show
-
         return show.listing(self.store, rev, kind)
 
     def get(self, spec: str) -> Artifact:
         """The artifact that REV:PATH, or PATH at HEAD, names."""
-        from aq.pipeline import show
-
         return show.get(self.store, spec)
 
     def cat(self, spec: str, *, format: str | None = None) -> bytes:
@@ -211,22 +208,16 @@ class Repo:
 
     def diff(self, a: str | None = None, b: str | None = None, *, paths: Paths = ()) -> results.Diff:
         """What differs. Nothing: HEAD and the folder; `a`: it and the folder; `a..b` or both: these."""
-        from aq.pipeline import folder
-
         return folder.diff(self, a, b, [self.worktree.relative(path, self.context.cwd) for path in paths])
 
     # -- branch -----------------------------------------------------------------------------
 
     def branch(self, action: str = "list", *names: str, at: str | None = None) -> list[results.Ref]:
         """`list`, `add NAME`, `remove NAME...`, `rename OLD NEW`; returns the branches afterwards."""
-        from aq.pipeline import naming
-
         return naming.branch(self, action, names, at)
 
     def tag(self, action: str = "list", *names: str, at: str | None = None) -> list[results.Ref]:
         """`list`, `add NAME`, `remove NAME...`, `rename OLD NEW`; returns the tags afterwards."""
-        from aq.pipeline import naming
-
         return naming.tag(self, action, names, at)
 
     def switch(
@@ -237,9 +228,25 @@ class Repo:
         Raises Conflict rather than overwrite work that is in no commit. In a Git work tree files
         that Git tracks are left alone unless `code`.
         """
-        from aq.pipeline import moving
-
         return moving.switch(self, branch, create=create, code=code, force=force)
+
+    def merge(
+        self,
+        rev: str,
+        *,
+        message: str | None = None,
+        ours: Paths | str = (),
+        theirs: Paths | str = (),
+        take: Paths | str = (),
+        code: bool = False,
+    ) -> results.Merged:
+        """Bring what another revision changed into the current branch.
+
+        Where both changed a path, raises Conflict with the list in `.result`, and nothing is written:
+        merge again with answers for paths or folders (`take`: what lies in the folder).
+        """
+        answers = {"ours": _list(ours), "theirs": _list(theirs), "take": _list(take)}
+        return merging.merge(self, rev, message=message, answers=answers, code=code)
 
     def restore(
         self,
@@ -250,8 +257,6 @@ class Repo:
         code: bool = False,
     ) -> results.Moved:
         """Bring back files as they were at a revision (default HEAD); `output` writes a copy elsewhere."""
-        from aq.pipeline import moving
-
         return moving.restore(self, _list(paths), from_=from_, output=output, code=code)
 
     # -- run --------------------------------------------------------------------------------
@@ -275,7 +280,6 @@ class Repo:
         Returns one record a flow (of a single flow, it is that record), or with `dry_run` the plan.
         `on_event` gets each step's record.
         """
-        from aq.pipeline import running
         from aq.pipeline.sequences import Runs
 
         request = running.Request(
@@ -301,50 +305,36 @@ class Repo:
         sort: str | None = None,
     ) -> list[outcomes.RunEntry]:
         """Every run, newest first, also failed, gated and uncommitted ones."""
-        from aq.pipeline import runlist
-
         return runlist.runs(self.store, flow=flow, status=status, metric=metric, sort=sort)
 
     def steps(self, rev: str = "HEAD") -> list[results.StepEntry]:
         """The steps of the runs behind a revision."""
-        from aq.pipeline import runlist
-
         return runlist.steps(self.store, rev)
 
     def logs(self, spec: str) -> outcomes.LogText:
         """The captured output of one step: OP, or REV:OP with a run or a commit."""
-        from aq.pipeline import runlist
-
         return runlist.logs(self.store, spec)
 
     def checks(self, rev: str = "HEAD") -> list[outcomes.CheckEntry]:
         """The checks at a revision."""
-        from aq.pipeline import runlist
-
         return runlist.checks(self.store, rev)
 
     def repro(
         self, spec: str = "HEAD", *, rtol: float = 1e-9, atol: float = 0.0, on_event: OnEvent | None = None
     ) -> outcomes.Repro:
         """Execute a commit's run again, in a clean folder with its code, and compare ids."""
-        from aq.pipeline import repro
-
         return repro.repro(self, spec, rtol=rtol, atol=atol, on_event=on_event or _ignore)
 
     # -- explain ----------------------------------------------------------------------------
 
     def lineage(self, spec: str, *, downstream: bool = False) -> outcomes.Lineage | outcomes.Downstream:
         """What made an artifact, down to its sources; or what it went into."""
-        from aq.pipeline import lineage
-
         return lineage.downstream(self.store, spec) if downstream else lineage.upstream(self.store, spec)
 
     def metrics(
         self, name: str | None = None, range: str | None = None
     ) -> dict[str, list[outcomes.MetricPoint]]:
         """Recorded values by full name, oldest first, both ends of a range included."""
-        from aq.pipeline import log
-
         return log.series(self.store, name, range)
 
     def bisect(
@@ -361,19 +351,26 @@ class Repo:
         on_event: OnEvent | None = None,
     ) -> outcomes.Bisect:
         """Which commit made a metric worse: in `GOOD..BAD`, or at the latest change for the worse."""
-        from aq.pipeline import evaluate
         from aq.pipeline.judge import Rule
 
         rule = Rule(worse_by=worse_by, above=above, below=below, either=either)
+        listen = on_event or _ignore
         return evaluate.bisect(
-            self,
-            metric,
-            range,
-            rule,
-            first_parent=first_parent,
-            recompute=recompute,
-            on_event=on_event or _ignore,
+            self, metric, range, rule, first_parent=first_parent, recompute=recompute, on_event=listen
         )
+
+    # -- keep -------------------------------------------------------------------------------
+
+    def fsck(self, *, full: bool = False, rebuild: bool = False) -> results.Checked:
+        """Check the store: its structure, with `full` every byte. Damage is in `problems`.
+
+        `rebuild` first makes the index anew from the packs.
+        """
+        return keeping.fsck(self, full=full, rebuild=rebuild)
+
+    def du(self) -> results.DiskUsage:
+        """Where the bytes of `.aq` are: by ref, folder, flow and kind."""
+        return keeping.du(self)
 
     def config(self, name: str | None = None, value: str | None = None) -> dict[str, str]:
         """All settings, one, or (with `value`; empty removes) set one."""
@@ -391,20 +388,3 @@ def _list(paths: Paths | str | Path) -> list[str | Path]:
 
 def _ignore(event: dict[str, Any]) -> None:
     """Nobody listens."""
-    # -- keep -------------------------------------------------------------------------------
-
-    def fsck(self, *, full: bool = False, rebuild: bool = False) -> results.Checked:
-        """Check the store: its structure, with `full` every byte. Damage is in `problems`.
-
-        `rebuild` first makes the index anew from the packs.
-        """
-        from aq.pipeline import keeping
-
-        return keeping.fsck(self, full=full, rebuild=rebuild)
-
-    def du(self) -> results.DiskUsage:
-        """Where the bytes of `.aq` are: by ref, folder, flow and kind."""
-        from aq.pipeline import keeping
-
-        return keeping.du(self)
-

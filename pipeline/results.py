@@ -267,6 +267,42 @@ class Moved(Result, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
+class MergeConflict(Result, frozen=True, kw_only=True):
+    """A path that both sides of a merge changed; the ids of what each holds, None for nothing.
+
+    `kind`, what ours / theirs did: change/change, add/add, change/delete, delete/change; file/folder and
+    folder/file (of all at and below the path); made: one side's flow makes it.
+    """
+
+    path: str
+    kind: str
+    ours: str | None
+    theirs: str | None
+    base: str | None
+
+
+class Merged(Result, frozen=True, kw_only=True):
+    """What `merge` did. `status`: merged | fast-forward | unchanged | conflict (nothing was done).
+
+    `id` is HEAD afterwards, `paths` what changed in its snapshot, `settled` how many conflicts were
+    answered; `stale` names flows that were current on a side and are not any more.
+    """
+
+    status: str
+    id: str | None
+    branch: str | None
+    parents: list[str] = []
+    message: str = ""
+    paths: PathCounts = PathCounts()
+    conflicts: list[MergeConflict] = []
+    settled: int = 0
+    written: list[str] = []
+    deleted: list[str] = []
+    left: list[str] = []
+    stale: list[str] = []
+    notes: list[str] = []
+
+
 class Tracked(Result, frozen=True, kw_only=True):
     """What `add` and `remove` did."""
 

@@ -67,14 +67,15 @@ def _of_file(repo: Repo, project: Project, target: str, params: Mapping[str, Any
 def _of_head(repo: Repo, project: Project, params: Mapping[str, Any]) -> list[Job]:
     """Every flow of HEAD, with the explicit parameters of its last run; an empty text clears one."""
     at = head(repo.store)
-    runs = facts.of(repo.store, at.id).flows if at.id else {}
-    if not runs:
+    known = facts.of(repo.store, at.id) if at.id else facts.NONE
+    if not known.flows:
         raise UsageError("no flow has been run here yet: name a file", hint="aq run FILE.py")
     flows: list[tuple[str, Flow[..., Any], dict[str, Any]]] = []
-    for name, id in sorted(runs.items()):
+    for name, id in sorted(known.flows.items()):
         run = get_record(repo.store, Run, id)
         flow = _named(_load(project, run.file), name, run.file)
-        flows.append((run.file, flow, {k: v for k, v in run.given.items() if k in parameters(flow)}))
+        explicit = known.explicit(run)
+        flows.append((run.file, flow, {k: v for k, v in explicit.items() if k in parameters(flow)}))
     _require_parameters([flow for _, flow, _ in flows], params)
     found = []
     for file, flow, given in flows:

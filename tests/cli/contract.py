@@ -62,6 +62,11 @@ KEYS: dict[str, Any] = {
         "path": 0, "artifact": 0, "step": 0, "inputs": [{"path": 0, "artifact": 0, "step": 0, "inputs": 0}],
     },
     "downstream": {"used_by": [{"commit": 0, "path": 0}]},
+    "merge": {
+        "status": 0, "id": 0, "branch": 0, "parents": 0, "message": 0,
+        "paths": {"added": 0, "changed": 0, "removed": 0}, "conflicts": 0, "stale": 0,
+    },
+    "merge conflict": {"path": 0, "kind": 0, "ours": 0, "theirs": 0, "base": 0},
     "metrics point": {"commit": 0, "time": 0, "value": 0},
 }  # fmt: skip
 

@@ -1,0 +1,97 @@
+"""merge: the answer, the list of conflicts, exit codes and hints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.contract import KEYS, has_keys
+from tests.cli.shell import Shell
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A file on `main` and `dev`, changed on both, and one that only dev has."""
+    shell = Shell(tmp_path)
+    shell.aq("init")
+    shell.commit("a.txt", "one", "first")
+    shell.aq("switch", "-c", "dev")
+    shell.commit("b.txt", "theirs", "other")
+    shell.aq("switch", "main")
+    return shell
+
+
+def conflicting(shell: Shell) -> None:
+    shell.aq("switch", "dev")
+    shell.commit("a.txt", "theirs", "theirs")
+    shell.aq("switch", "main")
+    shell.commit("a.txt", "ours", "ours")
+
+
+def test_forward_then_nothing_to_do(shell: Shell) -> None:
+    head = shell.data("log", "dev")[0]["id"]
+    assert shell.aq("merge", "dev").out == f"[main {head[:8]}] moved forward, no merge needed\n  1 added\n"
+    assert shell.aq("merge", "dev").out == f"Already up to date, HEAD is {head[:8]}\n"
+    found = shell.data("merge", "dev")
+    assert (found["status"], found["id"], found["conflicts"]) == ("unchanged", head, [])
+
+
+def test_a_merge_commit(shell: Shell) -> None:
+    shell.commit("c.txt", "ours", "ours")
+    lines = shell.aq("merge", "dev").out.splitlines()
+    assert lines[0].startswith("[main ") and lines[0].endswith("] merge dev into main")
+    assert lines[1] == "  1 added"
+    assert len(shell.data("log")[0]["parents"]) == 2
+    shell.aq("undo")
+    found = shell.data("merge", "dev", "-m", "both")
+    has_keys(found, KEYS["merge"])
+    assert (found["message"], found["status"]) == ("both", "merged")
+    assert (shell.folder / "b.txt").read_text() == "theirs"
+
+
+def test_conflicts_are_an_answer_and_an_error(shell: Shell) -> None:
+    conflicting(shell)
+    done = shell.aq("--json", "merge", "dev", code=4)
+    has_keys(done.data, KEYS["merge"])
+    (one,) = done.data["conflicts"]
+    has_keys(one, KEYS["merge conflict"])
+    ids = [shell.data("show", f"{rev}:a.txt")["id"] for rev in ("main", "dev", "main~1")]
+    assert (one["path"], one["kind"]) == ("a.txt", "change/change")
+    assert [one["ours"], one["theirs"], one["base"]] == ids
+    assert done.error["kind"] == "conflict" and "nothing was merged" in done.error["message"]
+    told = shell.aq("merge", "dev", code=4)
+    first, second = told.out.splitlines()
+    assert first == f"change/change  a.txt  ours  {ids[0][:8]}  theirs  {ids[1][:8]}"
+    assert "--take" in second
+    assert told.err == (
+        "error: both sides changed a.txt; nothing was merged\n"
+        "hint: aq diff HEAD..dev -- a.txt\nhint: aq merge dev --theirs a.txt\n"
+    )
+    assert shell.data("status")["changes"] == [] and shell.data("log")[0]["message"] == "ours"
+
+
+def test_the_hints_work_and_answers_settle(shell: Shell) -> None:
+    conflicting(shell)
+    assert "a.txt" in shell.aq("diff", "HEAD..dev", "--", "a.txt").out
+    assert shell.aq("merge", "dev", "--theirs", "a.txt").out.endswith(
+        "\n  1 added, 1 changed, 1 conflict settled\n"
+    )
+    assert (shell.folder / "a.txt").read_text() == "theirs"
+    shell.aq("undo")
+    shell.write("a.txt", "ours and theirs")
+    shell.aq("merge", "dev", "--take", "a.txt")
+    assert shell.aq("cat", "HEAD:a.txt").out == "ours and theirs"
+    shell.aq("merge", "nothing", code=2)
+
+
+def test_quiet_still_lists_conflicts(shell: Shell) -> None:
+    conflicting(shell)
+    assert shell.aq("-q", "merge", "dev", code=4).out.startswith("change/change")
+    assert shell.aq("-q", "merge", "dev", "--ours", ".").out == ""
+
+
+def test_work_in_the_way_is_named(shell: Shell) -> None:
+    shell.write("b.txt", "mine")
+    told = shell.aq("merge", "dev", code=4)
+    assert "b.txt" in told.err and told.out == "" and (shell.folder / "b.txt").read_text() == "mine"
