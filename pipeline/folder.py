@@ -64,10 +64,12 @@ def remove(repo: Repo, paths: Sequence[str | Path], *, delete: bool) -> Tracked:
     if not files:
         return Tracked(removed=given)
     move = repo.transaction("remove", " ".join(files))
-    change = repo.worktree.remove(files, delete=delete)
+    change = repo.worktree.remove(files, delete=delete, apply=False)
     move.set("tracking", change.ref, expect=change.expect)
     move.files = change.files
     move.commit()
+    if change.rewrite is not None:
+        change.rewrite.apply()
     return Tracked(removed=given + change.paths, notes=change.notes)
 
 

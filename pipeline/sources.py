@@ -72,10 +72,25 @@ class FolderReader:
                 )
             origin = entry.origin.name.lower()
             return Source(path=path, artifact=entry.artifact, origin=origin, options=options), None
+        path = self._followed(read, path)
         file = self._repo.worktree.store_file(path)
         if file is None:
             raise self._missing(read, path)
         return Source(path=path, artifact=file.artifact, options=options), file
+
+    def _followed(self, read: Read, path: str) -> str:
+        """The path of the file that a symbolic link leads to; links themselves hold no data."""
+        root = self._repo.root.resolve()
+        place = root / path
+        if not place.is_symlink() or not place.exists():
+            return path
+        goal = place.resolve()
+        if not goal.is_relative_to(root):
+            raise UsageError(
+                f"{read.where}: {path} is a link out of the repository: read its target under a name",
+                hint=f'aq.read("{goal}", name="{path}")',
+            )
+        return goal.relative_to(root).as_posix()
 
     def _outside(self, read: Read) -> tuple[Source, Entry | None]:
         if read.name is None:

@@ -85,18 +85,19 @@ def undo(repo: Repo) -> Undone:
         if before.get(name) != after.get(name):
             change.set(name, before.get(name), expect=after.get(name))
     change.undoes = operation.sequence
-    written: list[str] = []
-    deleted: list[str] = []
-    if operation.files is not None:
-        change.files, written, deleted = repo.worktree.put_back(Digest(operation.files))
+    # the folder follows once the operation is durable, so that another undo can take even half of it back
+    back = repo.worktree.prepare_put_back(Digest(operation.files)) if operation.files else None
+    change.files = back.files if back else None
     new = change.commit()
+    if back:
+        back.apply()
     return Undone(
         operation=str(new),
         undone=str(id),
         description=description,
         refs=moves(after, before),
-        written=written,
-        deleted=deleted,
+        written=back.written if back else [],
+        deleted=back.deleted if back else [],
     )
 
 

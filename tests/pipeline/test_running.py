@@ -529,3 +529,15 @@ def test_an_interrupted_run_is_recorded_with_what_had_finished(repo: Repo) -> No
     }
     edit(repo, "raise KeyboardInterrupt", "return total / 10")
     assert statuses(repo)["load"] == "reused"
+
+
+def test_a_link_is_followed_to_the_file_that_is_tracked(repo: Repo, tmp_path: Path) -> None:
+    (repo.root / "newest.csv").symlink_to("data/x.csv")
+    edit(repo, 'aq.read("data/x.csv")', 'aq.read("newest.csv")')
+    assert run(repo).metrics == {"demo/score": 1.2}
+    assert "data/x.csv" in [entry.path for entry in repo.ls()]
+    (tmp_path / "far.csv").write_text("x\n1\n")
+    (repo.root / "newest.csv").unlink()
+    (repo.root / "newest.csv").symlink_to(tmp_path / "far.csv")
+    with pytest.raises(UsageError, match="link out of the repository"):
+        run(repo)
