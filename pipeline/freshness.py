@@ -117,15 +117,18 @@ def _changes(run: Run, static: Static, present: Present) -> Iterator[tuple[str |
 
 
 def _downstream(static: Static, stale: set[str]) -> list[StaleStep]:
-    """Steps that follow a stale one, in the order of the flow."""
+    """Steps that follow a stale one, each after what it follows."""
     found: list[StaleStep] = []
-    reached = set(stale)
-    for step, upstream in static.upstream.items():
-        causes = [name for name in upstream if name in reached]
-        if causes and step not in reached:
-            reached.add(step)
-            detail = ", ".join(name.partition("/")[2] for name in causes)
-            found.append(StaleStep(step=step, exact=False, reasons=[Reason(kind="upstream", detail=detail)]))
+    reached, news = set(stale), True
+    while news:
+        news = False
+        for step, upstream in static.upstream.items():
+            causes = [name for name in upstream if name in reached]
+            if causes and step not in reached:
+                reached.add(step)
+                news = True
+                why = Reason(kind="upstream", detail=", ".join(name.partition("/")[2] for name in causes))
+                found.append(StaleStep(step=step, exact=False, reasons=[why]))
     return found
 
 

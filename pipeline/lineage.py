@@ -13,6 +13,7 @@ from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run, Step
 from aq.pipeline import facts, show
 from aq.pipeline.outcomes import Downstream, Lineage, Use
+from aq.pipeline.readings import Place, Readings
 from aq.store import history, snapshots
 from aq.store.revisions import Revision
 from aq.store.snapshots import Entry
@@ -32,8 +33,11 @@ class _Tracer:
         self._store = store
         self._parsed: dict[bytes, bytes] | None = None
         self._paths: dict[bytes, tuple[str, Entry | None]] = {}
+        self._snapshot = revision.snapshot
+        self._readings: dict[str, Readings] = {}
         for id in self._runs(revision):
             run = get_record(store, Run, id)
+            self._readings[run.flow] = Readings(store, run)
             self._note(run.snapshot)
             for source in run.sources:
                 self._paths[bytes(source.artifact)] = (source.path, None)
@@ -56,8 +60,23 @@ class _Tracer:
         if entry.step is None:
             return Lineage(path=path, artifact=artifact, step=None, inputs=[])
         step = get_record(self._store, Step, entry.step)
-        inputs = [self._input(name, bytes(id)) for name, id in step.inputs.items()]
-        return Lineage(path=path, artifact=artifact, step=show.step_name(path, entry), inputs=inputs)
+        name = show.step_name(path, entry) or path
+        readings = self._readings.get(name.partition("/")[0])
+        told = readings.paths(name, step.inputs) if readings is not None else {}
+        inputs = [self._read(told.get(place), place, bytes(id)) for place, id in step.inputs.items()]
+        return Lineage(path=path, artifact=artifact, step=name, inputs=inputs)
+
+    def _read(self, path: str | None, place: str, artifact: bytes) -> Lineage:
+        """An input whose path the run tells, as that path is at the revision."""
+        entry = None if path is None else snapshots.get_entry(self._store, self._snapshot, path)
+        if path is None or entry is None:
+            return self._input(place, artifact)
+        if artifact not in (entry.artifact, self._table_of(entry.artifact, artifact)):
+            return self._input(place, artifact)
+        return self.trace(path, entry)
+
+    def _table_of(self, file: bytes, table: bytes) -> bytes | None:
+        return table if self._file_behind(table) == bytes(file) else None
 
     def _input(self, name: str, artifact: bytes) -> Lineage:
         path, entry = self._paths.get(artifact, (None, None))
@@ -89,8 +108,8 @@ def _parsed_tables(store: Store) -> Iterator[tuple[bytes, bytes]]:
 
 def downstream(store: Store, spec: str) -> Downstream:
     """Every path of every commit, on any branch or tag, that this artifact went into."""
-    _, _, entry = show.find(store, spec)
-    tainted = {bytes(entry.artifact)}
+    _, path, entry = show.find(store, spec)
+    tainted: set[Place] = {(path, bytes(entry.artifact))}
     tips = {bytes(ref.id): ref.id for ref in store.refs().values() if ref.id is not None}
     commits = [id for id in tips.values() if store.kind_of(id) is not None]
     used: list[Use] = []
@@ -107,24 +126,23 @@ def _is_commit(store: Store, id: bytes) -> bool:
     return kind is not None and kind.name == "COMMIT"
 
 
-def _spread(store: Store, run: Run, tainted: set[bytes]) -> None:
-    """Add the outputs of every step that read something tainted, in the order of the run."""
-    for one in sorted(run.steps, key=lambda step: step.role != "parse"):
-        if one.step is None:
+def _spread(store: Store, run: Run, tainted: set[Place]) -> None:
+    """Add what every step made that read something tainted, in the order of the run."""
+    readings = Readings(store, run)
+    for one in run.steps:
+        if one.step is None or one.role == "parse":
             continue
-        step = get_record(store, Step, one.step)
-        if any(bytes(id) in tainted for id in step.inputs.values()):
-            tainted.update(bytes(id) for _, id in step.outputs)
+        contents = {content for _, content in tainted}
+        read = readings.places(one.name, get_record(store, Step, one.step).inputs)
+        if any((path, id) in tainted if path is not None else id in contents for path, id in read):
+            tainted.update(readings.made.get(one.name, []))
 
 
-def _uses(store: Store, commit: Commit, tainted: set[bytes]) -> list[str]:
-    """Paths that the commit itself brought and whose step read something tainted."""
+def _uses(store: Store, commit: Commit, tainted: set[Place]) -> list[str]:
+    """Paths that the commit itself brought and that something tainted went into."""
     root = get_record(store, Commit, commit.parents[0]).snapshot if commit.parents else snapshots.empty(store)
-    found = []
-    for path, _, entry in snapshots.changes(store, root, commit.snapshot):
-        if entry is None or entry.step is None:
-            continue
-        step = get_record(store, Step, entry.step)
-        if any(bytes(id) in tainted for id in step.inputs.values()):
-            found.append(path)
-    return found
+    return [
+        path
+        for path, _, entry in snapshots.changes(store, root, commit.snapshot)
+        if entry is not None and entry.step is not None and (path, bytes(entry.artifact)) in tainted
+    ]

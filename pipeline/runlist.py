@@ -192,11 +192,14 @@ def _inputs(store: Store, run: Run, step: RunStep) -> list[PathEntry]:
     made = step.attempt or step.step
     if made is None:
         return []
-    names = show.makers(store, run)
+    from aq.pipeline.readings import Readings
+
+    inputs = get_record(store, Step, made).inputs
+    paths = Readings(store, run).paths(step.name, inputs)
     found = []
-    for name, id in get_record(store, Step, made).inputs.items():
+    for name, id in inputs.items():
         record = get_record(store, Artifact, id)
-        path = names.get(bytes(id), name)
+        path = paths[name] or name
         found.append(
             PathEntry(path=path, kind=record.kind, id=bytes(id).hex(), size=record.size, origin="made")
         )

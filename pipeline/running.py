@@ -69,6 +69,10 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
     if request.accept and not request.message:
         raise UsageError("--accept needs a reason", hint='aq run --accept CHECK -m "WHY"')
     if request.tag is not None:
+        if not request.commit:
+            raise UsageError(
+                "a tag names a commit: --tag and --no-commit exclude each other", hint="aq help run"
+            )
         _require_free_tag(repo, request.tag)
     at = head(repo.store)
     outcomes = []

@@ -187,19 +187,22 @@ def run_info(store: Store, id: Digest) -> RunInfo:
 
 def step_entries(store: Store, run: Run) -> list[StepEntry]:
     """The steps of a run in the order of the flow; parsing is no step here."""
+    from aq.pipeline.readings import Readings
+
     outputs: dict[bytes, list[str]] = {}
     prefix = run.flow + "/"
     for path, entry in snapshots.entries(store, run.snapshot, prefix=prefix):
         if entry.step is not None:
             outputs.setdefault(bytes(entry.step), []).append(path)
-    made_by = makers(store, run)
+    readings = Readings(store, run)
     result = []
     for one in run.steps:
         if one.role == "parse":
             continue
         made = one.step or one.attempt
         record = get_record(store, Step, made) if made else None
-        inputs = record.inputs.values() if record else ()
+        inputs = record.inputs if record else {}
+        paths = readings.paths(one.name, inputs)
         result.append(
             StepEntry(
                 step=one.name,
@@ -208,7 +211,7 @@ def step_entries(store: Store, run: Run) -> list[StepEntry]:
                 seconds=one.seconds,
                 saved=one.saved,
                 reasons=[msgspec.convert(reason, Reason) for reason in one.reasons],
-                inputs=[made_by.get(bytes(id), bytes(id).hex()) for id in inputs],
+                inputs=[paths[place] or bytes(id).hex() for place, id in inputs.items()],
                 outputs=outputs.get(bytes(one.step), []) if one.step else [],
                 error=one.error or None,
                 log=bytes(one.log).hex() if one.log else None,

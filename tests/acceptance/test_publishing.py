@@ -147,3 +147,8 @@ def test_a_file_inside_a_flows_namespace_is_an_error(shell: Shell) -> None:
     (shell.folder / "delays").rename(shell.folder / "delays_files")
     shell.aq("add", ".")
     shell.aq("run")
+
+
+def test_a_tag_without_a_commit_is_refused(shell: Shell) -> None:
+    shell.aq("run", "--no-commit", "--tag", "v1", code=2)
+    assert shell.data("tag") == []
