@@ -7,6 +7,7 @@ is in no commit is never overwritten. What a merge is, path by path, is `store.m
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +62,7 @@ def merge(
     )
     _require_used(sides, [*found.open, *found.settled], rev)
     if found.open:
-        raise _conflict(at, rev, found)
+        raise _conflict(repo, at, rev, found, sides)
     text = message or f"merge {rev} into {at.branch or 'HEAD'}"
     require_text(text)
     return _commit(repo, text, at, other, found, flows, code=code)
@@ -108,14 +109,16 @@ def _looker(repo: Repo) -> Callable[[str], Entry | None]:
     return look
 
 
-def _conflict(at: Head, rev: str, found: Merge) -> Conflict:
+def _conflict(repo: Repo, at: Head, rev: str, found: Merge, sides: Mapping[str, Side]) -> Conflict:
+    """The error that lists what is open. Its hint repeats the answers given, since nothing remembers them."""
     paths = [one.path for one in found.open]
     names = ", ".join(show(path) for path in paths[:_SHOWN])
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    first = quote(paths[0])
+    first = _typed(repo, paths[0])
+    given = "".join(f" --{side} {_typed(repo, path)}" for path, side in sides.items())
     error = Conflict(
         f"both sides changed {names}{more}; nothing was merged",
-        hint=[f"aq diff HEAD..{quote(rev)} -- {first}", f"aq merge {quote(rev)} --theirs {first}"],
+        hint=[f"aq diff HEAD..{quote(rev)} -- {first}", f"aq merge {quote(rev)}{given} --theirs {first}"],
     )
     error.result = Merged(
         status="conflict",
@@ -125,6 +128,11 @@ def _conflict(at: Head, rev: str, found: Merge) -> Conflict:
         settled=len(found.settled),
     )
     return error
+
+
+def _typed(repo: Repo, path: str) -> str:
+    """A path as one would type it in the working directory."""
+    return quote(os.path.relpath(repo.root / path, repo.context.cwd))
 
 
 def _told(conflict: PathConflict) -> MergeConflict:

@@ -135,11 +135,15 @@ def test_conflicts_are_listed_and_nothing_is_done(repo: Repo) -> None:
 
 
 def test_hints_of_a_conflict_can_be_typed(repo: Repo) -> None:
-    apart(repo, {"a b": "2"}, {"a b": "3"})
+    apart(repo, {"a b": "2", "d/c.csv": "2"}, {"a b": "3", "d/c.csv": "3"})
     with pytest.raises(Conflict) as caught:
         repo.merge("dev")
-    assert caught.value.message == "both sides changed a b; nothing was merged"
+    assert caught.value.message == "both sides changed a b, d/c.csv; nothing was merged"
     assert caught.value.hints == ("aq diff HEAD..dev -- 'a b'", "aq merge dev --theirs 'a b'")
+    repo.context = context(repo.root / "d")
+    with pytest.raises(Conflict) as caught:
+        repo.merge("dev", take="../a b")
+    assert caught.value.hints[1] == "aq merge dev --take '../a b' --theirs c.csv"
 
 
 def test_answers_settle_conflicts_one_by_one(repo: Repo) -> None:
