@@ -160,7 +160,7 @@ class _Flows:
 
 
 def _flows(store: Store, at: Head, other: Head, bases: Sequence[bytes]) -> _Flows:
-    """Whose results stand, each flow's as a whole: the side's that ran it since the base, ours if both did."""
+    """Whose results stand, each flow's as a whole: the side's that ran it since the base, or ours."""
     assert at.id is not None and other.id is not None
     ours, theirs = facts.of(store, at.id), facts.of(store, other.id)
     before = [facts.of(store, id) for id in sorted(bases)]
