@@ -84,7 +84,7 @@ def violations(found: Sequence[Violation], view: View) -> Iterator[str]:
     """What each check saw that did not hold."""
     for one in found:
         rows = f", {plural(one.rows, 'row')}" if one.rows is not None else ""
-        bound = f" (bound: {one.bound})" if one.bound else ""
+        bound = f" (bound: {number(one.bound)})" if one.bound is not None else ""
         yield f"  {view.paint('violated:', 'bad')} {one.check}: {number(one.value)}{bound}{rows}"
 
 
@@ -142,7 +142,7 @@ def checks(found: Sequence[CheckEntry], view: View) -> Iterator[str]:
     for one in found:
         detail = [
             number(one.value) if one.value is not None else "",
-            f"bound {one.bound}" if one.bound else "",
+            f"bound {number(one.bound)}" if one.bound is not None else "",
             plural(one.rows, "row") if one.rows is not None else "",
             f"accepted: {one.accepted}" if one.accepted else "",
         ]

@@ -20,14 +20,14 @@ _PANDAS_BOOLS: Final = ("bool", "boolean", "bool[pyarrow]")
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The outcome of a check. `rows` of `of` rows failed, where it looked at rows.
 
-    `value` is the number that it judged, `bound` the limit in words.
+    `value` is the number that it judged, `bound` the limit: the one that did not hold, if any.
     """
 
     passed: bool
     rows: int | None = None
     of: int | None = None
     value: float | None = None
-    bound: str | None = None
+    bound: float | str | None = None
 
 
 def flat(name: str, value: Numbers) -> dict[str, float | None]:
@@ -51,8 +51,8 @@ def verdict(
     """
     plain = result.item() if getattr(result, "shape", None) == () else result
     if isinstance(plain, bool):
-        bound = " or ".join(f"{side} {limits[side]}" for side in ("below", "above") if side in limits)
-        return Verdict(passed=plain, value=_judged(inputs, limits), bound=bound or None), None
+        value = _judged(inputs, limits)
+        return Verdict(passed=plain, value=value, bound=_limit(value, limits)), None
     rows = _booleans(result)
     if rows is None:
         shown = "None" if result is None else f"a {type(result).__name__}"
@@ -66,6 +66,14 @@ def _judged(inputs: Mapping[str, Any], limits: Mapping[str, Any]) -> float | Non
     found = [value[limits["key"]] if "key" in limits else value for value in inputs.values()]
     numeric = [value for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
     return float(numeric[0]) if len(numeric) == 1 else None
+
+
+def _limit(value: float | None, limits: Mapping[str, Any]) -> float | None:
+    """The limit that the value passes; else the first that there is."""
+    sides = {side: float(limits[side]) for side in ("below", "above") if limits.get(side) is not None}
+    if value is not None and "above" in sides and value > sides["above"]:
+        return sides["above"]
+    return next(iter(sides.values()), None)
 
 
 def _booleans(result: Any) -> Any:

@@ -192,7 +192,7 @@ class CheckEntry(Result, frozen=True, kw_only=True):
     state: str
     severity: str = "error"
     value: Any = None
-    bound: str | None = None
+    bound: float | str | None = None
     rows: int | None = None
     accepted: str | None = None
 

@@ -167,7 +167,7 @@ class Violation(Result, frozen=True, kw_only=True):
 
     check: str
     value: Any
-    bound: str | None = None
+    bound: float | str | None = None
     rows: int | None = None
 
 

@@ -67,7 +67,7 @@ def project_of(repo: Repo) -> Project:
 def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
     """See `Repo.run`."""
     if request.accept and not request.message:
-        raise UsageError("--accept needs a reason", hint='aq run --accept CHECK -m "WHY"')
+        raise UsageError("--accept needs a reason", hint=_accept_hint(request))
     if request.tag is not None:
         if not request.commit:
             raise UsageError(
@@ -86,6 +86,11 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
             if outcome.run.status in ("committed", "unchanged", "uncommitted"):
                 working = Digest(outcome.run.snapshot)
     return _publish(repo, request, at, outcomes)
+
+
+def _accept_hint(request: Request) -> str:
+    target = f"{request.target} " if isinstance(request.target, str) else ""
+    return f'aq run {target}--accept {request.accept[0]} -m "WHY"'
 
 
 def plan(repo: Repo, request: Request) -> Plan:

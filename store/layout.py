@@ -33,6 +33,12 @@ class Format(msgspec.Struct, frozen=True):
     optional: list[str] = []
 
 
+class _Version(msgspec.Struct, frozen=True):
+    """What every version's format file says, whatever else a newer one holds."""
+
+    version: int
+
+
 def discover(start: Path) -> Path:
     """The nearest folder from `start` upward that holds a repository. Raises NotARepository."""
     path = os.path.abspath(start)
@@ -49,7 +55,11 @@ def read_format(control: str) -> Format:
     """The format of a repository. Raises NotARepository, Damaged, NewerFormat."""
     try:
         with open(f"{control}/format", "rb") as file:
-            found = msgspec.json.decode(file.read(), type=Format)
+            data = file.read()
+        version = msgspec.json.decode(data, type=_Version).version
+        if version > VERSION:
+            raise _newer([f"format version {version}"])
+        found = msgspec.json.decode(data, type=Format)
     except FileNotFoundError:
         found = _format_by_packs(control)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -72,15 +82,17 @@ def _format_by_packs(control: str) -> Format:
 
 def _require_known(found: Format) -> None:
     unknown = sorted(set(found.required) - FEATURES)
-    if found.version > VERSION:
-        unknown.insert(0, f"format version {found.version}")
     if found.hash != HASH:
         unknown.append(f"hash {found.hash}")
     if found.chunker != CHUNKER:
         unknown.append(f"chunker {found.chunker}")
     if unknown:
-        message = f"this repository was made by a newer aq: it needs {', '.join(unknown)}"
-        raise NewerFormat(message, hint="pip install --upgrade aqstore")
+        raise _newer(unknown)
+
+
+def _newer(unknown: list[str]) -> NewerFormat:
+    message = f"this repository was made by a newer aq: it needs {', '.join(unknown)}"
+    return NewerFormat(message, hint="pip install --upgrade aqstore")
 
 
 def unknown_optional(found: Format) -> list[str]:

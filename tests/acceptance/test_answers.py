@@ -92,3 +92,11 @@ def test_every_verb_is_a_method_of_repo() -> None:
 
     outside = {"init", "demo", "help"}
     assert [verb for verb in COMMANDS if verb not in outside and not hasattr(aq.Repo, verb)] == []
+
+
+def test_a_newer_format_is_told_whatever_else_it_holds(shell: Shell) -> None:
+    for text in ('{"version": 99}', '{"version": 99, "hash": 3, "chunker": []}'):
+        (shell.folder / ".aq" / "format").write_text(text)
+        assert shell.aq("--json", "log", code=1).error["kind"] == "newer_format"
+    (shell.folder / ".aq" / "format").write_text("{}")
+    assert shell.aq("--json", "log", code=5).error["kind"] == "damaged"

@@ -152,3 +152,16 @@ def test_a_file_inside_a_flows_namespace_is_an_error(shell: Shell) -> None:
 def test_a_tag_without_a_commit_is_refused(shell: Shell) -> None:
     shell.aq("run", "--no-commit", "--tag", "v1", code=2)
     assert shell.data("tag") == []
+
+
+def test_a_bound_is_a_number_beside_the_value(shell: Shell) -> None:
+    bound = "bound = size.bound(below=.9, above=5)\n\n@aq.flow"
+    shell.write("b.py", FLOW.replace("@aq.flow", bound).replace("small(size(", "bound(size("))
+    gated = done(shell.aq("run", "--json", "b.py", code=3))
+    (violation,) = gated["violations"]
+    assert violation == {"check": "delays/size_holds", "value": 0.15, "bound": 0.9, "rows": None}
+    (violation,) = done(shell.aq("run", "--json", "b.py", "-p", "depth=1000", code=3))["violations"]
+    assert (violation["value"], violation["bound"]) == (50.0, 5.0)
+    assert "(bound: 0.9)" in shell.aq("run", "b.py", code=3).out
+    hint = shell.aq("--json", "run", "b.py", "--accept", "size_holds", code=2).error["hint"]
+    assert hint == 'aq run b.py --accept size_holds -m "WHY"'
