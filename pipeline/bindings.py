@@ -12,6 +12,7 @@ from typing import Final
 
 from aq.pipeline.effects import is_main_guard
 from aq.pipeline.scopes import Import
+from aq.pipeline.spelled import names_in
 from aq.pipeline.syntax import ANNOTATIONS, DEFINITIONS, Source, combine, decorators, dotted
 
 STAR: Final = "*"
@@ -182,8 +183,8 @@ def identifiers(node: ast.AST) -> set[str]:
             found.add(inner.attr)
         elif isinstance(inner, ast.alias):
             found.add(inner.name.rpartition(".")[2])
-        elif isinstance(inner, ast.Constant) and isinstance(inner.value, str) and inner.value.isidentifier():
-            found.add(inner.value)
+        elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+            found.update(names_in(inner.value, all_of_them=True))
     return found
 
 

@@ -128,8 +128,9 @@ class Project:
         return [str(self.root / one) if one else str(self.root) for one in self.search_paths()]
 
     def finds(self, name: str) -> bool:
-        """Whether a module of this name is part of the project."""
-        return self.files.finds(name, self.search_paths()) is not None
+        """Whether a module of this name, or a folder without `__init__.py`, is part of the project."""
+        paths = self.search_paths()
+        return self.files.finds(name, paths) is not None or self.files.has_folder(name, paths)
 
     def make_room(self, code: CodeType, file: str) -> None:
         """Set aside modules of the names that code imports and that are files of the project.

@@ -237,10 +237,10 @@ class Reach:
 
     def follow_uses(self, uses: Uses, space: Space, closure: Mapping[str, Any], label: str) -> None:
         """Follow all that a definition takes from outside; `closure`: what its free names mean."""
-        for reference in uses.references:
-            self._follow(reference, space, closure, label)
         for one in uses.imports:
             self.import_module(one, space)
+        for reference in uses.references:
+            self._follow(reference, space, closure, label)
         unbounded = uses.identifiers & dynamic.UNBOUNDED
         if unbounded:
             self.dynamic = True
@@ -273,6 +273,8 @@ class Reach:
             if root.name and module is not None:
                 return module, (root.name, *reference.path)
             return module, reference.path
+        if reference.spelled and root not in space.variables:
+            return None, ()
         if root in closure:
             return closure[root], reference.path
         if root not in space.variables and hasattr(builtins, root):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from aq.pipeline.defaults import CHANGERS, changed_defaults
+from aq.pipeline.spelled import EVALUATORS, names_in
 from aq.pipeline.syntax import Definition, Source, decorators
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -31,13 +32,14 @@ class Reference(NamedTuple):
     """A use of an outer name. `root`: the global's name, or an import; `path`: attributes after it.
 
     `text`: the first constant text argument where it is called; `arguments`: how many there are,
-    −1 where it is not called.
+    −1 where it is not called. `spelled`: a text that a library evaluates spells the name.
     """
 
     root: str | Import
     path: tuple[str, ...]
     arguments: int = -1
     text: str | None = None
+    spelled: bool = False
 
 
 @dataclass(slots=True)
@@ -123,6 +125,8 @@ class _Walker:
             self.comprehension(node)
         elif isinstance(node, ast.Name):
             self.name(node)
+        elif isinstance(node, ast.Constant):
+            self.spelled(names_in(node.value))
         elif isinstance(node, ast.Attribute):
             self.attribute(node)
         elif isinstance(node, ast.Call):
@@ -215,6 +219,8 @@ class _Walker:
         arguments = [*node.args, *(one.value for one in node.keywords)]
         base, path = _chain(node.func)
         text = next((one.value for one in node.args if isinstance(one, ast.Constant)), None)
+        if isinstance(text, str) and (path or (getattr(base, "id", ""),))[-1] in EVALUATORS:
+            self.spelled(names_in(text, all_of_them=True))
         if isinstance(base, ast.Name):
             self.uses.identifiers.update((base.id, *path))
             if base.id == "getattr" and self.getattr(node):
@@ -229,6 +235,12 @@ class _Walker:
         else:
             self.visit(node.func)
         self.all(arguments)
+
+    def spelled(self, names: Iterable[str]) -> None:
+        """Names inside texts count where they are globals: `df.query("x < @LIMIT")`."""
+        for name in names:
+            if self.scope.find(name) == name:
+                self.add(Reference(name, (), spelled=True))
 
     def getattr(self, node: ast.Call) -> bool:
         """`getattr(x, "name")` is `x.name`; True if it was one."""

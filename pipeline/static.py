@@ -67,9 +67,14 @@ def code_digest_of(data: bytes) -> str:
 
 
 def unit_digest(source: Source, qualname: str, variant: str) -> str | None:
-    """A digest of all definitions of a qualified name; None where there is none."""
-    found = source.by_name.get(qualname)
-    return combine(source.digest(one.node, variant) for one in found) if found else None
+    """A digest of all definitions of a qualified name; None where there is none.
+
+    Several are `many …`: an edit may concern one of them that is not the one reached.
+    """
+    found = source.by_name.get(qualname, [])
+    if len(found) == 1:
+        return source.digest(found[0].node, variant)
+    return f"many {combine(source.digest(one.node, variant) for one in found)}" if found else None
 
 
 def face_digest(source: Source, qualname: str) -> str:
@@ -138,8 +143,10 @@ class _Comparison:
         for source, qualnames in self._changed(known["units"]):
             for qualname in qualnames:
                 before = units[source.path][qualname][known["variant"]]
-                if unit_digest(source, qualname, known["variant"]) != before:
-                    yield StaticChange(step, True, "code", f"{_shown(source, qualname)} changed")
+                now = unit_digest(source, qualname, known["variant"])
+                if now != before:
+                    exact = not before.startswith("many ") and not (now or "").startswith("many ")
+                    yield StaticChange(step, exact, "code", f"{_shown(source, qualname)} changed")
         for source, qualnames in self._changed(known["faces"]):
             for qualname, digest in qualnames.items():
                 if face_digest(source, qualname) != digest:

@@ -36,6 +36,12 @@ builtins.method_descriptor builtins.classmethod_descriptor builtins.method-wrapp
 _WITHOUT_STATE: Final = frozenset(_WITHOUT_STATE_TEXT.split())
 
 
+_TOLD: Final = frozenset(
+    {object, dict, list, tuple, set, frozenset, str, bytes, int, float, complex, enum.Enum}
+)
+"""Types whose instances are told by their attributes and by what they hold."""
+
+
 class Follower(Protocol):
     """What turns code found inside values into text, and follows it."""
 
@@ -265,14 +271,21 @@ class Tokens:
         for klass in type(value).__mro__:
             slots = klass.__dict__.get("__slots__", ())
             for slot in (slots,) if isinstance(slots, str) else slots:
-                if slot not in ("__dict__", "__weakref__") and hasattr(value, slot):
-                    state[slot] = getattr(value, slot)
-        content = _content(value)
-        return b"I" + self.form(type(value)) + self._many(b"{", self._pairs(state)) + self.form(content)
+                name = _mangled(klass, slot)
+                if slot not in ("__dict__", "__weakref__") and hasattr(value, name):
+                    state[name] = getattr(value, name)
+        inner = self.form(_content(value))
+        if any(self._hides_state(klass) for klass in type(value).__mro__):
+            inner += self._reduced(value)
+        return b"I" + self.form(type(value)) + self._many(b"{", self._pairs(state)) + inner
+
+    def _hides_state(self, klass: type) -> bool:
+        """Whether a class may keep what is in no attribute: an array its data, an exception its words."""
+        return klass not in _TOLD and not self.follower.is_users(klass)
 
     def _reduced(self, value: Any) -> bytes:
         """An object of a library: what pickle would need to rebuild it."""
-        wrapped = getattr(value, "__wrapped__", None)
+        wrapped = getattr(value, "__wrapped__", None) or getattr(value, "py_func", None)  # the latter: numba
         if callable(wrapped) and not isinstance(value, type):
             return _text(b"w", f"{type(value).__module__}.{type(value).__qualname__}") + self.form(wrapped)
         try:
@@ -291,9 +304,6 @@ class Tokens:
 
     def _without_reduction(self, value: Any) -> bytes:
         kind = type(value)
-        inner = getattr(value, "py_func", None)  # numba
-        if callable(inner):
-            return _text(b"w", f"{kind.__module__}.{kind.__qualname__}") + self.form(inner)
         if not self._strict:
             return _text(b"U", f"{kind.__module__}.{kind.__qualname__}")
         return _text(b"U", self._unique(f"is a {kind.__qualname__}, which cannot be compared between runs"))
@@ -308,6 +318,13 @@ def _rank(value: object) -> tuple[str, int]:
     """An order for code in a set, which takes its labels in it."""
     code = getattr(value, "__code__", None)
     return str(getattr(value, "__qualname__", "")), getattr(code, "co_firstlineno", 0)
+
+
+def _mangled(klass: type, slot: str) -> str:
+    """The attribute of a private slot."""
+    if slot.startswith("__") and not slot.endswith("__"):
+        return f"_{klass.__name__.lstrip('_')}{slot}"
+    return slot
 
 
 def _content(value: Any) -> Any:

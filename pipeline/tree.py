@@ -116,6 +116,12 @@ class CodeTree:
         """The path of the file that a module's name means, looked for in folders by their paths."""
         return next((one for one in candidates(name, folders) if self.has(one)), None)
 
+    def has_folder(self, name: str, folders: list[str]) -> bool:
+        """Whether a module's name may mean a folder."""
+        place = name.replace(".", "/")
+        paths = [f"{folder}/{place}" if folder else place for folder in folders]
+        return any((self.root / one).is_dir() and not self._is_ignored(one) for one in paths)
+
     # --- content
 
     def read(self, file: str | Path) -> bytes:
