@@ -7,7 +7,9 @@ A made or given path wins over a file of the folder; a revision before a colon p
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os.path import lexists
 from pathlib import Path
+from shlex import quote
 from shutil import rmtree
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Protocol
@@ -73,9 +75,10 @@ class FolderReader:
             origin = entry.origin.name.lower()
             return Source(path=path, artifact=entry.artifact, origin=origin, options=options), None
         path = self._followed(read, path)
+        place = self._repo.root / path
+        if place.is_dir() or not lexists(place):
+            raise self._missing(read, path, tracked=entry is not None)
         file = self._repo.worktree.store_file(path)
-        if file is None:
-            raise self._missing(read, path)
         return Source(path=path, artifact=file.artifact, options=options), file
 
     def _followed(self, read: Read, path: str) -> str:
@@ -113,12 +116,15 @@ class FolderReader:
         source = Source(path=name, artifact=artifact, origin="given", options=options, outside=str(place))
         return source, Entry(artifact, Origin.GIVEN)
 
-    def _missing(self, read: Read, path: str) -> NotFound:
+    def _missing(self, read: Read, path: str, *, tracked: bool) -> NotFound:
         from difflib import get_close_matches
 
         folder = self._repo.root / path
         if folder.is_dir():
             return NotFound(f"{read.where}: {path} is a folder: read its files one by one")
+        if tracked:
+            text = f"{read.where}: {path} is gone from the folder"
+            return NotFound(text, hint=f"aq restore {quote(path)}")
         known = [name for name, _ in snapshots.entries(self._repo.store, self._snapshot)]
         beside = folder.parent
         if beside.is_dir():

@@ -100,3 +100,16 @@ def test_a_newer_format_is_told_whatever_else_it_holds(shell: Shell) -> None:
         assert shell.aq("--json", "log", code=1).error["kind"] == "newer_format"
     (shell.folder / ".aq" / "format").write_text("{}")
     assert shell.aq("--json", "log", code=5).error["kind"] == "damaged"
+
+
+def test_a_source_that_is_gone_says_how_it_comes_back(shell: Shell) -> None:
+    shell.aq("run", "p.py:good")
+    (shell.folder / "t.txt").unlink()
+    told = shell.aq("--json", "run", code=2).error
+    assert (told["kind"], told["hint"]) == ("not_found", "aq restore t.txt")
+    shell.aq(*told["hint"].split()[1:])
+    shell.aq("run")
+    shell.write("p.py", FLOW.replace("t.txt", "tt.txt"))
+    assert "no path 'tt.txt'" in shell.aq("run", code=2).err
+    (shell.folder / "tt.txt").mkdir()
+    assert "tt.txt is a folder" in shell.aq("run", code=2).err
