@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,12 @@ aq blake3 click lmdb msgspec numpy pandas pathspec plotext pyarrow pyfastcdc ric
 """
 RESERVED: Final = frozenset({*_NEEDED.split(), *sys.stdlib_module_names})
 """Top-level names that are never the project's: Python's own, and those that aq needs to run."""
+
+
+@lru_cache(maxsize=4096)
+def _real_folder(folder: str) -> str:
+    """Where a folder really lies: asked for each of the thousands of modules in a process."""
+    return os.path.realpath(folder)
 
 
 class CodeTree:
@@ -42,7 +49,8 @@ class CodeTree:
         """The path from the root, `/`-separated; None for what is no part of the project."""
         text = os.path.normpath(str(file))
         if not text.startswith(self.prefix):
-            text = os.path.realpath(text)
+            folder, name = os.path.split(text)
+            text = os.path.join(_real_folder(folder), name)
             if not text.startswith(self.prefix) and text != str(self.root):
                 return None
         path = text[len(self.prefix) :].replace(os.sep, "/")
