@@ -98,6 +98,7 @@ def plan(repo: Repo, request: Request) -> Plan:
     at = head(repo.store)
     steps: list[PlannedStep] = []
     made: dict[str, Made] = {}
+    notes: list[str] = []
     with project_of(repo) as project:
         for job in selecting.jobs(repo, project, request.target, request.params):
             published.refuse_files_inside(repo, at, job.name)
@@ -112,7 +113,8 @@ def plan(repo: Repo, request: Request) -> Plan:
                     force=request.force,
                     made=made,
                 )
-    return Plan(steps=steps)
+            notes += _kept(request, job)
+    return Plan(steps=steps, notes=notes)
 
 
 def _read_after(
@@ -256,10 +258,13 @@ def _publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome]
 
 def _notes(request: Request, one: Outcome) -> list[str]:
     """What the steps noted, and the params that were taken over from the last run."""
-    kept = {name: text for name, text in one.run.given.items() if name not in request.params}
+    return [*_kept(request, one.job), *one.execution.notes]
+
+
+def _kept(request: Request, job: Job) -> list[str]:
+    kept = {name: text for name, text in job.bound.given.items() if name not in request.params}
     told = " ".join(f"{name}={text}" for name, text in kept.items())
-    params = [f"{one.job.name} with {told}, as in its last run; -p NAME= clears one"] if told else []
-    return [*params, *one.execution.notes]
+    return [f"{job.name} with {told}, as in its last run; -p NAME= clears one"] if told else []
 
 
 def _register(repo: Repo, outcomes: Sequence[Outcome]) -> None:

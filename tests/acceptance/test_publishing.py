@@ -165,3 +165,13 @@ def test_a_bound_is_a_number_beside_the_value(shell: Shell) -> None:
     assert "(bound: 0.9)" in shell.aq("run", "b.py", code=3).out
     hint = shell.aq("--json", "run", "b.py", "--accept", "size_holds", code=2).error["hint"]
     assert hint == 'aq run b.py --accept size_holds -m "WHY"'
+
+
+def test_a_plan_names_the_params_that_it_takes_over(shell: Shell) -> None:
+    shell.aq("run", "p.py", "-p", "depth=4")
+    assert "delays with depth=4, as in its last run" in shell.aq("run", "-n").err
+    assert "depth=4" not in shell.aq("run", "-n", "-p", "depth=").err
+    steps = shell.data("run", "-n", "-p", "depth=")["steps"]
+    assert {step["action"] for step in steps} == {"reuse"}
+    shell.aq("run", "-p", "depth=")
+    assert shell.data("runs")[0]["params"]["depth"] == 3
