@@ -14,7 +14,6 @@ from aq.store.environment import REBUILD
 __all__ = ["REBUILD", "Finding", "Problem"]
 
 
-
 class Finding(NamedTuple):
     """One thing that is wrong. `id` is an object's id, or a name; `place` what the index says of it."""
 
