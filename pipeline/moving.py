@@ -105,9 +105,10 @@ def _git_note(repo: Repo, commit: Digest | None, left: Sequence[str]) -> list[st
     if not left:
         return []
     recorded = get_record(repo.store, Commit, commit).git if commit is not None else None
-    where = f"{recorded.commit[:12]} " if recorded is not None else ""
     names = " ".join(quote(path) for path in left)
-    return [f"left to Git; to move it too (or use --code): git checkout {where}-- {names}"]
+    if recorded is None:
+        return [f"left to Git, at no commit of which this was recorded: {names}; --code moves it too"]
+    return [f"left to Git; to move it too (or use --code): git checkout {recorded.commit[:12]} -- {names}"]
 
 
 def restore(
