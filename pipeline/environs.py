@@ -7,10 +7,13 @@ comparisons, so that `aq log` never pays for it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from aq.pipeline.packages import Packages, location
-from aq.pipeline.syntax import Source
 from blake3 import blake3
+
+if TYPE_CHECKING:
+    from aq.pipeline.syntax import Source
 
 _known: list[Packages] = []
 
@@ -64,6 +67,8 @@ def variable_digest(value: str | None) -> str:
 
 def project_digest_of(files: Iterable[tuple[str, bytes | None]]) -> str:
     """A digest of the normal forms of Python files; of its bytes where one does not parse."""
+    from aq.pipeline.syntax import Source
+
     hasher = blake3(b"aq project 1")
     for path, data in sorted(files):
         if data is not None:

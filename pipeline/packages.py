@@ -7,15 +7,13 @@ environment (editable, or simply on the path) counts by the bytes of its files a
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
-from typing import Final
+from typing import Final, NamedTuple
 
 from blake3 import blake3
 
@@ -24,15 +22,12 @@ ACCELERATORS: Final = {"pandas": ("bottleneck", "numexpr", "pyarrow"), "polars":
 
 _INSTALLED: Final = ("site-packages", "dist-packages")
 _CODE: Final = (".py", ".so", ".pyd", ".dylib", ".dll")
-_REQUIRES: Final = re.compile(rb"^Requires-Dist:\s*([A-Za-z0-9._-]+)[^;\n]*(;[^\n]*)?$", re.MULTILINE)
-_IMPORT: Final = re.compile(
-    rb"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import|import[ \t]+([\w., \t]+))", re.MULTILINE
-)
+_REQUIRES: Final = rb"^Requires-Dist:\s*([A-Za-z0-9._-]+)[^;\n]*(;[^\n]*)?$"
+_IMPORT: Final = rb"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import|import[ \t]+([\w., \t]+))"
 _SEPARATORS: Final = re.compile(r"[-_.]+")
 
 
-@dataclass(slots=True, frozen=True)
-class Distribution:
+class Distribution(NamedTuple):
     """One installed distribution: its normal name, version and metadata folder."""
 
     name: str
@@ -153,7 +148,9 @@ class Packages:
         if known is None:
             data = _read(os.path.join(self.installed[name].info, "METADATA")) or b""
             head = data.partition(b"\n\n")[0].replace(b"\r", b"")
-            plain = [one for one, marker in _REQUIRES.findall(head) if b"extra" not in marker]
+            plain = [
+                one for one, marker in re.findall(_REQUIRES, head, re.MULTILINE) if b"extra" not in marker
+            ]
             names = [normal_name(one.decode()) for one in plain]
             known = self._requires[name] = (*names, *ACCELERATORS.get(name, ()))
         return known
@@ -164,6 +161,8 @@ class Packages:
 
     @cached_property
     def _editables(self) -> list[tuple[str, Distribution]]:
+        import json
+
         found = []
         for one in self.installed.values():
             data = _read(os.path.join(one.info, "direct_url.json"))
@@ -253,7 +252,7 @@ def _imports(place: str) -> set[str]:
     for _, file in code_files(place):
         if not file.endswith(".py"):
             continue
-        for source, names in _IMPORT.findall(_read(file) or b""):
+        for source, names in re.findall(_IMPORT, _read(file) or b"", re.MULTILINE):
             listed = [source] if source else names.split(b",")
             tops = (one.strip().partition(b" ")[0].partition(b".")[0] for one in listed)
             found.update(one.decode() for one in tops if one)
