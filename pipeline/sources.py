@@ -173,9 +173,18 @@ def value(repo: Repo, path: str, name: str | None, options: Mapping[str, Any]) -
     label = path.rpartition(":")[2]
     folder = Path(mkdtemp(prefix="aq-read-"))
     found = inputs.native(repo.store, record, label, options, folder)
-    if not isinstance(found, Path):
-        rmtree(folder, ignore_errors=True)
-    return found
+    place = _place(repo, reader.sources[read.index])
+    if isinstance(found, Path) and place is None:
+        return found  # a copy of what lies only in the store: the caller's to delete
+    rmtree(folder, ignore_errors=True)
+    return place if isinstance(found, Path) else found
+
+
+def _place(repo: Repo, source: Source) -> Path | None:
+    """Where the file that was read lies, or None where only the store has it."""
+    if source.outside:
+        return Path(source.outside)
+    return repo.root / source.path if source.origin == "file" and not source.pinned else None
 
 
 def is_outside(path: str, root: Path) -> bool:
