@@ -20,7 +20,7 @@ from aq.pipeline.bytecode import code_digest, same_code
 from aq.pipeline.load import Project
 from aq.pipeline.packages import location
 from aq.pipeline.scopes import Import, Reference, Uses, annotation_uses, uses_of
-from aq.pipeline.spaces import Space, Spaces, plain
+from aq.pipeline.spaces import Space, Spaces, home_of, plain
 from aq.pipeline.syntax import DEFINITIONS, Definition, Source
 from aq.pipeline.tokens import Tokens
 
@@ -64,7 +64,7 @@ class Reach:
     def run(self, start: object) -> None:
         """Walk from a function, an op, or any value that holds code."""
         function = plain(start)
-        self.spaces.home = getattr(function, "__module__", "") or ""
+        self.spaces.home = home_of(function)
         self.token = self.tokens.token(function, "the op")
         if not isinstance(function, FunctionType):
             self.values[f"(value {self.token[-8:]})"] = self.token

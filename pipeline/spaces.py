@@ -16,6 +16,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from aq.formats.errors import AqError
+from aq.pipeline.frames import is_user
 from aq.pipeline.load import Project
 from aq.pipeline.scopes import Import, Uses, uses_of
 from aq.pipeline.syntax import Source
@@ -35,6 +36,14 @@ def plain(value: object) -> Any:
     """The function that an op or a flow of aq wraps; any other value as it is."""
     is_ours = type(value).__module__.startswith("aq.")
     return getattr(value, "function", value) if is_ours else value
+
+
+def home_of(value: object) -> str:
+    """The module of a function or class of the user, wherever it lies; "" for one of a library."""
+    name = getattr(value, "__module__", None) or ""
+    code = getattr(value, "__code__", None)
+    file = code.co_filename if code is not None else getattr(sys.modules.get(name), "__file__", None)
+    return name if file and is_user(file) else ""
 
 
 class Spaces:

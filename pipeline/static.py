@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from blake3 import blake3
 
 if TYPE_CHECKING:
     from aq.pipeline.load import Project
+
+VERSION: Final = 1
+"""Of the record: a reader that does not know it calls the flow perhaps stale."""
 
 Read = Callable[[str], bytes | None]
 Record = dict[str, Any]
@@ -56,6 +59,8 @@ def compare_static(
     files, for code that may import any of them; without it such code counts as changed, inexactly,
     and so does code that reads environment variables without `environ`.
     """
+    if recorded.get("version") != VERSION:
+        return [StaticChange(None, False, "code", "another aq recorded the run")]
     return list(dict.fromkeys(_Comparison(recorded, read).changes(environ, python_files)))
 
 

@@ -30,11 +30,10 @@ from aq.pipeline.load import Project
 from aq.pipeline.resolving import absent, import_paths, meant
 from aq.pipeline.scopes import Import
 from aq.pipeline.spaces import plain
-from aq.pipeline.static import Record, code_digest_of
+from aq.pipeline.static import VERSION, Record, code_digest_of
 from aq.pipeline.static_code import face_digest, unit_digest
 from aq.pipeline.syntax import DEFINITIONS, Source
 
-VERSION: Final = 1
 _DRAWN_TEXT: Final = """
 now today utcnow time_ns perf_counter monotonic uuid1 uuid4 urandom SystemRandom token_hex token_bytes
 mkdtemp mktemp getpid

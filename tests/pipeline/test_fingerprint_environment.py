@@ -307,6 +307,15 @@ def test_arguments_with_code_are_told_apart_when_exchanged(root: Path) -> None:
         assert sorted(argument(main.three, project)[1].code) == ["main:f.<locals>.<lambda>"]
 
 
+def test_a_function_of_a_library_as_the_op(root: Path) -> None:
+    made = of(root, "from sklearn.metrics import roc_auc_score as op\n")
+    assert {"scikit-learn", "numpy"} <= made.packages.keys()
+    assert made.opaque == []
+    assert not made.code
+    assert of(root, "from json import dumps as op\n").packages == {}
+    assert of(root, "op = len\n").code == {}
+
+
 # --- notebooks, and modules that something else has loaded
 
 

@@ -196,6 +196,11 @@ def test_another_minor_of_python(root: Path, recorded: dict[str, Any]) -> None:
     assert told(look(root, recorded)) == {(step, True, f"python 3.10 → {now}") for step in STEPS}
 
 
+def test_a_record_of_another_version(root: Path, recorded: dict[str, Any]) -> None:
+    assert told(look(root, {**recorded, "version": 2})) == {(None, False, "another aq recorded the run")}
+    assert told(look(root, {})) == {(None, False, "another aq recorded the run")}
+
+
 def test_packages_and_variables(root: Path) -> None:
     edit(root, "flow.py", "return table\n", "import os, sklearn; return os.environ['A'], sklearn\n")
     with Project(root) as project:
