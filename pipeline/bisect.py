@@ -8,7 +8,7 @@ The search proper is in `pipeline.search`, the segmentation of recorded values i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import EllipsisType
 
@@ -47,22 +47,46 @@ class Point:
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The recorded values on a first-parent line, oldest first, and where their level changes."""
+
+    points: list[Point]
+    shifts: list[LevelShift]
+
+    def records(self) -> list[Shift]:
+        """The changes of level, as they are told."""
+        return [
+            Shift(commit=str(self.points[one.index].commit), from_=one.before, to=one.after)
+            for one in self.shifts
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Hunt:
+    """Where the search takes place: its ends, the commits in question, what counts as bad."""
+
+    good: Digest
+    bad: Digest
+    graph: dict[Digest, Commit]
+    judge: Judge
+
+
 def bisect(store: Store, query: Query, compute: Compute) -> Bisect:
     """Find the commit. Raises No where the ends cannot be told apart, NotFound for unknown names."""
     trail = Trail(recorded=_recorded(store, query), compute=lambda commit: compute(commit, query.metric))
-    line = _recorded_line(store, query)
-    found_shifts = shifts([point.value for point in line])
+    points = _recorded_line(store, query)
+    series = Series(points, shifts([point.value for point in points]))
     if query.range is None:
-        ends = _ends_from_series(store, query, line, found_shifts)
+        ends = _ends_from_series(store, query, series)
         if ends is None:
-            return _nothing(query, line, found_shifts, trail)
+            return _nothing(query, series, trail)
         good, bad = ends
     else:
         good, bad = log.ends(store, query.range)
     judge = by_endpoints(query.rule, _end(trail, good), _end(trail, bad))
-    graph = _candidates(store, good, bad, first_parent=query.first_parent)
-    found = first_bad(graph, bad, judge, trail)
-    return _answer(store, query, trail, graph, found, (good, bad), line, found_shifts, judge)
+    hunt = Hunt(good, bad, _candidates(store, good, bad, first_parent=query.first_parent), judge)
+    return _answer(store, query, trail, hunt, first_bad(hunt.graph, bad, judge, trail), series)
 
 
 def _end(trail: Trail, commit: Digest) -> float | None:
@@ -118,18 +142,16 @@ def better_of(store: Store, metric: str) -> str | None:
     return None
 
 
-def _ends_from_series(
-    store: Store, query: Query, line: Sequence[Point], found: Sequence[LevelShift]
-) -> tuple[Digest, Digest] | None:
+def _ends_from_series(store: Store, query: Query, series: Series) -> tuple[Digest, Digest] | None:
     """The two neighbouring recorded commits of the most recent adverse change."""
-    rule = query.rule
+    rule, line = query.rule, series.points
     if rule.fixed():
         judge = fixed_judge(rule)
         bad = [judge.is_bad(point.value) for point in line]
         edges = [i for i in range(1, len(line)) if bad[i] and not bad[i - 1]]
         return (line[edges[-1] - 1].commit, line[edges[-1]].commit) if edges else None
     better = better_of(store, query.metric)
-    for shift in reversed(found):
+    for shift in reversed(series.shifts):
         delta = shift.after - shift.before
         adverse = rule.either or better is None or (delta < 0) == (better == "higher")
         if adverse and abs(delta) >= (rule.worse_by or 0.0):
@@ -137,12 +159,13 @@ def _ends_from_series(
     return None
 
 
-def _nothing(query: Query, line: Sequence[Point], found: Sequence[LevelShift], trail: Trail) -> Bisect:
-    if len(line) < 2:
-        count = f"{len(line)} recorded value{'s' * (len(line) != 1)}"
-        reason = f"{count} of {query.metric}: name a range GOOD..BAD"
+def _nothing(query: Query, series: Series, trail: Trail) -> Bisect:
+    count = len(series.points)
+    if count < 2:
+        values = f"{count} recorded value{'s' * (count != 1)}"
+        reason = f"{values} of {query.metric}: name a range GOOD..BAD"
     else:
-        reason = f"no change for the worse beyond noise among {len(line)} recorded values of {query.metric}"
+        reason = f"no change for the worse beyond noise among {count} recorded values of {query.metric}"
     return Bisect(
         metric=query.metric,
         good=None,
@@ -150,18 +173,12 @@ def _nothing(query: Query, line: Sequence[Point], found: Sequence[LevelShift], t
         culprit=None,
         verdict="inconclusive",
         confidence=0.0,
-        evaluations=Evaluations(recorded=len(line)),
+        evaluations=Evaluations(recorded=count),
         path=trail.probes,
-        shifts=_shift_records(line, found),
+        shifts=series.records(),
         unprobed=[],
         reason=reason,
     )
-
-
-def _shift_records(line: Sequence[Point], found: Sequence[LevelShift]) -> list[Shift]:
-    return [
-        Shift(commit=str(line[shift.index].commit), from_=shift.before, to=shift.after) for shift in found
-    ]
 
 
 def _candidates(store: Store, good: Digest, bad: Digest, *, first_parent: bool) -> dict[Digest, Commit]:
@@ -179,30 +196,20 @@ def _candidates(store: Store, good: Digest, bad: Digest, *, first_parent: bool) 
     return graph
 
 
-def _answer(
-    store: Store,
-    query: Query,
-    trail: Trail,
-    graph: dict[Digest, Commit],
-    found: Found,
-    ends: tuple[Digest, Digest],
-    line: Sequence[Point],
-    found_shifts: Sequence[LevelShift],
-    judge: Judge,
-) -> Bisect:
+def _answer(store: Store, query: Query, trail: Trail, hunt: Hunt, found: Found, series: Series) -> Bisect:
     culprit, verdict, confidence, reason = None, "inconclusive", 0.0, ""
     if found.culprit is not None:
         culprit = _culprit(store, trail, found.culprit)
-        verdict, confidence = _grade(query, culprit, line, judge)
+        verdict, confidence = _grade(query, culprit, series, hunt.judge)
     else:
         reason = f"one of {len(found.candidates)} commits; none of the rest could be evaluated"
     seen = {probe.commit for probe in trail.probes if probe.source == "recorded"}
     if query.range is None:
-        seen |= {str(point.commit) for point in line}
+        seen |= {str(point.commit) for point in series.points}
     return Bisect(
         metric=query.metric,
-        good=CommitValue(commit=str(ends[0]), value=trail.values[ends[0]]),
-        bad=CommitValue(commit=str(ends[1]), value=trail.values[ends[1]]),
+        good=CommitValue(commit=str(hunt.good), value=trail.values[hunt.good]),
+        bad=CommitValue(commit=str(hunt.bad), value=trail.values[hunt.bad]),
         culprit=culprit,
         verdict=verdict,
         confidence=confidence,
@@ -210,8 +217,8 @@ def _answer(
             recorded=len(seen), computed=trail.count("computed"), skipped=trail.count("skipped")
         ),
         path=trail.probes,
-        shifts=_shift_records(line, found_shifts),
-        unprobed=_unprobed(graph, trail),
+        shifts=series.records(),
+        unprobed=_unprobed(hunt.graph, trail),
         reason=reason,
     )
 
@@ -227,7 +234,7 @@ def _culprit(store: Store, trail: Trail, id: Digest) -> Culprit:
     return Culprit(commit=str(id), message=commit.message, value=trail.values[id], parent_value=parent_value)
 
 
-def _grade(query: Query, culprit: Culprit, line: Sequence[Point], judge: Judge) -> tuple[str, float]:
+def _grade(query: Query, culprit: Culprit, series: Series, judge: Judge) -> tuple[str, float]:
     """`proved` needs both neighbours computed afresh; recorded values make it `confirmed`.
 
     Confidence: the probability that two values which differ by so much lie on different levels,
@@ -237,7 +244,7 @@ def _grade(query: Query, culprit: Culprit, line: Sequence[Point], judge: Judge) 
         return "inconclusive", 0.0
     if query.recompute:
         return "proved", 1.0
-    sigma = noise([point.value for point in line])
+    sigma = noise([point.value for point in series.points])
     if sigma == 0.0 or culprit.value is None:
         return "confirmed", 1.0
     z = abs(culprit.value - culprit.parent_value) / (sigma * math.sqrt(2))
