@@ -140,7 +140,8 @@ class Commit(Record, frozen=True, omit_defaults=True, kw_only=True):
     """One state of everything: a snapshot with its parents, author, time, message and runs.
 
     `time` is nanoseconds since 1970 UTC, never before a parent's; `offset` minutes east of UTC.
-    `current` names the flows whose made paths are what this commit's sources, code and params give.
+    `current` names the flows whose made paths are what this commit's sources, code and params give;
+    `given` the metrics that were committed as values with this very commit, by path.
     A merge names as `runs` those that it takes over from its other parents, and in `params` what it
     combined: {flow: the explicit params of its next run}.
     """
@@ -153,6 +154,7 @@ class Commit(Record, frozen=True, omit_defaults=True, kw_only=True):
     parents: list[Id] = []
     runs: list[Id] = []
     current: list[str] = []
+    given: list[str] = []
     params: dict[str, dict[str, str]] = {}
     git: Git | None = None
 
@@ -161,7 +163,8 @@ class Operation(Record, frozen=True, omit_defaults=True, kw_only=True):
     """What one command did to the refs; `refs` is the root of a map of all of them, afterwards.
 
     `files` is the root of a map of the folder's files that the command overwrote or deleted,
-    as they were before; `undoes` is the sequence number that this operation takes back.
+    as they were before; `undoes` is the sequence number that this operation takes back. What operations
+    up to number `horizon` referred to may have been collected.
     """
 
     sequence: int
@@ -175,6 +178,7 @@ class Operation(Record, frozen=True, omit_defaults=True, kw_only=True):
     files: Id | None = None
     undoes: int | None = None
     description: str = ""
+    horizon: int = 0
 
 
 class Node(Record, frozen=True, omit_defaults=True, kw_only=True):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
-from aq.formats.records import Commit, Run
+from aq.formats.records import Artifact, Commit, Run
 from aq.pipeline import facts, git, times
 from aq.pipeline.recording import Head, Proposal, Recorded, head, record
 from aq.pipeline.results import ByteCounts, CommitResult, PathCounts
@@ -59,7 +59,13 @@ def values(
         for path, entry in edits.items()
         if snapshots.get_entry(repo.store, at.snapshot, path) != entry
     }
-    return _propose(repo, at, changed, message or _default(edits), time, before, tracking="keep")
+    metrics = [path for path, entry in edits.items() if _is_metric(repo, entry)]
+    text = message or _default(edits)
+    return _propose(repo, at, changed, text, time, before, given=metrics, tracking="keep")
+
+
+def _is_metric(repo: Repo, entry: Entry | None) -> bool:
+    return entry is not None and get_record(repo.store, Artifact, entry.artifact).format == "metric"
 
 
 def _given(repo: Repo, at: Head, path: str, value: object, key: Sequence[str]) -> Entry:
@@ -110,6 +116,7 @@ def _propose(
     *,
     tracking: str,
     runs: Sequence[Digest] = (),
+    given: Sequence[str] = (),
 ) -> CommitResult:
     proposal = Proposal(
         command="commit",
@@ -118,6 +125,7 @@ def _propose(
         message=message,
         author=repo.author(),
         runs=runs,
+        given=given,
         git=git.state(repo.root),
         time=times.parse(time) if isinstance(time, str) else time,
         tracking=tracking,

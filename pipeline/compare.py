@@ -226,7 +226,6 @@ def run_side(store: Store, run: Digest, base: Facts) -> Side:
     record = get_record(store, Run, run)
     known = facts.Facts(
         flows={**base.flows, record.flow: run},
-        given=base.given,
         metrics=record.metrics,
         checks=record.checks,
     )

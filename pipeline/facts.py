@@ -98,12 +98,11 @@ def derive(store: Store, commit: Commit, parent: Facts) -> Facts:
             renamed.pop(today, None)
             renamed[former] = today
     before = _parent_snapshot(store, commit)
-    given, total = dict(parent.given), parent.total
+    total = parent.total
     counts = {"added": 0, "changed": 0, "removed": 0}
-    for path, old, now in snapshots.changes(store, before, commit.snapshot):
+    for _, old, now in snapshots.changes(store, before, commit.snapshot):
         counts["added" if old is None else "removed" if now is None else "changed"] += 1
         total += _size(store, now) - _size(store, old)
-        _note_given(store, given, path, now)
     metrics: dict[str, float | None] = {}
     checks: dict[str, str] = {}
     for flow in commit.current:
@@ -115,7 +114,7 @@ def derive(store: Store, commit: Commit, parent: Facts) -> Facts:
         flows=flows,
         params={**params, **commit.params},
         renamed=renamed,
-        given=given,
+        given=_given(store, commit),
         metrics=metrics,
         checks=checks,
         total=total,
@@ -133,11 +132,14 @@ def _parent_snapshot(store: Store, commit: Commit) -> bytes:
     return get_record(store, Commit, commit.parents[0]).snapshot
 
 
-def _note_given(store: Store, given: dict[str, float | None], path: str, entry: Entry | None) -> None:
-    for name in [name for name in given if name == path or name.startswith(path + ".")]:
-        del given[name]
-    if entry is not None and entry.origin is Origin.GIVEN:
-        given.update(metric_values(store, path, entry.artifact))
+def _given(store: Store, commit: Commit) -> dict[str, float | None]:
+    """The metrics given with this very commit: what was measured on other data is not inherited."""
+    found: dict[str, float | None] = {}
+    for path in commit.given:
+        entry = snapshots.get_entry(store, commit.snapshot, path)
+        if entry is not None and entry.origin is Origin.GIVEN:
+            found.update(metric_values(store, path, entry.artifact))
+    return found
 
 
 def metric_values(store: Store, path: str, artifact: bytes) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ side's paths; commit times never precede the parent's. What counts as an edit is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aq.formats.errors import Conflict, UsageError
 from aq.formats.identity import Digest
@@ -41,8 +41,9 @@ class Head:
 class Proposal:
     """A commit to be: edits {path: entry, or None to drop it}, message, author and runs.
 
-    `base` is the snapshot that the edits were made from; `tags` are set in the same operation;
-    `tracking` says what becomes of pending tracking rules ("keep" or "clear").
+    `base` is the snapshot that the edits were made from; `given` the metrics among them, changed or
+    not; `tags` are set in the same operation; `tracking` says what becomes of pending tracking rules
+    ("keep" or "clear").
     """
 
     command: str
@@ -51,12 +52,11 @@ class Proposal:
     message: str
     author: str
     runs: Sequence[Digest] = ()
+    given: Sequence[str] = ()
     git: Git | None = None
     time: int | None = None
     tags: Sequence[str] = ()
     tracking: str = "keep"
-    always: bool = False
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def record(store: Store, context: Context, proposal: Proposal) -> Recorded | Non
         at = head(store)
         _refuse_overlap(store, proposal, at)
         snapshot = snapshots.edit(store, at.snapshot, proposal.edits)
-        if snapshot == at.snapshot and not proposal.runs and not proposal.always:
+        if snapshot == at.snapshot and not proposal.runs and _is_known(at, proposal.given):
             return _nothing(store, context, proposal, at)
         commit = _commit(store, context, proposal, at, snapshot)
         id = put_record(store, commit)
@@ -133,6 +133,11 @@ def _refuse_overlap(store: Store, proposal: Proposal, at: Head) -> None:
         )
 
 
+def _is_known(at: Head, given: Sequence[str]) -> bool:
+    """Whether HEAD records these metrics as its own: the same value, measured again, is news elsewhere."""
+    return set(given) <= set(at.commit.given if at.commit else ())
+
+
 def _commit(store: Store, context: Context, proposal: Proposal, at: Head, snapshot: Digest) -> Commit:
     now = context.now() if proposal.time is None else proposal.time
     time = max(now, at.commit.time) if at.commit else now
@@ -144,6 +149,7 @@ def _commit(store: Store, context: Context, proposal: Proposal, at: Head, snapsh
         message=proposal.message,
         parents=[at.id] if at.id else [],
         runs=list(proposal.runs),
+        given=sorted(proposal.given),
         current=freshness.current_flows(store, at, snapshot, proposal.runs, context.environ),
         git=proposal.git,
     )

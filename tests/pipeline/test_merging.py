@@ -251,7 +251,7 @@ def test_values_merge_like_files(repo: Repo) -> None:
         repo.merge("dev", take="n")
     repo.merge("dev", ours="n")
     assert (repo.get("n").load(), repo.get("m").load()) == (3, 4)
-    assert newest(repo).metrics == {"auc": 0.8}
+    assert newest(repo).metrics == {}  # measured on one side's data, not on what was merged
 
 
 def test_only_commits_can_be_merged(flow: Repo) -> None:

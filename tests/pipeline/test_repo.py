@@ -89,8 +89,24 @@ def test_given_metrics_are_recorded_where_they_hold(repo: Repo) -> None:
     repo.commit({"other": 1})
     repo.commit({"auc": metric(0.8, better="higher")})
     repo.commit({"scores": metric({"f1": 0.5, "recall": float("nan")})})
-    assert [point.value for point in repo.metrics("auc")["auc"]] == [0.9, 0.9, 0.8, 0.8]
-    assert repo.log()[0].metrics == {"auc": 0.8, "scores.f1": 0.5, "scores.recall": None}
+    assert [point.value for point in repo.metrics("auc")["auc"]] == [0.9, 0.8]
+    assert [entry.metrics for entry in repo.log()] == [
+        {"scores.f1": 0.5, "scores.recall": None},
+        {"auc": 0.8},
+        {},
+        {"auc": 0.9},
+    ]
+
+
+def test_the_same_value_measured_again_is_recorded_again(repo: Repo) -> None:
+    from aq.pipeline.ops import metric
+
+    repo.commit({"auc": metric(0.9)})
+    assert not repo.commit({"auc": metric(0.9)}).created
+    repo.commit({"n": 1})
+    again = repo.commit({"auc": metric(0.9)})
+    assert again.created
+    assert [point.commit for point in repo.metrics("auc")["auc"]][-1] == again.id
 
 
 def test_bisect_on_given_metrics(repo: Repo) -> None:
