@@ -16,7 +16,7 @@ from aq.cli.main import root
 from aq.cli.registry import COMMANDS, SECTIONS
 from aq.cli.topics import TOPICS
 from aq.formats import errors
-from aq.pipeline import outcomes, results
+from aq.pipeline import inventory, outcomes, results
 
 WIDTH: Final = 100
 _INTRODUCTION: Final = """\
@@ -35,7 +35,8 @@ _RECORDS: Final[dict[str, tuple[str, type[msgspec.Struct]]]] = {
     "restore": ("", results.Moved), "run": ("stream ending in", outcomes.RunDone),
     "runs": ("list of", outcomes.RunEntry), "steps": ("list of", results.StepEntry),
     "logs": ("", outcomes.LogText), "checks": ("list of", outcomes.CheckEntry),
-    "fsck": ("", results.Checked), "du": ("", results.DiskUsage),
+    "fsck": ("", inventory.Checked), "du": ("", inventory.DiskUsage),
+    "gc": ("", inventory.Collected),
     "repro": ("", outcomes.Repro), "lineage": ("", outcomes.Lineage), "bisect": ("", outcomes.Bisect),
     "metrics": ("map from metric to list of", outcomes.MetricPoint),
 }  # fmt: skip
@@ -83,7 +84,7 @@ def keys(record: type[msgspec.Struct]) -> str:
 
 
 def _keys(record: type[msgspec.Struct], above: tuple[type, ...]) -> str:
-    hints = get_type_hints(record, {**vars(results), **vars(outcomes)})
+    hints = get_type_hints(record, {**vars(results), **vars(outcomes), **vars(inventory)})
     parts = []
     for field in msgspec.structs.fields(record):
         inner = _inner(hints[field.name])

@@ -49,6 +49,7 @@ _TABLE: Final = (
     ("metrics", "explain", "Show the recorded series of metrics"),
     ("bisect", "explain", "Find the commit that made a metric worse"),
     ("fsck", "keep", "Check the store, byte by byte where asked, and name what is damaged"),
+    ("gc", "keep", "Free what nothing needs any more"),
     ("du", "keep", "Count the bytes of the store by kind, folder, flow, branch and tag"),
     ("config", "keep", "List, get or set configuration values"),
     ("help", "keep", "Explain a command or a topic"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from aq.cli.text import Cell, Row, View, columns, plural, short, size
-from aq.pipeline.results import Checked, DiskUsage, Problem, Usage
+from aq.pipeline.inventory import Checked, Collected, DiskUsage, Problem, Usage
 
 
 def checked(found: Checked, view: View) -> Iterator[str]:
@@ -58,3 +58,21 @@ def _rows(shares: Sequence[Usage]) -> list[Row]:
         rest = sum(one.own for one in shares[most:])
         rows.append([Cell(""), Cell(f"{size(rest)} own", "dim", right=True), f"{len(shares) - most} more"])
     return rows
+
+
+def collected(found: Collected, view: View) -> Iterator[str]:
+    """What was freed, what waits, what is kept and why."""
+    verb = "Would free" if found.dry_run else "Freed"
+    yield f"{verb} {plural(found.objects.freed, 'object')}, {size(found.bytes.freed)}"
+    if found.waiting.objects:
+        waits = f"{plural(found.waiting.objects, 'object')}, {size(found.waiting.bytes)}"
+        yield f"Marked {waits}: a later gc frees them, if nothing needs them by then"
+    if found.expired:
+        verb = "would be" if found.dry_run else "are"
+        yield f"{plural(found.expired, 'operation')} {verb} too old to be taken back"
+    yield f"Keeps {plural(found.objects.kept, 'object')}, {size(found.bytes.kept)}"
+    rows: list[Row] = [
+        [Cell(f"{one.objects:,}", right=True), Cell(size(one.bytes), right=True), one.reason]
+        for one in found.because
+    ]
+    yield from columns(view, rows, indent=2)

@@ -10,10 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aq.formats.errors import AqError
+from aq.pipeline import settings
+from aq.pipeline.inventory import (
+    Because,
+    Checked,
+    Collected,
+    Counts,
+    DiskUsage,
+    KeptFreed,
+    Problem,
+    Usage,
+)
 from aq.pipeline.keys import step_key
-from aq.pipeline.results import Checked, DiskUsage, Problem, Usage
 from aq.store import du as counting
 from aq.store import fsck as checking
+from aq.store import gc as collecting
 from aq.store.findings import Finding
 from aq.store.layout import discover
 from aq.store.mend import mend
@@ -26,13 +37,17 @@ if TYPE_CHECKING:
 def fsck(repo: Repo, *, full: bool, rebuild: bool) -> Checked:
     """Check everything; with `rebuild`, after making the index anew from the packs."""
     if rebuild:
-        root = repo.store.root
-        repo.close()
-        repo.__dict__.pop("worktree", None)
-        lost = mend(root)
-        repo.store = Store.open(root)
-        return check_rebuilt(repo, lost, full=full)
+        return check_rebuilt(repo, _mend(repo), full=full)
     return _checked(checking.fsck(repo.store, full=full, step_key=step_key), rebuilt=False)
+
+
+def _mend(repo: Repo) -> list[Finding]:
+    root = repo.store.root
+    repo.close()
+    repo.__dict__.pop("worktree", None)
+    lost = mend(root)
+    repo.store = Store.open(root)
+    return lost
 
 
 def rebuild(folder: Path) -> list[Finding]:
@@ -47,6 +62,7 @@ def check_rebuilt(repo: Repo, lost: Sequence[Finding], *, full: bool) -> Checked
     """Check a repository whose index was made anew; what was lost and still lies in the folder is stored."""
     found = checking.fsck(repo.store, full=full, step_key=step_key, known=lost)
     if any(one.path is not None for one in found.problems) and _store_again(repo):
+        _mend(repo)  # what had lost a part is whole again, and is to be listed
         found = checking.fsck(repo.store, full=full, step_key=step_key, known=lost)
     return _checked(found, rebuilt=True)
 
@@ -60,6 +76,26 @@ def _store_again(repo: Repo) -> bool:
     except AqError:
         return False  # the problems that were found are what there is to tell
     return repo.store.new_bytes() > before
+
+
+def gc(repo: Repo, *, dry_run: bool) -> Collected:
+    """Free what nothing needs, by the retention and grace of the configuration."""
+    done = collecting.collect(
+        repo.store,
+        now=repo.context.now(),
+        user=repo.context.user,
+        retention=settings.nanoseconds(repo.settings, "gc.retention"),
+        grace=settings.nanoseconds(repo.settings, "gc.grace"),
+        dry_run=dry_run,
+    )
+    return Collected(
+        objects=KeptFreed(kept=done.kept.objects, freed=done.freed.objects),
+        bytes=KeptFreed(kept=done.kept.bytes, freed=done.freed.bytes),
+        waiting=Counts(**done.waiting._asdict()),
+        because=[Because(reason=reason, **counts._asdict()) for reason, counts in done.reasons],
+        expired=done.expired,
+        dry_run=dry_run,
+    )
 
 
 def du(repo: Repo) -> DiskUsage:

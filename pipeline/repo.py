@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from aq.pipeline import outcomes, results, settings
+from aq.pipeline import inventory, outcomes, results, settings
 from aq.pipeline.context import Context, redact
 from aq.pipeline.deferred import Deferred
 from aq.store.layout import discover
@@ -361,14 +361,18 @@ class Repo:
 
     # -- keep -------------------------------------------------------------------------------
 
-    def fsck(self, *, full: bool = False, rebuild: bool = False) -> results.Checked:
+    def fsck(self, *, full: bool = False, rebuild: bool = False) -> inventory.Checked:
         """Check the store: its structure, with `full` every byte. Damage is in `problems`.
 
         `rebuild` first makes the index anew from the packs.
         """
         return keeping.fsck(self, full=full, rebuild=rebuild)
 
-    def du(self) -> results.DiskUsage:
+    def gc(self, *, dry_run: bool = False) -> inventory.Collected:
+        """Free what no branch, tag, recent operation, recent run or live writer needs."""
+        return keeping.gc(self, dry_run=dry_run)
+
+    def du(self) -> inventory.DiskUsage:
         """Where the bytes of `.aq` are: by ref, folder, flow and kind."""
         return keeping.du(self)
 

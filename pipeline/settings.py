@@ -18,7 +18,11 @@ from aq.store import disk
 KNOWN: Final[dict[str, str]] = {
     "author.name": "the name recorded in commits",
     "author.email": "the address recorded in commits",
+    "gc.retention": "how long operations and runs keep what they refer to: 30d",
+    "gc.grace": "how long aq gc leaves alone what nothing needs any more: 1h",
 }
+_SPANS: Final[dict[str, tuple[str, str]]] = {"gc.retention": ("30", "d"), "gc.grace": ("1", "h")}
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def load(control: Path) -> dict[str, str]:
@@ -64,6 +68,18 @@ def save(control: Path, name: str, value: str) -> None:
         inside = {key: text for key, text in settings.items() if key.split(".", 1)[0] == section}
         lines += [f"{key.split('.', 1)[1]} = {json.dumps(text)}" for key, text in sorted(inside.items())]
     disk.write_whole(str(control / "config"), ("\n".join(lines) + "\n").encode())
+
+
+def nanoseconds(settings: dict[str, str], name: str) -> int:
+    """A time span such as `30d`, `12h`, `15m`, `0s`. Raises AqError where it is none."""
+    text = settings.get(name, "").strip()
+    number, unit = (text[:-1], text[-1]) if text else _SPANS[name]
+    if not number.isdecimal() or unit not in _UNITS:
+        raise AqError(
+            f"{name} is {text!r}, which is no time span such as 30d, 12h or 0s",
+            hint=f"aq config set {name} {''.join(_SPANS[name])}",
+        )
+    return int(number) * _UNITS[unit] * 10**9
 
 
 def author(settings: dict[str, str]) -> str:

@@ -15,6 +15,7 @@ from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.records import Artifact, Node
 from aq.store.index import decode_place
+from aq.store.marking import horizon_of
 from aq.store.paths import decode, show
 from aq.store.reach import Item, Link, Role, Walk, entry_links
 from aq.store.refs import TRACKING
@@ -109,8 +110,10 @@ def _roots(store: Store) -> Iterable[Link]:
         if ref.id is not None:
             yield Link(Item(Kind.CHUNK if name == TRACKING else Kind.COMMIT, ref.id))
     with suppress(Damaged):
-        for id, _operation in store.operations():
-            yield Link(Item(Kind.OPERATION, id))
+        horizon = horizon_of(store)
+        for id, operation in store.operations():
+            expired = operation.sequence <= horizon
+            yield Link(Item(Kind.OPERATION, id, Role.EXPIRED if expired else Role.PLAIN))
     for id in store.runs():
         yield Link(Item(Kind.RUN, id))
 

@@ -22,6 +22,8 @@ class Finding(NamedTuple):
     detail: str
     repair: str
     place: Place | None = None
+    is_unlisted: bool = False
+    """Whether all that is wrong is that the index does not list it: so it is with what was collected."""
 
 
 class Problem(NamedTuple):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from aq.formats.errors import AqError
 from aq.formats.identity import Digest, Kind
-from aq.store import paths
+from aq.store import lease, paths
 from aq.store.affected import Affected, User
 from aq.store.findings import REBUILD, Finding, Problem
 from aq.store.fsck_objects import ObjectCheck, StepKey, roots
@@ -39,6 +39,11 @@ def fsck(
 
     `step_key` is what a step's key must be; `known` what was found before this check.
     """
+    with lease.undisturbed(f"{store.control}/leases"):
+        return _fsck(store, full=full, step_key=step_key, known=known)
+
+
+def _fsck(store: Store, *, full: bool, step_key: StepKey | None, known: Sequence[Finding]) -> Checked:
     state = store.index.state()
     assert state is not None
     files = PackFiles(f"{store.control}/packs")
@@ -50,9 +55,12 @@ def fsck(
     findings += _current(packs, state)
     objects = ObjectCheck(store, full=full, step_key=step_key)
     findings += objects.run(packs.operations)
+    reached = objects.walk.ids()
+    if store.index.collected().swept:
+        findings = [one for one in findings if not one.is_unlisted or one.id in reached]
     findings += _summaries(store, findings)
     problems = list(_named(store, _once(findings), packs.operations))
-    unneeded = _unreached(store, objects.walk.ids())
+    unneeded = _unreached(store, reached)
     return Checked(packs.objects, packs.bytes, packs.garbage + unneeded, problems, full)
 
 

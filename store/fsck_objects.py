@@ -7,6 +7,7 @@ hides nothing but what only it refers to. Objects are read through the store, ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from aq.formats.errors import AqError, Damaged
@@ -15,10 +16,11 @@ from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.objects import get_record
 from aq.formats.prolly import map_items
 from aq.formats.prolly_nodes import Cutter, shape_problem
-from aq.formats.records import Artifact, Commit, Node, Record, Run, Step
+from aq.formats.records import Artifact, Commit, Node, Operation, Record, Run, Step
 from aq.store import paths
 from aq.store.findings import REBUILD, Finding
-from aq.store.reach import KEYED, Item, Link, Role, Visit, Walk, shape
+from aq.store.marking import horizon_of
+from aq.store.reach import KEYED, Item, Link, Role, Visit, Walk, Whole, shape
 from aq.store.refs import HEAD, TRACKING, Ref
 from aq.store.snapshots import Entry, Mode, is_file
 from aq.store.store import Store
@@ -235,8 +237,9 @@ class ObjectCheck:
         with self.store.index.look() as look:
             steps, runs = list(look.items("steps")), list(look.items("runs"))
             kinds = {id: value[24] for id, value in look.items("objects") if value[24] in _LISTED}
+        whole = Whole(self.store, self.store.has)
         for id in sorted(kinds.keys() - {id for _key, id in steps + runs}):
-            if kinds[id] == Kind.RUN or self._counts(id):
+            if whole.has(Item(Kind(kinds[id]), id)):
                 yield Finding(
                     "index", Digest(id), f"this {Kind(kinds[id]).name.lower()} is not listed", REBUILD
                 )
@@ -252,14 +255,6 @@ class ObjectCheck:
             if int.from_bytes(key, "big") != position:
                 yield Finding("index", Digest(id), "a position among the runs is missing", REBUILD)
                 break
-
-    def _counts(self, id: bytes) -> bool:
-        """Whether a step can be offered for reuse: all that it gave is there."""
-        try:
-            step = get_record(self.store, Step, id)
-        except Damaged:
-            return False  # named by itself where something needs it
-        return all(self.store.has(output) for _name, output in step.outputs)
 
     def _refs(self) -> Iterator[Finding]:
         with self.store.index.look() as look:
@@ -303,12 +298,22 @@ def roots(store: Store, operations: list[bytes]) -> Iterator[Link]:
     for name, ref in sorted(store.refs().items(), key=lambda one: one[0] != HEAD):
         if ref.id is not None:
             yield Link(Item(Kind.CHUNK if name == TRACKING else Kind.COMMIT, ref.id))
+    horizon = 0
+    with suppress(Damaged):
+        horizon = horizon_of(store)
     for id in reversed(operations):
-        yield Link(Item(Kind.OPERATION, id))
+        yield Link(Item(Kind.OPERATION, id, _part(store, id, horizon)))
     for id in store.runs():
         yield Link(Item(Kind.RUN, id))
     for _key, id in store.index.items("steps"):
         yield Link(Item(Kind.STEP, id))
+
+
+def _part(store: Store, id: bytes, horizon: int) -> Role:
+    with suppress(Damaged):
+        if horizon and get_record(store, Operation, id).sequence <= horizon:
+            return Role.EXPIRED
+    return Role.PLAIN
 
 
 class _IdsOnly:

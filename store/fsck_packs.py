@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -88,6 +89,7 @@ class PackCheck:
         self._state = state
         self._packs: dict[bytes, _Pack] = {}
         self._named: set[bytes] = set()
+        self._placed = {place.pack for _id, place in self._places()}
 
     def run(self) -> Iterator[Finding]:
         """Everything that is wrong with packs, and every object whose place does not hold it."""
@@ -98,7 +100,7 @@ class PackCheck:
         for name in sorted(self._named - self._packs.keys()):
             detail = f"pack {name.hex()}, which an operation relies on, is not in the index"
             if os.path.exists(self._files.path(name)):
-                yield Finding("index", name.hex(), detail, REBUILD)
+                yield Finding("index", name.hex(), detail, REBUILD, None, True)
         yield from self._unconfirmed()
         yield from self._gaps()
 
@@ -107,9 +109,14 @@ class PackCheck:
     def _open_packs(self) -> Iterator[Finding]:
         known = {name for name, _value in self._index.items("packs")}
         journals: dict[int, bytes] = {}
-        for name in self._files.names():
+        headers = {name: read_header(self._files.path(name)) for name in self._files.names()}
+        ordinals = Counter(header.ordinal for header in headers.values() if header is not None)
+        for name, header in headers.items():
             path = self._files.path(name)
-            header = read_header(path)
+            if header is not None and ordinals[header.ordinal] > 1 and name not in self._placed | known:
+                header = header._replace(ordinal=0)  # a copy that a killed collector has left
+            if header is None and name not in self._placed | known | {self._state.journal}:
+                header = Header(name, 0)  # its writer was killed before it wrote any
             if header is None or header.name != name:
                 yield Finding("pack", name.hex(), "the header of its file is damaged", REBUILD)
                 header = Header(name, 0 if name in known else self._state.ordinal)
@@ -242,7 +249,7 @@ class PackCheck:
         if head.kind == PACKS:
             payload = _read(fd, head.stored, place.offset + head.start)
             self._named.update(payload[at : at + NAME_SIZE] for at in range(0, len(payload), NAME_SIZE))
-        if head.kind == Kind.OPERATION:
+        if head.kind == Kind.OPERATION and self._counts(head.id, place):
             self.operations.append(head.id)
         elif head.kind == Kind.VOID and self.operations[-1:] == [head.id]:
             self.operations.pop()
@@ -258,7 +265,14 @@ class PackCheck:
                 pack.gaps.append((place.offset, place.offset + place.size))
                 return
             name = Kind(head.kind).name.lower()
-            yield Finding(name, head.id, f"it lies in pack {pack.name.hex()}, but not in the index", REBUILD)
+            yield Finding(
+                name, head.id, f"it lies in pack {pack.name.hex()}, but not in the index", REBUILD, None, True
+            )
+
+    def _counts(self, id: bytes, place: Place) -> bool:
+        """Not so an operation in a journal of which a collector has made a copy."""
+        indexed = self._index.place(id, Kind.OPERATION)
+        return indexed is None or indexed.pack == place.pack
 
     # What the index says and the packs do not
 

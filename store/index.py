@@ -29,10 +29,30 @@ _PREFIXES: Final = {
     "runs": b"u",
     "packs": b"p",
     "gaps": b"g",
+    "condemned": b"c",
     "meta": b"m",
     "stat": b"t",
 }
 """Databases share one tree: LMDB's named ones cannot be opened without the lock of the writers."""
+
+
+_collected = Struct("<QQ")
+_condemned = Struct("<QQ")
+_COLLECTED: Final = b"collected"
+
+
+class Collected(NamedTuple):
+    """How often something was condemned, and when something was swept last (ns UTC)."""
+
+    generation: int
+    swept: int
+
+
+class Condemned(NamedTuple):
+    """In which generation an object was condemned, and when (ns UTC)."""
+
+    generation: int
+    time: int
 
 
 class State(NamedTuple):
@@ -80,6 +100,16 @@ class Look:
         found = self.get("meta", _STATE)
         return None if found is None else State(*_state.unpack(found))
 
+    def collected(self) -> Collected:
+        """What collectors have done so far."""
+        found = self.get("meta", _COLLECTED)
+        return Collected(0, 0) if found is None else Collected(*_collected.unpack(found))
+
+    def condemned(self) -> Iterator[tuple[bytes, Condemned]]:
+        """Objects that nothing needed when a collector looked, in order."""
+        for id, value in self.items("condemned"):
+            yield id, Condemned(*_condemned.unpack(value))
+
     def items(
         self, database: str, *, prefix: bytes = b"", start: bytes = b""
     ) -> Iterator[tuple[bytes, bytes]]:
@@ -126,6 +156,15 @@ class Change(Look):
     def set_state(self, state: State) -> None:
         """Say how far the index has followed the journal."""
         self.put("meta", _STATE, _state.pack(*state))
+
+    def set_collected(self, collected: Collected) -> None:
+        """Say what collectors have done."""
+        self.put("meta", _COLLECTED, _collected.pack(*collected))
+
+    def condemn(self, ids: Iterable[bytes], condemned: Condemned) -> None:
+        """Note objects as condemned; those that are already stay as they are."""
+        value = _condemned.pack(*condemned)
+        self.put_many("condemned", ((id, value) for id in ids), overwrite=False)
 
     def add_places(self, places: Iterable[tuple[bytes, Place]]) -> None:
         """Record frames. The first place of an object stays; the last summary of an object wins."""
@@ -202,6 +241,11 @@ class Index:
         """How far the index has followed the journal."""
         with self.look() as look:
             return look.state()
+
+    def collected(self) -> Collected:
+        """What collectors have done so far."""
+        with self.look() as look:
+            return look.collected()
 
     def items(self, database: str, *, prefix: bytes = b"", start: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Keys and values in order, copied out of one transaction."""

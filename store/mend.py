@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aq.formats.errors import AqError
 from aq.formats.identity import Digest, Kind
-from aq.formats.packs import CONTENTS, HEADER_SIZE, Header, encode_header
+from aq.formats.packs import CONTENTS, HEADER_SIZE, Header, Place, encode_header
 from aq.store import disk, layout
 from aq.store.environment import problem_before_opening
 from aq.store.findings import Finding
@@ -87,6 +87,8 @@ def _mend_ends(files: PackFiles, name: bytes, state: State) -> None:
     header = read_header(path)
     if header is not None and header.name == name and (name == state.journal or _is_sealed(path, name)):
         return
+    if header is None and not _frames(path, name):
+        return  # its writer was killed before it wrote anything
     fd = disk.open_existing(path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,14 +121,17 @@ def _ordinal(files: PackFiles, name: bytes, state: State) -> int:
 
 
 def _holds_operations(path: str, name: bytes) -> bool:
+    return any(place.kind == Kind.OPERATION for _id, place in _frames(path, name))
+
+
+def _frames(path: str, name: bytes) -> list[tuple[bytes, Place]]:
     with open(path, "rb") as file:
-        return any(place.kind == Kind.OPERATION for _id, place in walked_places(name, file.read()))
+        return list(walked_places(name, file.read()))
 
 
 def _seal(fd: int, path: str, name: bytes) -> None:
     """Write contents and footer behind the last whole frame."""
-    with open(path, "rb") as file:
-        places = [(id, place) for id, place in walked_places(name, file.read()) if place.kind != CONTENTS]
+    places = [(id, place) for id, place in _frames(path, name) if place.kind != CONTENTS]
     end = max((place.offset + place.size for _id, place in places), default=HEADER_SIZE)
     pieces = closing(name, places, end)
     disk.truncate(fd, end, path=path)

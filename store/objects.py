@@ -90,7 +90,10 @@ class Objects:
         return digest
 
     def _is_new(self, digest: bytes) -> bool:
-        return digest not in self._pending and digest not in self._placed and not self.index.has(digest)
+        """Whether it is to be written: also what is condemned, and may be gone when this is published."""
+        if digest in self._pending or digest in self._placed:
+            return False
+        return not self.index.has(digest) or self.index.get("condemned", digest) is not None
 
     def _add(self, key: bytes, frame: Frame) -> None:
         if key in self._pending:
@@ -236,6 +239,13 @@ class Objects:
             return None
         try:
             return self.files.head(id, place).length
+        except MissingPack:
+            return self._size_again(id)
+
+    def _size_again(self, id: bytes) -> int | None:
+        place = self.index.place(id)
+        try:
+            return None if place is None else self.files.head(id, place).length
         except MissingPack as error:
             raise Damaged(f"object {id.hex()} is lost: its pack {error} is missing") from None
 

@@ -178,15 +178,14 @@ def read_all(fd: int, size: int, offset: int) -> bytes:
 class PackWriter:
     """A data pack being written. Not safe for two threads."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, ordinal: int = 0) -> None:
         self.name = os.urandom(8)
         self.path = f"{folder}/{self.name.hex()}.pack"
         self.seed = seed_of(self.name)
         self.places: list[tuple[bytes, Place]] = []
-        self.fd = disk.create(self.path)
-        fcntl.flock(self.fd, fcntl.LOCK_EX)
+        self.fd = _create_locked(self.path)
         self.end = HEADER_SIZE
-        disk.write_at(self.fd, encode_header(Header(self.name, 0)), 0, path=self.path)
+        disk.write_at(self.fd, encode_header(Header(self.name, ordinal)), 0, path=self.path)
 
     def add(self, frames: list[Frame]) -> list[Place]:
         """Write frames with one call; returns their places, in order."""
@@ -221,6 +220,16 @@ class PackWriter:
         """Remove the pack: nothing relies on it."""
         self.close()
         disk.unlink(self.path)
+
+
+def _create_locked(path: str) -> int:
+    """A new file with its lock held: a collector that finds it before it is locked removes it."""
+    while True:
+        fd = disk.create(path)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.path.exists(path):
+            return fd
+        os.close(fd)
 
 
 class Frame:

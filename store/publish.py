@@ -17,11 +17,12 @@ from aq.formats.packs import encode_frame
 from aq.formats.records import Operation, encode
 from aq.store.environment import Environment, explain
 from aq.store.group import Group
-from aq.store.index import Change, Index, State
+from aq.store.index import Change, Collected, Index, State
 from aq.store.journal import FolderLock, Journal
 from aq.store.objects import Batch, StatRow
 from aq.store.packs import SEAL_AT, PackFiles
 from aq.store.recover import catch_up, new_only, register
+from aq.store.reliance import is_quiet, rely
 
 Make = Callable[[Change, State, Group], Operation]
 """Checks what the caller expects of the refs, changes them in the index, and says what was done."""
@@ -40,6 +41,8 @@ class Publisher:
     def __init__(self, index: Index, files: PackFiles) -> None:
         self.index = index
         self.files = files
+        self.began = index.collected()
+        """What collectors had done when the first thing was relied on."""
         self.may_stand = False
         """After a failure: whether the journal still tells of the batch, and so relies on its packs."""
 
@@ -53,7 +56,7 @@ class Publisher:
     def _publish(self, batch: Batch, make: Make | None) -> Published:
         written: Published | None = None
         while True:
-            attempt = _Attempt(self.index.environment, self.files, written)
+            attempt = _Attempt(self.index.environment, self.files, written, self.began)
             try:
                 attempt.begin()
                 if not attempt.is_followed():
@@ -78,8 +81,11 @@ class Publisher:
 class _Attempt:
     """One try under the locks. `written` is what an earlier try has made durable in the journal."""
 
-    def __init__(self, environment: Environment, files: PackFiles, written: Published | None) -> None:
+    def __init__(
+        self, environment: Environment, files: PackFiles, written: Published | None, began: Collected
+    ) -> None:
         self.environment = environment
+        self.began = began
         self.files = files
         self.written = written
         self._txn: lmdb.Transaction | None = None
@@ -117,6 +123,8 @@ class _Attempt:
         runs = new_only(change, batch.runs)
         change.add_places(places)
         register(change, batch.steps, runs)
+        if not is_quiet(change, self.began):
+            rely(change, group, places)
         _put_stat(change, batch.stat)
         size = sum(map(len, pieces))
         end = journal.end + size

@@ -7,6 +7,7 @@ once in each part that it plays. It reads nodes and records, never a chunk, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +31,8 @@ class Role(IntEnum):
     TABLE = 5
     LIST = 6
     CHUNKS = 7
+    EXPIRED = 8
+    """An operation that is older than what is kept, and its map of refs: a record of what was, no more."""
 
 
 class Item(NamedTuple):
@@ -61,7 +64,7 @@ class Visit(NamedTuple):
     error: Damaged | None = None
 
 
-KEYED: Final = frozenset((Role.REFS, Role.SNAPSHOT, Role.TOUCHED, Role.TABLE))
+KEYED: Final = frozenset((Role.REFS, Role.EXPIRED, Role.SNAPSHOT, Role.TOUCHED, Role.TABLE))
 DIGEST_SIZE: Final = 32
 _REFERENCE: Final = 33
 _ROWS: Final = 4
@@ -84,7 +87,10 @@ def links(item: Item, record: Record) -> Iterator[Link]:
             yield from (Link(Item(Kind.RUN, run)) for run in record.runs)
             yield from (Link(Item(Kind.COMMIT, parent), None, record.time) for parent in record.parents)
         case Operation():
-            yield from operation_links(record)
+            if item.role is Role.EXPIRED:
+                yield Link(Item(Kind.NODE, record.refs, Role.EXPIRED))
+            else:
+                yield from operation_links(record)
 
 
 def operation_links(record: Operation) -> Iterator[Link]:
@@ -199,6 +205,7 @@ def _of_chunk(_key: bytes, value: bytes) -> Iterator[Link]:
 _ENTRY_LINKS: Final[dict[Role, Callable[[bytes, bytes], Iterator[Link]]]] = {
     Role.PLAIN: lambda _key, _value: iter(()),
     Role.REFS: _of_ref,
+    Role.EXPIRED: lambda _key, _value: iter(()),
     Role.SNAPSHOT: _of_entry,
     Role.TOUCHED: _of_touched,
     Role.PIECES: _of_piece,
@@ -285,3 +292,44 @@ class Walk:
         if item.kind is Kind.CHUNK:
             return None
         return decode(TYPES[item.kind], self._source.get(item.kind, item.id))
+
+
+class Whole:
+    """Whether everything that an object leads to is there, chunks unread."""
+
+    def __init__(self, source: Source, is_there: Callable[[bytes], bool]) -> None:
+        self._source = source
+        self._is_there = is_there
+        self._good: set[tuple[bytes, Role]] = set()
+        self._bad: set[tuple[bytes, Role]] = set()
+
+    def has(self, item: Item) -> bool:
+        """Whether an object and all below it are there."""
+        met: dict[tuple[bytes, Role], None] = {}
+        stack = [item]
+        while stack:
+            at = stack.pop()
+            key = bytes(at.id), at.role
+            if key in met or key in self._good:
+                continue
+            met[key] = None
+            below = None if key in self._bad else self._below(at)
+            if below is None:
+                self._bad |= {(bytes(item.id), item.role), key}
+                return False
+            stack += below
+        self._good |= met.keys()
+        return True
+
+    def _below(self, item: Item) -> list[Item] | None:
+        """What an object refers to, as far as that can be told; None if it cannot be read."""
+        if item.kind is Kind.CHUNK:
+            return [] if self._is_there(item.id) else None
+        try:
+            record = decode(TYPES[item.kind], self._source.get(item.kind, item.id))
+        except Damaged:
+            return None
+        found: list[Item] = []
+        with suppress(Damaged, TypeError, ValueError, AttributeError):
+            found.extend(link.item for link in links(item, record))
+        return found

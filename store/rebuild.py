@@ -24,6 +24,7 @@ from aq.store.group import Group
 from aq.store.index import Change, State
 from aq.store.journal import FolderLock
 from aq.store.packs import MissingPack, PackFiles, read_header, read_places
+from aq.store.reach import Item, Whole
 
 _REGISTERED: Final = (Kind.STEP, Kind.RUN)
 Places = list[tuple[bytes, Place]]
@@ -177,22 +178,18 @@ def _names(files: PackFiles, id: bytes, place: Place) -> list[bytes]:
 
 
 def _register(change: Change, files: PackFiles, places: Iterator[tuple[bytes, Place]]) -> None:
-    """Steps whose outputs are all there under their keys, and runs; damaged ones are left out."""
+    """Steps and runs all of whose parts are there: of others a collector has left some frames."""
     objects = Group(change, files)
+    whole = Whole(objects, lambda id: change.get("objects", id) is not None)
     known: set[bytes] = set()
     for id, place in places:
-        if id in known:
+        if id in known or not whole.has(Item(Kind(place.kind), id)):
             continue
         known.add(id)
         if place.kind == Kind.RUN:
             change.add_run(id)
-            continue
-        try:
-            step = get_record(objects, Step, id)
-        except Damaged:
-            continue
-        if all(change.get("objects", output) is not None for _name, output in step.outputs):
-            change.add_step(step.key, id)
+        else:
+            change.add_step(get_record(objects, Step, id).key, id)
 
 
 def _follow(change: Change, files: PackFiles, state: State, groups: Places) -> Rebuilt:

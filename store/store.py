@@ -24,6 +24,7 @@ from aq.store.filesystems import refuse_network
 from aq.store.index import Index, State, create_index
 from aq.store.journal import FolderLock, Journal
 from aq.store.layout import CONTROL, PREPARED
+from aq.store.lease import Lease
 from aq.store.objects import Batch, Objects, StatRow
 from aq.store.packs import PackFiles
 from aq.store.publish import Make, Publisher
@@ -50,12 +51,16 @@ class Store:
         self._publisher = Publisher(self.index, self._files)
         self._publishing = RLock()
         self._closed = False
+        self._lease: Lease | None = None
         _stores.add(self)
 
     def after_fork(self) -> None:
         """In the child: begin with nothing pending and no lock held."""
         self._publishing = RLock()
         self._objects.after_fork()
+        if self._lease is not None:
+            self._lease.after_fork()
+            self._lease = None
 
     @classmethod
     def create(cls, root: Path, *, time: int, user: str, argv: Sequence[str] = ()) -> Store:
@@ -110,6 +115,8 @@ class Store:
         if not self._closed:
             self._closed = True
             self._objects.discard()
+            if self._lease is not None:
+                self._lease.end()
             self._files.close()
             self.index.close()
 
@@ -158,6 +165,8 @@ class Store:
 
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
         """Store the bytes once and return their id; durable after `flush` or a transaction."""
+        if self._lease is None:
+            self.lease()
         return self._objects.put(kind, data, base=base)
 
     def has(self, id: bytes) -> bool:
@@ -175,6 +184,17 @@ class Store:
     def with_prefix(self, prefix: str, kinds: Container[Kind]) -> list[Digest]:
         """The ids of objects of these kinds that begin with these hexadecimal digits, in order."""
         return self._objects.with_prefix(prefix, [kind for kind in Kind if kind in kinds])
+
+    def lease(self) -> None:
+        """Keep what is met from now on from being swept, until this store is closed."""
+        with self._publishing:
+            if self._lease is None and self.writable:
+                self._lease = Lease(f"{self.control}/leases", lambda: self.index.collected().generation)
+
+    def renew_lease(self) -> None:
+        """Everything that this store relied on is published."""
+        if self._lease is not None:
+            self._lease.renew()
 
     def flush(self) -> None:
         """Make everything that was put durable and visible to others; no ref moves."""
@@ -245,6 +265,7 @@ class Store:
             self._may_publish(batch, needed=True)
             operation = self._publish(batch, make)
         assert operation is not None
+        self.renew_lease()
         return Digest(operation)
 
     def _may_publish(self, batch: Batch, *, needed: bool = False) -> bool:

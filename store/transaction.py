@@ -22,7 +22,7 @@ from aq.store.refs import Ref, check_name, decode_ref, encode_ref
 
 
 class Transaction:
-    """Changes to be made together. `files`, `undoes`: see `records.Operation`."""
+    """Changes to be made together. `files`, `undoes`, `horizon`: see `records.Operation`."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Transaction:
     ) -> None:
         self.files: Digest | None = None
         self.undoes: int | None = None
+        self.horizon = 0
         self.description = description
         self._publish = publish
         self._command = command
@@ -81,6 +82,7 @@ class Transaction:
             files=self.files,
             undoes=self.undoes,
             description=self.description,
+            horizon=self.horizon,
         )
 
     def _new_refs(self, change: Change, state: State, group: Group) -> Digest:

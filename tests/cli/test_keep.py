@@ -89,3 +89,33 @@ def test_du_divides_the_bytes(shell: Shell) -> None:
     assert [share["name"] for share in data["paths"]] == ["data/"]
     text = shell.aq("du").out
     assert "in packs" in text and "\nFolders:\n" in text and text.rstrip().endswith("tag/v1")
+
+
+def test_gc_frees_what_nothing_needs(shell: Shell) -> None:
+    foreseen = shell.data("gc", "-n")
+    assert foreseen["objects"]["freed"] == 0 and foreseen["dry_run"] is True
+    assert [one["reason"] for one in foreseen["because"]][0] == "branches and tags"
+    assert {"objects", "bytes"} <= foreseen.keys() and foreseen["bytes"].keys() == {"kept", "freed"}
+    shell.aq("branch", "add", "gone")
+    shell.aq("switch", "gone")
+    shell.write("large.txt", "".join(f"{number} " for number in range(100_000)))
+    shell.aq("add", "large.txt")
+    shell.aq("commit", "-m", "to be dropped")
+    shell.aq("switch", "main")
+    shell.aq("branch", "remove", "gone")
+    assert shell.data("gc")["objects"]["freed"] == 0, "it can be taken back for 30 days"
+    for setting in ("gc.retention", "gc.grace"):
+        shell.aq("config", "set", setting, "0s")
+    shell.aq("tag", "add", "x")
+    assert "Would free" in shell.aq("gc", "-n").out
+    done = shell.data("gc")
+    assert done["objects"]["freed"] > 3 and done["bytes"]["freed"] > 50_000 and done["expired"] > 0
+    assert shell.data("fsck", "--full")["problems"] == []
+    assert shell.aq("cat", "data/a.txt").out == "second\n"
+    assert "Freed 0 objects" in shell.aq("gc").out
+    assert shell.data("fsck", "--rebuild")["problems"] == []
+
+
+def test_gc_refuses_a_time_span_that_is_none(shell: Shell) -> None:
+    shell.aq("config", "set", "gc.grace", "soon")
+    assert "no time span" in shell.aq("gc", code=1).err

@@ -10,7 +10,7 @@ from pathlib import Path
 from aq.formats.errors import Conflict
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
-from aq.formats.records import Step
+from aq.formats.records import Artifact, Step
 from aq.store.rebuild import rebuild
 from aq.store.refs import Ref
 from aq.store.store import Store
@@ -27,7 +27,8 @@ def content(number: int) -> bytes:
 def put_content(store: Store, number: int) -> Digest:
     """Put it with a step and a summary beside it."""
     id = store.put(Kind.CHUNK, content(number))
-    put_record(store, Step(key=id, op="made", outputs=[("out", id)]))
+    output = put_record(store, Artifact(kind="value", format="raw", size=1, data=b"1"))
+    put_record(store, Step(key=id, op="made", outputs=[("out", output)]))
     store.put_summary(id, {"number": number})
     return id
 

@@ -302,6 +302,7 @@ def test_what_was_forgotten_can_be_stored_again(root: Path) -> None:
         assert not store.has(id)
         assert store.put(Kind.CHUNK, data) == id
         store.flush()
+    mend(root)  # runs that had lost a part are whole again, and listed again
     assert check(root).problems == []
     assert check(root, full=False).problems == []
 

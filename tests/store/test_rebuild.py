@@ -13,6 +13,7 @@ from aq.formats.errors import Damaged, NewerFormat
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
 from aq.formats.records import Run, Step
+from aq.store import snapshots
 from aq.store.environment import problem_before_opening
 from aq.store.index import State
 from aq.store.rebuild import rebuild
@@ -106,7 +107,9 @@ def test_another_database_in_its_place_is_refused_or_replaced(root: Path) -> Non
 def test_rebuilding_keeps_everything_but_the_stat_cache(root: Path) -> None:
     with Store.open(root) as store:
         runs = [
-            put_record(store, Run(flow="f", file="f", time=n, status="failed", snapshot=bytes(32)))
+            put_record(
+                store, Run(flow="f", file="f", time=n, status="failed", snapshot=snapshots.empty(store))
+            )
             for n in range(3)
         ]
         store.flush()

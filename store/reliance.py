@@ -1,0 +1,65 @@
+"""What a publication relies on is there, and is condemned no more (docs/format.md, 4.9).
+
+Invariant: what is not condemned refers to nothing that is condemned or gone. Looked at under the lock of
+the writers, and only where a collector has been at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from aq.formats.errors import Temporary
+from aq.formats.identity import Kind
+from aq.formats.objects import Source
+from aq.formats.packs import Place
+from aq.formats.records import TYPES, decode
+from aq.store.index import Change, Collected, Condemned, Look
+from aq.store.reach import Item, Role, links
+
+_RECORDS: Final = (Kind.ARTIFACT, Kind.STEP, Kind.RUN, Kind.COMMIT, Kind.OPERATION)
+
+
+AT_BIRTH: Final = (1 << 63) - 1
+"""The time of what was condemned when it was published; the next collector gives it another one."""
+
+
+def is_quiet(look: Look, began: Collected) -> bool:
+    """Whether nothing was swept since then and nothing is condemned: there is nothing to look at."""
+    return look.collected().swept == began.swept and next(look.items("condemned"), None) is None
+
+
+def rely(change: Change, source: Source, places: Iterable[tuple[bytes, Place]]) -> None:
+    """Take new objects, and all that they refer to, from the condemned.
+
+    Nodes that no new record leads to are condemned at birth: who refers to them later looks at them again.
+    Raises Temporary where something was swept that the writer had met: a second try stores it again.
+    """
+    new = {id: Kind(place.kind) for id, place in places if place.kind < Kind.SUMMARY}
+    for id in new:
+        change.delete("condemned", id)
+    stack = [Item(kind, id) for id, kind in new.items() if kind in _RECORDS]
+    seen: set[tuple[bytes, Role]] = set()
+    while stack:
+        item = stack.pop()
+        if (item.id, item.role) in seen:
+            continue
+        seen.add((bytes(item.id), item.role))
+        if item.id not in new:
+            if change.get("objects", item.id) is None:
+                what = f"{item.kind.name.lower()} {item.id.hex()}"
+                raise Temporary(f"{what} was collected in the meantime; nothing was changed")
+            if change.get("condemned", item.id) is None:
+                continue
+            change.delete("condemned", item.id)
+        stack += _referred(source, item)
+    met = {id for id, _role in seen}
+    waiting = [id for id, kind in new.items() if kind is Kind.NODE and id not in met]
+    change.condemn(waiting, Condemned(change.collected().generation + 1, AT_BIRTH))
+
+
+def _referred(source: Source, item: Item) -> list[Item]:
+    if item.kind is Kind.CHUNK:
+        return []
+    record = decode(TYPES[item.kind], source.get(item.kind, item.id))
+    return [link.item for link in links(item, record)]
