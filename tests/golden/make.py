@@ -7,14 +7,17 @@ random names, so their bytes differ from one making to the next; what they hold 
 from __future__ import annotations
 
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from aq.formats.files import encode_stream
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
-from aq.formats.prolly import build_list, build_map
+from aq.formats.prolly import build_map
 from aq.formats.records import Artifact, Commit, Git, Run, RunStep, Source, Step
+from aq.pipeline.keys import step_key
 from aq.store.refs import Ref
 from aq.store.store import Store
 from blake3 import blake3
@@ -30,13 +33,9 @@ def noise(count: int) -> bytes:
     return blake3(b"noise").digest(length=count)
 
 
-def file_artifact(store: Store, content: bytes, *, piece: int = 65_536) -> Digest:
-    """A file: inline up to a piece, else a list of chunks."""
-    if len(content) < piece:
-        return put_record(store, Artifact(kind="file", format="bytes", size=len(content), data=content))
-    ids = [store.put(Kind.CHUNK, content[at : at + piece]) for at in range(0, len(content), piece)]
-    root = build_list(store, ids)
-    return put_record(store, Artifact(kind="file", format="bytes", size=len(content), root=root))
+def file_artifact(store: Store, content: bytes) -> Digest:
+    """A file, as the product stores it: inline, or cut into chunks."""
+    return put_record(store, encode_stream(BytesIO(content), store))
 
 
 def entry(artifact: bytes, origin: int, step: bytes | None = None) -> bytes:
@@ -46,20 +45,18 @@ def entry(artifact: bytes, origin: int, step: bytes | None = None) -> bytes:
 
 def step_of(store: Store, name: str, source: Digest, output: Digest) -> Digest:
     """One step from a file to a value."""
-    return put_record(
-        store,
-        Step(
-            key=bytes(store.put(Kind.CHUNK, name.encode() + source)),
-            op=name,
-            seed=7,
-            python="3.11",
-            code={f"flow:{name}": "00" * 32},
-            params={"depth": "6"},
-            inputs={"data": bytes(source)},
-            packages={"pandas": "2.2.3"},
-            outputs=[("", bytes(output))],
-        ),
+    step = Step(
+        key=bytes(32),
+        op=name,
+        seed=7,
+        python="3.11",
+        code={f"flow:{name}": "00" * 32},
+        params={"depth": f"6 {'11' * 32}"},
+        inputs={"data": bytes(source)},
+        packages={"pandas": "2.2.3"},
+        outputs=[("", bytes(output))],
     )
+    return put_record(store, msgspec.structs.replace(step, key=bytes(step_key(step))))
 
 
 def commit(store: Store, number: int, rows: bytes, parents: list[Digest]) -> Digest:

@@ -17,6 +17,7 @@ from tests.golden.make_product import HERE, context, same, told, values
 @pytest.fixture
 def golden(tmp_path: Path) -> Iterator[Repo]:
     shutil.copytree(HERE / "product", tmp_path / ".aq")
+    (tmp_path / ".aq" / ".gitignore").write_text("*\n")
     with Repo.find(tmp_path, context(tmp_path)) as repo:
         yield repo
 
@@ -56,3 +57,11 @@ def test_its_logs_can_be_read(golden: Repo) -> None:
 def test_it_takes_a_new_commit(golden: Repo) -> None:
     before = next(iter(golden.log())).id
     assert golden.commit({"new": 1}).parents == [before]
+
+
+@pytest.mark.parametrize("name", ["v1", "product"])
+def test_no_invariant_of_today_finds_fault_with_it(tmp_path: Path, name: str) -> None:
+    shutil.copytree(HERE / name, tmp_path / ".aq")
+    (tmp_path / ".aq" / ".gitignore").write_text("*\n")
+    with Repo.find(tmp_path, context(tmp_path)) as repo:
+        assert repo.fsck(full=True).problems == []
