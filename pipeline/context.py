@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
@@ -31,10 +31,6 @@ class Context:
     author: str = ""
     argv: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
-
-    def with_argv(self, argv: Sequence[str]) -> Context:
-        """The same for another command."""
-        return replace(self, argv=tuple(argv))
 
 
 def redact(argv: Sequence[str]) -> list[str]:

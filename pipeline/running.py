@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aq.formats.errors import Conflict, UsageError
@@ -283,8 +282,3 @@ def _require_free_tag(repo: Repo, name: str) -> None:
     refuse_hidden(name)
     if f"tag/{name}" in repo.store.refs():
         raise Conflict(f"tag '{name}' is there already", hint=f"aq tag remove {name}")
-
-
-def folder_of(repo: Repo) -> Path:
-    """Where temporary folders of runs lie."""
-    return repo.store.control / "tmp"

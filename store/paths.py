@@ -101,11 +101,6 @@ def ancestors(path: bytes) -> Iterator[bytes]:
         yield path
 
 
-def is_within(path: bytes, folder: bytes) -> bool:
-    """Whether a path is `folder` or lies below it; everything lies below the root, which is empty."""
-    return not folder or path == folder or path.startswith(folder + b"/")
-
-
 def from_user(path: str) -> bytes:
     """The bytes of a repository path as `relative` gives it; "" and "." are the root. Raises Unstorable."""
     if path in ("", "."):
