@@ -1,8 +1,9 @@
 """What storing costs: large and small files, many paths and many commits, beside other tools in the same run.
 
 Interleaved, one warm-up round discarded, the median of the rest. Every tool is a command of its own;
-peers are followed by `sync` where they store, aq flushes by itself. `--install` puts DVC and Oxen into a
-virtual environment under the temporary folder; git-lfs, restic and borg come with the system's packages.
+peers are followed by `sync` where they store, aq flushes by itself. Peers that are missing are fetched
+into the temporary folder where that is possible (not with `--no-install` or `--quick`), else skipped
+with a message.
 """
 
 from __future__ import annotations
@@ -135,12 +136,13 @@ def arguments() -> argparse.Namespace:
     every = ",".join(dict.fromkeys((*SMALL_FILE_PEERS, *ONE_FILE_PEERS)))
     parser.add_argument("--peers", default=every, help=f"of {every}")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where to work")
-    parser.add_argument("--install", action="store_true", help="DVC and Oxen, for this run only")
+    parser.add_argument("--no-install", action="store_true", help="do without the peers that are missing")
     parser.add_argument("--programs", type=Path, help="a folder with further programs of peers")
     options = parser.parse_args()
     options.peers = set(options.peers.split(","))
     if options.quick:
-        small = {"size": 4 * MIB, "files": 200, "paths": 300, "commits": 10, "rounds": 1, "peers": {"git"}}
+        small = {"size": 4 * MIB, "files": 200, "paths": 300, "commits": 10, "rounds": 1}
+        small |= {"peers": {"git"}, "no_install": True}
         vars(options).update(small)
     return options
 
@@ -150,11 +152,13 @@ def main() -> int:
     options = arguments()
     limits: list[Limit] = []
     with tempfile.TemporaryDirectory(prefix="aq-bench-", dir=options.folder) as scratch:
-        programs = install(Path(scratch) / "peers") if options.install else options.programs
+        programs = [options.programs] if options.programs else []
+        if not (options.no_install or programs):
+            programs += install(Path(scratch) / "peers", options.peers)
         for workload in options.only.split(","):
             where = home(workload, options)
             with tempfile.TemporaryDirectory(prefix="aq-bench-", dir=where) as folder:
-                bench = Bench(Path(folder), options.rounds, (programs,) if programs else ())
+                bench = Bench(Path(folder), options.rounds, tuple(programs))
                 limits += RUNNERS[workload](bench, options)
     over = [limit.name for limit in limits if limit.over]
     print(f"\nover their limit: {', '.join(over) or 'none'}")

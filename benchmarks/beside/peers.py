@@ -144,12 +144,15 @@ else:
 """
 
 
+_DROPPED = ("GIT_", "AQ_", "PYTHONDONTWRITE")  # the last: every start would compile all over again
+
+
 def environment(home: Path, *, path: Iterable[Path] = ()) -> dict[str, str]:
     """Variables for all tools alike: settings and caches of their own, below `home`."""
     home.mkdir(parents=True, exist_ok=True)
     (home / ".gitconfig").write_text("[user]\nname = aq\nemail = aq@example.org\n")
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "AQ_"))},
+        **{name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)},
         "PATH": os.pathsep.join([*map(str, path), os.environ.get("PATH", os.defpath)]),
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / ".config"),
@@ -164,17 +167,39 @@ def environment(home: Path, *, path: Iterable[Path] = ()) -> dict[str, str]:
     }
 
 
-def install(folder: Path) -> Path | None:
-    """DVC and Oxen in a virtual environment of their own; the folder of its programs, None where it fails."""
-    python = folder / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for argv in ([sys.executable, "-m", "venv", str(folder)], [*pip, "dvc", "oxenai"]):
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(f"dvc and oxen were not installed: {done.stderr.strip()[-200:]}")
-            return None
-    write_oxen(folder / "bin")
-    return folder / "bin"
+def install(folder: Path, wanted: Iterable[str]) -> tuple[Path, ...]:
+    """Bring the peers of these names that are missing into `folder`; the folders of their programs.
+
+    DVC and Oxen come into a virtual environment, git-lfs and restic out of the system's packages, unpacked
+    beside it. Nothing else of the machine changes; a message for each that did not come.
+    """
+    missing = {tool.name for tool in PEERS if tool.name in set(wanted) and _missing(tool, ())}
+    if missing & {"dvc", "oxen"}:
+        python = folder / "bin" / "python"
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        if _did([sys.executable, "-m", "venv", str(folder)], folder) and _did(
+            [*pip, "dvc", "oxenai"], folder
+        ):
+            write_oxen(folder / "bin")
+    packages = folder / "packages"
+    packages.mkdir(parents=True, exist_ok=True)
+    for name in sorted(missing & {"git-lfs", "restic"}):
+        if _did(["apt-get", "download", "-qq", name], packages):
+            for package in packages.glob(f"{name}_*.deb"):
+                _did(["dpkg", "-x", str(package), str(folder)], packages)
+    return (folder / "bin", folder / "usr" / "bin")
+
+
+def _did(argv: list[str], folder: Path) -> bool:
+    """Whether a command succeeded; a message where it did not."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=folder)
+    except OSError as error:
+        print(f"not installed: {argv[0]}: {error.strerror}")
+        return False
+    if done.returncode:
+        print(f"not installed: {' '.join(argv[-2:])}: {done.stderr.strip()[-200:]}")
+    return not done.returncode
 
 
 def write_oxen(programs: Path) -> None:
@@ -186,12 +211,17 @@ def write_oxen(programs: Path) -> None:
 
 def available(names: Iterable[str], path: Iterable[Path]) -> list[Tool]:
     """The peers of these names that are installed; a message for each that is not."""
-    search = os.pathsep.join([*map(str, path), os.environ.get("PATH", os.defpath)])
     found = []
     for tool in (tool for tool in PEERS if tool.name in set(names)):
-        missing = [program for program in tool.programs if not shutil.which(program, path=search)]
+        missing = _missing(tool, path)
         if missing:
             print(f"skipped {tool.name}: {', '.join(missing)} not installed")
         else:
             found.append(tool)
     return found
+
+
+def _missing(tool: Tool, path: Iterable[Path]) -> list[str]:
+    """The programs of a tool that are nowhere."""
+    search = os.pathsep.join([*map(str, path), os.environ.get("PATH", os.defpath)])
+    return [program for program in tool.programs if not shutil.which(program, path=search)]
