@@ -34,6 +34,14 @@ def size(text: str) -> int:
     return int(text)
 
 
+def paths(text: str) -> list[tuple[int, int]]:
+    """Numbers of files and folders from text such as 300000/300,1000000/1."""
+    return [
+        (int(files), int(folders or 1))
+        for files, _, folders in (one.partition("/") for one in text.split(","))
+    ]
+
+
 def report(title: str, costs: Costs, steps: tuple[str, ...], limits: list[Limit]) -> list[Limit]:
     print(f"\n{title}\n(seconds wall/CPU)\n{costs.table(steps)}")
     for limit in limits:
@@ -84,12 +92,16 @@ def run_small_files(bench: Bench, options: argparse.Namespace) -> list[Limit]:
 
 
 def run_paths(bench: Bench, options: argparse.Namespace) -> list[Limit]:
+    return [limit for some in options.paths for limit in run_some_paths(bench, options, *some)]
+
+
+def run_some_paths(bench: Bench, options: argparse.Namespace, paths: int, folders: int) -> list[Limit]:
     peers = available({"git"} & options.peers, bench.path)
-    costs = many_paths(bench, [aq(), *peers], options.paths)
+    costs = many_paths(bench, [aq(), *peers], paths, folders)
     walk, commit = costs.wall("aq", "status"), costs.wall("aq", "commit 1")
     beyond = None if walk is None or commit is None else commit - walk
     limits = [Limit("commit of one file − status", beyond, 1.0, "s")]
-    title = f"One changed file among {options.paths} paths"
+    title = f"One changed file among {paths} in {folders} folder{'s' if folders > 1 else ''}"
     return report(title, costs, ("add+commit", "status", "commit 1"), limits)
 
 
@@ -118,8 +130,9 @@ RUNNERS: dict[str, Callable[[Bench, argparse.Namespace], list[Limit]]] = {
 
 
 def home(workload: str, options: argparse.Namespace) -> Path:
-    """Memory for many small files, where eight copies of them fit; else the given folder."""
-    need = {"w2": options.files * 8 * 4096, "paths": options.paths * 8 * 4096}.get(workload)
+    """Memory for many small files, where all copies of them fit; else the given folder."""
+    most = max(paths for paths, _ in options.paths)
+    need = {"w2": options.files * 8 * 4096, "paths": most * 4 * 4096}.get(workload)
     roomy = need is not None and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > need
     return MEMORY if roomy else options.folder
 
@@ -129,7 +142,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one round, git alone: does it run?")
     parser.add_argument("--size", type=size, default=size("2GiB"), help="of the one file (512MiB, 2GiB)")
     parser.add_argument("--files", type=int, default=100_000, help="of 4 KiB")
-    parser.add_argument("--paths", type=int, default=300_000, help="among which one file changes")
+    parser.add_argument(
+        "--paths",
+        type=paths,
+        default=paths("300000/300,1000000/1"),
+        help="FILES/FOLDERS among which one file changes",
+    )
     parser.add_argument("--commits", type=int, default=10_000, help="small ones, from Python")
     parser.add_argument("--rounds", type=int, default=5, help="measured, after the warm-up")
     parser.add_argument("--only", default=",".join(WORKLOADS), help="of " + ",".join(WORKLOADS))
@@ -141,7 +159,7 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     options.peers = set(options.peers.split(","))
     if options.quick:
-        small = {"size": 4 * MIB, "files": 200, "paths": 300, "commits": 10, "rounds": 1}
+        small = {"size": 4 * MIB, "files": 200, "paths": [(300, 3), (300, 1)], "commits": 10, "rounds": 1}
         small |= {"peers": {"git"}, "no_install": True}
         vars(options).update(small)
     return options

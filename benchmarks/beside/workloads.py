@@ -198,10 +198,9 @@ def small_files(bench: Bench, tools: Sequence[Tool], files: int) -> Costs:
 # -- one changed file among many paths ----------------------------------------------------------
 
 
-def many_paths(bench: Bench, tools: Sequence[Tool], paths: int) -> Costs:
+def many_paths(bench: Bench, tools: Sequence[Tool], paths: int, folders: int) -> Costs:
     """Status and a commit of one changed file among `paths` small files, in one repository a tool."""
     costs = Costs()
-    folders = max(1, paths // 1000)
 
     def prepare(tool: Tool, home: Path, variables: Mapping[str, str]) -> None:
         write_small(home / "work" / "data", paths, folders, 16)
