@@ -28,20 +28,31 @@ _AT_ONCE: Final = 1 << 20
 
 
 def compact(store: Store, locked: Locked) -> None:
-    """Write again, or remove, every pack that holds what the index does not know."""
+    """Write again, or remove, every pack that holds what the index does not know.
+
+    First what can go as a whole, then what leaves the smallest copies: so even a full disk has room soon.
+    """
     files = PackFiles(f"{store.control}/packs")
     try:
-        state = store.index.state()
-        assert state is not None
+        state = _state(store)
         if _dead(store, files, state.journal, upto=state.end):
             locked(store, lambda change, state, journal: _next_journal(change, state, journal, files))
-        state = store.index.state()
-        assert state is not None
+        state, left = _state(store), []
         for name in files.names():
             if name != state.journal:
-                _compact_one(store, files, name, state, locked)
+                live = _compact_one(store, files, name, state, locked, write=False)
+                if live is not None:
+                    left.append((live, name))
+        for _live, name in sorted(left):
+            _compact_one(store, files, name, state, locked, write=True)
     finally:
         files.close()
+
+
+def _state(store: Store) -> State:
+    state = store.index.state()
+    assert state is not None
+    return state
 
 
 def _next_journal(change: Change, state: State, journal: Journal, files: PackFiles) -> None:
@@ -67,34 +78,36 @@ def _dead(store: Store, files: PackFiles, name: bytes, *, upto: int) -> bool:
         return len(_live(look, places)) < len(places)
 
 
-def _compact_one(store: Store, files: PackFiles, name: bytes, state: State, locked: Locked) -> None:
+def _compact_one(
+    store: Store, files: PackFiles, name: bytes, state: State, locked: Locked, *, write: bool
+) -> int | None:
+    """Remove a pack, copied first if need be. Returns the bytes to copy where `write` forbids it."""
     path = files.path(name)
     header = read_header(path) or Header(name, 0)  # a writer may be killed before it writes one
     if header.ordinal > state.ordinal:
-        return
+        return None
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _replace(store, files, fd, header, locked):
+        places = read_places(path, name)
+        with store.index.look() as look:
+            live, needed = _live(look, places), _is_needed(look, places)
+        if not needed and (not header.ordinal or _has_twin(files, header)):
+            gone = locked(store, lambda change, state, journal: _forget(change, name, places))
+        elif len(live) == len(places):
+            return None
+        elif not write:
+            return sum(place.size for _id, place in live)
+        else:
+            gone = _rewrite(store, files, fd, places, live, header, locked)
+        if gone:
             disk.unlink(path)
             disk.fsync_folder(files.folder)
     except BlockingIOError:
-        return  # its writer lives
+        pass  # its writer lives
     finally:
         os.close(fd)
-
-
-def _replace(store: Store, files: PackFiles, fd: int, header: Header, locked: Locked) -> bool:
-    """Whether nothing needs the pack, or its copy, any more."""
-    places = read_places(files.path(header.name), header.name)
-    with store.index.look() as look:
-        live, needed = _live(look, places), _is_needed(look, places)
-    if not needed and (not header.ordinal or _has_twin(files, header)):
-        return bool(locked(store, lambda change, state, journal: _forget(change, header.name, places)))
-    if len(live) == len(places):
-        return False
-    _rewrite(store, files, fd, live, header.ordinal, locked, header.name)
-    return True
+    return None
 
 
 def _has_twin(files: PackFiles, header: Header) -> bool:
@@ -119,11 +132,12 @@ def _note(change: Change) -> None:
 
 
 def _rewrite(
-    store: Store, files: PackFiles, fd: int, live: Places, ordinal: int, locked: Locked, name: bytes
-) -> None:
-    writer = PackWriter(files.folder, ordinal)
+    store: Store, files: PackFiles, fd: int, places: Places, live: Places, header: Header, locked: Locked
+) -> bool:
+    """Copy the live frames; whether nothing needs the pack itself any more."""
+    writer = PackWriter(files.folder, header.ordinal)
     try:
-        for frames in _batches(fd, name, live):
+        for frames in _batches(fd, header.name, live):
             writer.add(frames)
         writer.seal()
         disk.fsync_folder(files.folder)
@@ -131,7 +145,9 @@ def _rewrite(
         writer.discard()
         raise
     try:
-        locked(store, lambda change, state, journal: _point_to(change, name, live, writer))
+        return bool(
+            locked(store, lambda change, state, journal: _point_to(change, header.name, places, live, writer))
+        )
     finally:
         writer.close()  # whether the index points to it or not is for the next collector to see
 
@@ -157,8 +173,13 @@ def _batches(fd: int, name: bytes, live: Places) -> Iterator[list[Frame]]:
     yield frames
 
 
-def _point_to(change: Change, name: bytes, live: Places, writer: PackWriter) -> None:
-    """The index points to the copies, where it still points to what was copied."""
+def _point_to(change: Change, name: bytes, places: Places, live: Places, writer: PackWriter) -> bool:
+    """The index points to the copies, where it still points to what was copied. Whether that was all.
+
+    An index that was made anew in the meantime points to dead frames too.
+    """
+    if set(_live(change, places)) - set(live):
+        return False
     for (id, old), (_id, new) in zip(live, writer.places, strict=True):
         if old.kind not in _UNLISTED and change.place(id, old.kind) == old:
             database = "summaries" if old.kind == Kind.SUMMARY else "objects"
@@ -169,3 +190,4 @@ def _point_to(change: Change, name: bytes, live: Places, writer: PackWriter) -> 
     _note(change)
     for key, _end in list(change.items("gaps", prefix=name)):
         change.delete("gaps", key)
+    return True

@@ -15,10 +15,9 @@ from aq.store.compact import compact
 from aq.store.environment import explain
 from aq.store.index import Change, Collected, Condemned, State, decode_place
 from aq.store.journal import FolderLock, Journal
-from aq.store.marking import Marked, horizon_of
+from aq.store.marking import Marked
 from aq.store.packs import PackFiles
 from aq.store.recover import catch_up, is_behind
-from aq.store.reliance import AT_BIRTH
 from aq.store.statcache import STAT_SIZE
 from aq.store.store import Store
 
@@ -66,13 +65,13 @@ def collect(
     """
     store.flush()
     with lease.alone(f"{store.control}/leases"):
-        marked = Marked(store, now - retention)
+        marked = Marked(store, now, retention)
         before = store.bytes_on_disk()
         if dry_run:
             return _foreseen(store, marked, now - grace)
-        expired = max(0, marked.horizon - horizon_of(store))
-        if expired:
-            move = store.transaction("gc", time=now, user=user, description=f"{expired} operations expired")
+        if marked.expired:
+            told = f"{marked.expired} operations expired"
+            move = store.transaction("gc", time=now, user=user, description=told)
             move.horizon = marked.horizon
             move.commit()
         locked(store, lambda change, state, journal: _condemn(change, marked, now))
@@ -85,7 +84,11 @@ def collect(
         kept = store.bytes_on_disk()
         objects = len(store.index.items("objects"))
         return Collection(
-            Counts(objects, kept), Counts(freed, max(0, before - kept)), waiting, leases is not None, expired
+            kept=Counts(objects, kept),
+            freed=Counts(freed, max(0, before - kept)),
+            waiting=waiting,
+            leases=leases is not None,
+            expired=marked.expired,
         )
 
 
@@ -138,12 +141,15 @@ def _transact(store: Store, files: PackFiles, do: Callable[[Change, State, Journ
 
 
 def _condemn(change: Change, marked: Marked, now: int) -> None:
-    """Condemn what is not kept, under a new generation; what is kept again is condemned no more."""
+    """Condemn what is not kept, under a new generation; what is kept again is condemned no more.
+
+    What was condemned at a time that is yet to come (the clock was ahead then) is condemned anew.
+    """
     marked.extend()
     kept = marked.ids()
     generation = change.collected().generation + 1
     for id, condemned in list(change.condemned()):
-        if id in kept or condemned.time == AT_BIRTH:
+        if id in kept or condemned.time > now:
             change.delete("condemned", id)
     dead = [id for id, _place in change.items("objects") if id not in kept]
     change.condemn(dead, Condemned(generation, now))
@@ -215,7 +221,7 @@ def _foreseen(store: Store, marked: Marked, before: int) -> Collection:
         Counts(len(now_free), size),
         Counts(len(waiting), sum(sizes[id] for id in waiting)),
         leases is not None,
-        max(0, marked.horizon - horizon_of(store)),
+        marked.expired,
         tuple(
             (reason, Counts(len(ids), sum(sizes.get(id, 0) for id in ids)))
             for reason, ids in marked.reasons()

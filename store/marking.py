@@ -6,27 +6,29 @@ writers, at the cost of what was published since.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from aq.formats.errors import Damaged
-from aq.formats.identity import Kind
+from aq.formats.identity import Digest, Kind
 from aq.formats.objects import get_record
 from aq.formats.records import Run
-from aq.store.reach import Item, Link, Role, Walk
-from aq.store.refs import TRACKING, Ref
+from aq.store.reach import Item, Link, Role, Walk, ref_links
 from aq.store.store import Store
 
 
 class Marked:
-    """What refs, operations and runs since `since` (ns UTC) reach. `horizon`: the last older operation."""
+    """What refs, operations and runs within `retention` before `now` (ns, ns UTC) reach.
 
-    def __init__(self, store: Store, since: int, *, met: bool = True) -> None:
-        self.horizon = horizon_of(store)
-        self._store = store
-        self._since = since
+    `horizon`: the last operation beyond it; `expired`: how many of these no operation has said so of before.
+    """
+
+    def __init__(self, store: Store, now: int, retention: int, *, met: bool = True) -> None:
+        self.horizon = self.expired = 0
+        self._store, self._now, self._retention = store, now, retention
         self._walk = Walk(store)
-        self._met: set[bytes] = set()
+        self._operations_met: set[bytes] = set()
+        self._runs_met: set[bytes] = set()
         if met:
             self.extend()
 
@@ -38,7 +40,7 @@ class Marked:
     def reasons(self) -> list[tuple[str, set[bytes]]]:
         """What is kept, each object for the first reason there is, by another walk."""
         found, before = [], set[bytes]()
-        again = Marked(self._store, self._since, met=False)
+        again = Marked(self._store, self._now, self._retention, met=False)
         for reason, roots in again._roots():
             again._meet(roots)
             found.append((reason, again.ids() - before))
@@ -63,29 +65,49 @@ class Marked:
         yield "recent runs", self._runs()
 
     def _runs(self) -> Iterator[Link]:
+        """Runs within the retention; what was published while this looks is that in any case."""
+        first, found = not self._runs_met, []
         for id in self._store.runs():
+            if id in self._runs_met:
+                break
             with suppress(Damaged):
-                if get_record(self._store, Run, id).time >= self._since:
-                    yield Link(Item(Kind.RUN, id))
+                found.append((id, get_record(self._store, Run, id).time))
+        self._runs_met |= {id for id, _time in found}
+        times = believed([time for _id, time in found], self._now) if first else [self._now] * len(found)
+        for (id, _time), time in zip(found, times, strict=True):
+            if time >= self._now - self._retention:
+                yield Link(Item(Kind.RUN, id))
 
     def _operations(self) -> Iterator[Link]:
         """Operations newest first. The one before the last that is kept stays whole too, for `undo`."""
-        old = 0
-        for position, (id, operation) in enumerate(self._store.operations()):
-            if id in self._met:
-                return
-            self._met.add(id)
-            old += old > 0 or (position > 0 and operation.time < self._since)
-            if old == 2:
-                self.horizon = max(self.horizon, operation.sequence)
-            expired = operation.sequence <= self.horizon
-            yield Link(Item(Kind.OPERATION, id, Role.EXPIRED if expired else Role.PLAIN))
+        first, found, before = not self._operations_met, list[tuple[Digest, int, int]](), 0
+        for id, operation in self._store.operations():
+            if id in self._operations_met:
+                break
+            found.append((id, operation.sequence, operation.time))
+            before = max(before, operation.horizon)
+        self._operations_met |= {id for id, _sequence, _time in found}
+        if first:
+            times = believed([time for _id, _sequence, time in found], self._now)
+            old = [at for at, time in enumerate(times) if at > 0 and time < self._now - self._retention]
+            self.horizon = max(before, found[old[1]][1] if len(old) > 1 else 0)
+            self.expired = self.horizon - before
+        for id, sequence, _time in found:
+            yield Link(Item(Kind.OPERATION, id, Role.EXPIRED if sequence <= self.horizon else Role.PLAIN))
 
 
-def ref_links(name: str, ref: Ref) -> Iterator[Link]:
-    """What a ref keeps."""
-    if ref.id is not None:
-        yield Link(Item(Kind.CHUNK if name == TRACKING else Kind.COMMIT, ref.id))
+def believed(times: Sequence[int], now: int) -> list[int]:
+    """Times of what happened one after the other, newest first, as far as clocks can be believed.
+
+    A time after `now` is taken for that of what came next; nothing is older than what came before it.
+    """
+    found, after = [], now
+    for time in times:
+        after = time if time <= now else after
+        found.append(after)
+    for at in range(len(found) - 2, -1, -1):
+        found[at] = max(found[at], found[at + 1])
+    return found
 
 
 def horizon_of(store: Store) -> int:

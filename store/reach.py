@@ -16,7 +16,7 @@ from aq.formats.identity import Kind
 from aq.formats.objects import Source
 from aq.formats.prolly_nodes import count
 from aq.formats.records import TYPES, Artifact, Commit, Node, Operation, Record, Run, Step, decode
-from aq.store.refs import decode_ref
+from aq.store.refs import TRACKING, Ref, decode_ref
 from aq.store.snapshots import Entry, Origin, unpack, unpack_touched
 
 
@@ -164,9 +164,13 @@ def _node_links(item: Item, node: Node) -> Iterator[Link]:
 
 def _of_ref(key: bytes, value: bytes) -> Iterator[Link]:
     name = key.decode("utf-8", "replace")
-    ref = decode_ref(name, value)
+    yield from ref_links(name, decode_ref(name, value))
+
+
+def ref_links(name: str, ref: Ref) -> Iterator[Link]:
+    """What a ref holds."""
     if ref.id is not None:
-        yield Link(Item(Kind.CHUNK if name == "tracking" else Kind.COMMIT, ref.id))
+        yield Link(Item(Kind.CHUNK if name == TRACKING else Kind.COMMIT, ref.id))
 
 
 def _of_entry(path: bytes, value: bytes) -> Iterator[Link]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from aq.formats.errors import Temporary
+from aq.formats.errors import Damaged, Temporary
 from aq.formats.identity import Kind
-from aq.formats.objects import Source
-from aq.formats.packs import Place
-from aq.formats.records import TYPES, decode
+from aq.formats.objects import Source, get_record
+from aq.formats.packs import NO_ID, Place
+from aq.formats.prolly import map_diff, map_items
+from aq.formats.records import TYPES, Operation, decode
 from aq.store.index import Change, Collected, Condemned, Look
-from aq.store.reach import Item, Role, links
+from aq.store.reach import Item, Role, links, ref_links
+from aq.store.refs import decode_ref
 
 _RECORDS: Final = (Kind.ARTIFACT, Kind.STEP, Kind.RUN, Kind.COMMIT, Kind.OPERATION)
 
@@ -39,6 +41,9 @@ def rely(change: Change, source: Source, places: Iterable[tuple[bytes, Place]]) 
     for id in new:
         change.delete("condemned", id)
     stack = [Item(kind, id) for id, kind in new.items() if kind in _RECORDS]
+    stack += [
+        item for id, kind in new.items() if kind is Kind.OPERATION for item in _named(change, source, id)
+    ]
     seen: set[tuple[bytes, Role]] = set()
     while stack:
         item = stack.pop()
@@ -56,6 +61,26 @@ def rely(change: Change, source: Source, places: Iterable[tuple[bytes, Place]]) 
     met = {id for id, _role in seen}
     waiting = [id for id, kind in new.items() if kind is Kind.NODE and id not in met]
     change.condemn(waiting, Condemned(change.collected().generation + 1, AT_BIRTH))
+
+
+def _named(change: Change, source: Source, operation: bytes) -> list[Item]:
+    """What an operation's refs hold and the current ones do not.
+
+    Its map may be one that the log keeps, or share nodes with it, although what these name is gone.
+    """
+    state = change.state()
+    if state is None or state.refs == NO_ID:
+        return []
+    refs = get_record(source, Operation, operation).refs
+    try:
+        changed = [(name, new) for name, _old, new in map_diff(source, state.refs, refs)]
+    except Damaged:  # the current map is lost with the pack that held it
+        changed = list(map_items(source, refs))
+    return [
+        link.item
+        for name, new in ((key.decode("utf-8", "replace"), new) for key, new in changed if new is not None)
+        for link in ref_links(name, decode_ref(name, new))
+    ]
 
 
 def _referred(source: Source, item: Item) -> list[Item]:
