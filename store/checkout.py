@@ -21,6 +21,7 @@ from aq.store.materialize import FolderWriter, Written, require_harmless
 from aq.store.nearest import did_you_mean
 from aq.store.paths import ancestors, decode, encode, from_user, show, twins
 from aq.store.snapshots import Entry, Origin, Touched
+from aq.store.statcache import size_of
 
 if TYPE_CHECKING:
     from aq.store.worktree import Worktree
@@ -75,7 +76,7 @@ class Rewrite:
             after = self._changes[path].after
             if after is not None and (done := writer.write(path, after)):
                 written.append(done)
-                work.report(path, done.stat)
+                work.done.count(1, size_of(done.stat))
         self._learn(written)
 
     def _learn(self, written: Iterable[Written]) -> None:

@@ -43,8 +43,21 @@ if TYPE_CHECKING:
     from aq.store.marks import Marks
 
 Skip = Callable[[str], bool]
-OnFile = Callable[[str, int], None]
-"""Told of each file that was read or written: its path and size in bytes."""
+
+
+class Done:
+    """How many files, and bytes of them, were read or written so far; may be looked at from another thread."""
+
+    __slots__ = ("bytes", "files")
+
+    def __init__(self) -> None:
+        self.files = 0
+        self.bytes = 0
+
+    def count(self, files: int, size: int) -> None:
+        """Add files of `size` bytes together."""
+        self.files += files
+        self.bytes += size
 
 
 class WorkStatus(NamedTuple):
@@ -59,11 +72,11 @@ class WorkStatus(NamedTuple):
 
 
 class Worktree:
-    """The folder of a store's repository. `on_file`, if set, is told of files as they are read or written."""
+    """The folder of a store's repository. `done` counts files as they are read or written."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.on_file: OnFile | None = None
+        self.done = Done()
         self.root = os.fsencode(store.root)
         self.cache = StatCache(store.index)
         self.begin()
@@ -149,13 +162,8 @@ class Worktree:
         if state is None:
             return None
         self.cache.learn(path, *state, clock)
-        self.report(path, state[0])
+        self.done.count(1, size_of(state[0]))
         return state[1]
-
-    def report(self, path: bytes, stat: bytes) -> None:
-        """Tell `on_file` of a file."""
-        if self.on_file is not None:
-            self.on_file(decode(path), size_of(stat))
 
     def keep_cache(self) -> None:
         """Write what the stat cache learned by looking; not being able to is no error."""
