@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from aq.formats.errors import Damaged
 from aq.formats.identity import Digest, Kind
@@ -79,21 +80,46 @@ class Marked:
                 yield Link(Item(Kind.RUN, id))
 
     def _operations(self) -> Iterator[Link]:
-        """Operations newest first. The one before the last that is kept stays whole too, for `undo`."""
-        first, found, before = not self._operations_met, list[tuple[Digest, int, int]](), 0
+        """Operations newest first."""
+        first, found, before = not self._operations_met, list[_Done](), 0
         for id, operation in self._store.operations():
             if id in self._operations_met:
                 break
-            found.append((id, operation.sequence, operation.time))
+            found.append(
+                _Done(id, operation.sequence, operation.time, operation.refs, operation.files is not None)
+            )
             before = max(before, operation.horizon)
-        self._operations_met |= {id for id, _sequence, _time in found}
+        self._operations_met |= {one.id for one in found}
         if first:
-            times = believed([time for _id, _sequence, time in found], self._now)
-            old = [at for at, time in enumerate(times) if at > 0 and time < self._now - self._retention]
-            self.horizon = max(before, found[old[1]][1] if len(old) > 1 else 0)
+            self.horizon = max(before, self._beyond(found))
             self.expired = self.horizon - before
-        for id, sequence, _time in found:
-            yield Link(Item(Kind.OPERATION, id, Role.EXPIRED if sequence <= self.horizon else Role.PLAIN))
+        for one in found:
+            role = Role.EXPIRED if one.sequence <= self.horizon else Role.PLAIN
+            yield Link(Item(Kind.OPERATION, one.id, role))
+
+    def _beyond(self, log: Sequence[_Done]) -> int:
+        """The last operation that is too old, or 0.
+
+        What `undo` would take back is not, nor is the one before the oldest that is kept: it says what was.
+        """
+        times = believed([one.time for one in log], self._now)
+        start = next((at for at in range(len(log) - 1) if log[at].did_something(log[at + 1])), 0)
+        old = [at for at in range(start + 1, len(log)) if times[at] < self._now - self._retention]
+        return log[old[1]].sequence if len(old) > 1 else 0
+
+
+class _Done(NamedTuple):
+    """What is to be known of an operation."""
+
+    id: Digest
+    sequence: int
+    time: int
+    refs: bytes
+    has_files: bool
+
+    def did_something(self, before: _Done) -> bool:
+        """Whether there is something to take back."""
+        return self.has_files or self.refs != before.refs
 
 
 def believed(times: Sequence[int], now: int) -> list[int]:

@@ -181,3 +181,15 @@ def in_other_process(root: Path) -> int:
     from tests.store.scenario import in_child
 
     return in_child(lambda: mend(root) and None)
+
+
+def test_the_last_command_can_be_undone_whatever_was_collected(bench: Bench) -> None:
+    """Collections are operations too; they take nothing back and do not count."""
+    first = commit_noise(bench, 1)
+    second = commit_noise(bench, 2)
+    bench.refs({"branch/main": Ref(first)})
+    for turn in range(1, 5):
+        gc(bench.store, TODAY + turn * 40 * DAY)
+        assert bench.store.has(second) and bench.store.has(bench.snapshot_of(second))
+    bench.refs({"branch/main": Ref(second)})
+    sound(bench.root)
