@@ -246,7 +246,7 @@ def test_a_reader_finds_what_was_moved_under_it(bench: Bench) -> None:
     with Store.open(bench.root) as reader:
         assert reader.get(Kind.COMMIT, dropped)
         for name in "ab":
-            bench.refs({"branch/main": Ref(kept), f"tag/{name}": None})
+            bench.refs({"branch/main": Ref(kept), f"tag/{name}": Ref(kept)})
         gc(bench.store)
         root = snapshots.get_entry(reader, bench.snapshot_of(kept), "file.bin")
         assert root is not None and reader.get(Kind.ARTIFACT, root.artifact)
