@@ -102,8 +102,10 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; its result is the exit code where it is an int."""
-        ctx.ensure_object(Session).hosts_code = self.hosts_code
-        return super().invoke(ctx)
+        session = ctx.ensure_object(Session)
+        session.hosts_code = self.hosts_code
+        with session.waiting():
+            return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples, then options, then what holds everywhere."""

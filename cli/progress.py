@@ -12,14 +12,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
 from aq.cli.session import Session
 from aq.cli.text import View, cut, duration, visible
 from aq.cli.text_run import event_line
-
-_TICK: Final = 0.2
-_SPIN: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+from aq.cli.waiting import SPIN, TICK, WIPE
 
 
 class Progress:
@@ -49,21 +47,21 @@ class Progress:
                 self._doing = str(event.get("step") or event_line(event, View()))
                 self._since = time.monotonic()
             if line is not None:
-                self._write(("\r\x1b[K" if self._live else "") + visible(line) + "\n")
+                self._write((WIPE if self._live else "") + visible(line) + "\n")
 
     def close(self) -> None:
         """Stop and wipe the updating line."""
         if self._live:
             self._stop.set()
             self._thread.join()
-            self._write("\r\x1b[K")
+            self._write(WIPE)
 
     def _tick(self) -> None:
         turn = 0
-        while not self._stop.wait(_TICK):
+        while not self._stop.wait(TICK):
             turn += 1
             with self._lock:
-                self._write("\r\x1b[K" + self._status(_SPIN[turn % len(_SPIN)]))
+                self._write(WIPE + self._status(SPIN[turn % len(SPIN)]))
 
     def _status(self, mark: str) -> str:
         """`⠹ delays/train  12.4 s  (4 of 9, about 30 s left)`."""

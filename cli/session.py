@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -19,6 +19,7 @@ from aq.cli.text import View, visible
 from aq.formats.errors import AqError
 
 if TYPE_CHECKING:
+    from aq.cli.waiting import Waiting
     from aq.pipeline.context import Context
     from aq.pipeline.repo import Repo
 
@@ -40,6 +41,7 @@ class Session:
     outlive_reader: bool = False
     opened: Repo | None = field(default=None, init=False)
     closed: bool = field(default=False, init=False)
+    sign: Waiting | None = field(default=None, init=False)
 
     def repo(self) -> Repo:
         """The nearest repository upward from the working directory."""
@@ -53,6 +55,27 @@ class Session:
         """Let go of the repository, if one was opened."""
         if self.opened is not None:
             self.opened.close()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Show a sign of life on a terminal for as long as the block is silent."""
+        if self.hosts_code or self.quiet or not sys.stderr.isatty():
+            yield
+            return
+        from aq.cli.waiting import Waiting, counted
+
+        width = self._view(sys.stderr).width
+        self.sign = Waiting(f"aq {self.command}", lambda: counted(self.opened), width=width)
+        try:
+            yield
+        finally:
+            self._speak()
+
+    def _speak(self) -> None:
+        """Something is about to be written: the sign goes."""
+        if self.sign is not None:
+            self.sign.stop()
+            self.sign = None
 
     def context(self) -> Context:
         """The clock, the user and this command line, for the layers below."""
@@ -111,6 +134,7 @@ class Session:
 
     def write(self, text: str) -> None:
         """Write to standard output. Raises ClosedOutput where nobody reads it, unless outlived."""
+        self._speak()
         try:
             if not self.closed:
                 sys.stdout.write(text)
@@ -119,6 +143,7 @@ class Session:
 
     def write_bytes(self, data: bytes | memoryview) -> None:
         """Write raw bytes to standard output."""
+        self._speak()
         try:
             if not self.closed:
                 sys.stdout.buffer.write(data)
@@ -145,6 +170,7 @@ class Session:
     def note(self, text: str) -> None:
         """One line on standard error beside the answer, unless `-q`."""
         if not self.quiet and text:
+            self._speak()
             with suppress(OSError):
                 sys.stderr.write(f"{visible(text)}\n")
 

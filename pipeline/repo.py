@@ -105,6 +105,11 @@ class Repo:
             description=description.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
         )
 
+    def progress(self) -> tuple[int, int]:
+        """How many files of the folder were read or written by now, and how many bytes; from any thread."""
+        done = self.worktree.done if "worktree" in self.__dict__ else None
+        return (done.files, done.bytes) if done else (0, 0)
+
     def close(self) -> None:
         """Let go of the store's files."""
         self.store.close()
