@@ -7,10 +7,10 @@ written, without any lock. After a fork the child starts with nothing pending.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from threading import RLock
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aq.formats import codecs
@@ -21,6 +21,9 @@ from aq.formats.records import Step, decode
 from aq.store import disk
 from aq.store.index import Index
 from aq.store.packs import SEAL_AT, Frame, MissingPack, PackFiles, PackWriter
+
+if TYPE_CHECKING:
+    from aq.formats.inline_frames import InlineFrames
 
 SPILL_AT: Final = 1 << 20
 """Pending bytes beyond which a pack of their own is written."""
@@ -89,6 +92,30 @@ class Objects:
                     self._runs.append(digest)
         return digest
 
+    def put_frames(self, frames: InlineFrames) -> None:
+        """Store many artifacts at once, each of them once; the buffer may be used again afterwards."""
+        with self._lock:
+            chosen = self._new_among(frames.ids)
+            if self._writer is None and self._size + frames.size < SPILL_AT:
+                for number in chosen:
+                    id, data = frames.ids[number], frames.record(number)
+                    self._add(id, Frame(Kind.ARTIFACT, id, data, length=len(data)))
+            elif chosen:
+                self._spill(frames, chosen)
+
+    def _new_among(self, ids: Sequence[bytes]) -> list[int]:
+        """Which of these are to be written, as `_is_new` says; of equal ones the first."""
+        seen: set[bytes] = set()
+        chosen = []
+        with self.index.look() as look:
+            for number, id in enumerate(ids):
+                if id in self._placed or id in self._pending or id in seen:
+                    continue
+                if look.get("objects", id) is None or look.get("condemned", id) is not None:
+                    seen.add(id)
+                    chosen.append(number)
+        return chosen
+
     def _is_new(self, digest: bytes) -> bool:
         """Whether it is to be written: also what is condemned, and may be gone when this is published."""
         if digest in self._pending or digest in self._placed:
@@ -109,16 +136,21 @@ class Objects:
         """Whether a buffer that the caller may use again is written at once, and so needs no copy."""
         return self._size >= SPILL_AT or (self._writer is not None and len(frame.payload) >= _DIRECT_FROM)
 
-    def _spill(self) -> None:
+    def _spill(self, laid: InlineFrames | None = None, chosen: Sequence[int] = ()) -> None:
+        """Write what is pending, and chosen ones of the frames that lie in a buffer, into a pack."""
         try:
             if self._writer is None:
                 self._writer = PackWriter(self.files.folder)
             before = self._writer.end
-            places = self._writer.add(list(self._pending.values()))
+            if self._pending:
+                places = self._writer.add(list(self._pending.values()))
+                self._placed.update(zip(self._pending, places, strict=True))
+                self._pending.clear()
+                self._size = 0
+            if laid is not None:
+                places = self._writer.add_laid(laid, chosen)
+                self._placed.update(zip((laid.ids[number] for number in chosen), places, strict=True))
             self.new_bytes += self._writer.end - before
-            self._placed.update(zip(self._pending, places, strict=True))
-            self._pending.clear()
-            self._size = 0
             if self._writer.end >= SEAL_AT:
                 self._seal()
         except AqError:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from threading import Lock
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from aq.formats import codecs
 from aq.formats.errors import AqError, Damaged
-from aq.formats.identity import Buffer
+from aq.formats.identity import Buffer, Kind
 from aq.formats.packs import (
     CONTENTS,
     FOOTER_SIZE,
@@ -38,6 +39,9 @@ from aq.formats.packs import (
 )
 from aq.store import disk
 from xxhash import xxh3_64
+
+if TYPE_CHECKING:
+    from aq.formats.inline_frames import InlineFrames
 
 SEAL_AT: Final = 64 << 20
 """A pack of this many bytes is sealed and another one begun."""
@@ -201,6 +205,17 @@ class PackWriter:
         disk.write_pieces_at(self.fd, pieces, self.end, path=self.path)
         self.end = end
         self.places += zip((frame.id for frame in frames), places, strict=True)
+        return places
+
+    def add_laid(self, frames: InlineFrames, chosen: Sequence[int]) -> list[Place]:
+        """Write chosen ones of frames that lie in their buffer; returns their places, in order."""
+        pieces, sizes = frames.seal(self.seed, chosen)
+        disk.write_pieces_at(self.fd, pieces, self.end, path=self.path)
+        ends = list(accumulate(sizes, initial=self.end))
+        name, kind = self.name, int(Kind.ARTIFACT)
+        places = [Place(name, at, size, kind, codecs.RAW, None) for at, size in zip(ends, sizes, strict=False)]
+        self.places += zip((frames.ids[number] for number in chosen), places, strict=True)
+        self.end = ends[-1]
         return places
 
     def seal(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from aq.formats.errors import AqError, Conflict, Damaged, NewerFormat, Temporary, UsageError
@@ -30,6 +30,9 @@ from aq.store.packs import PackFiles
 from aq.store.publish import Make, Publisher
 from aq.store.refs import HEAD, Ref
 from aq.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from aq.formats.inline_frames import InlineFrames
 
 FIRST_BRANCH = "branch/main"
 
@@ -168,6 +171,12 @@ class Store:
         if self._lease is None:
             self.lease()
         return self._objects.put(kind, data, base=base)
+
+    def put_frames(self, frames: InlineFrames) -> None:
+        """As `put`, of many artifacts at once; the buffer may be used again afterwards."""
+        if self._lease is None:
+            self.lease()
+        self._objects.put_frames(frames)
 
     def has(self, id: bytes) -> bool:
         """Whether an object of this id is here."""

@@ -1,0 +1,109 @@
+"""Frames of small files: their records made without an encoder, laid behind each other in one buffer.
+
+Invariant: a record is what `records.encode` makes of the artifact, and a frame what `encode_frame` makes
+of the record. The buffer is used again and again: what was handed out of it holds until `clear`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from struct import Struct
+from typing import Final
+
+from aq.formats.files import INLINE_BELOW
+from aq.formats.identity import Kind, pre_image
+from aq.formats.packs import FRAME_MAGIC, HEAD_SIZE
+from aq.formats.records import Artifact, encode
+from blake3 import blake3
+from xxhash import xxh3_64_intdigest
+
+ROOM: Final = 2 << 20
+"""Bytes of the buffer: more would not stay in the processor's cache."""
+_MARK: Final = b"\xa6format"  # what follows the content in a record
+_PRE: Final = len(pre_image(Kind.ARTIFACT, 0))
+_checksum = Struct("<Q")
+_head = Struct("<4sBBBBQQ32s")
+_KIND: Final = int(Kind.ARTIFACT)
+FRAME_MOST: Final = HEAD_SIZE + INLINE_BELOW + 256
+"""More bytes than any frame takes here."""
+
+
+class InlineFrames:
+    """Artifacts of files of fewer than `INLINE_BELOW` bytes, as frames without their checksums.
+
+    `ids` are theirs, in order; `ends` is where each frame ends in the buffer.
+    """
+
+    def __init__(self) -> None:
+        self.ids: list[bytes] = []
+        self.ends: list[int] = []
+        self._end = 0
+        self._buffer = bytearray(ROOM)
+        self._view = memoryview(self._buffer)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the largest file might not find room."""
+        return self._end > ROOM - FRAME_MOST
+
+    @property
+    def size(self) -> int:
+        """Bytes of all frames."""
+        return self._end
+
+    def add(self, data: bytes) -> bytes:
+        """Lay the frame of a file with this content; returns its artifact's id.
+
+        The bytes that are hashed before the record stand for a moment where the id will.
+        """
+        before, after = _around(len(data))
+        start = self._end
+        hashed = start + (HEAD_SIZE - _PRE)
+        record = b"".join((before, data, after))
+        length = len(record) - _PRE
+        self._end = end = hashed + len(record)
+        self._view[hashed:end] = record
+        id = blake3(record).digest()
+        _head.pack_into(self._buffer, start + 8, FRAME_MAGIC, _KIND, 0, 0, 0, length, length, id)
+        self.ids.append(id)
+        self.ends.append(end)
+        return id
+
+    def record(self, number: int) -> bytes:
+        """The canonical bytes of one artifact."""
+        start = self.ends[number - 1] if number else 0
+        return bytes(self._view[start + HEAD_SIZE : self.ends[number]])
+
+    def seal(self, seed: int, chosen: Sequence[int]) -> tuple[list[memoryview], list[int]]:
+        """Checksum chosen frames (ascending): the pieces to write one after the other, and each frame's size."""
+        view, buffer, ends = self._view, self._buffer, self.ends
+        pieces: list[memoryview] = []
+        sizes: list[int] = []
+        first = last = 0
+        for number in chosen:
+            start = ends[number - 1] if number else 0
+            if start != last:
+                if last > first:
+                    pieces.append(view[first:last])
+                first = start
+            last = ends[number]
+            _checksum.pack_into(buffer, start, xxh3_64_intdigest(view[start + 8 : last], seed))
+            sizes.append(last - start)
+        if last > first:
+            pieces.append(view[first:last])
+        return pieces, sizes
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.ids.clear()
+        self.ends.clear()
+        self._end = 0
+
+
+@lru_cache(maxsize=INLINE_BELOW)
+def _around(size: int) -> tuple[bytes, bytes]:
+    """What stands before (hashed prefix and all) and after the content in the record of a file of this size."""
+    record = encode(Artifact(kind="file", format="bytes", size=size, data=bytes(size)))
+    end = record.index(_MARK)
+    return pre_image(Kind.ARTIFACT, len(record)) + record[: end - size], record[end:]
