@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _PLAIN_KINDS: Final = frozenset("biufcmMSUV")
 _LONG_DOUBLES: Final = frozenset("gG")
+_NO_DTYPE: Final = (
+    TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError, RecursionError, SyntaxError,
+)  # fmt: skip
+"""What numpy raises on a description that is none."""
 _BLOCK: Final = 1 << 13
 """Elements looked at together: in cache, and too few for BLAS to start threads."""
 
@@ -79,6 +83,27 @@ def dtype_of(described: Any) -> np.dtype[Any]:
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
 
 
+def plain_dtype(described: Any) -> np.dtype[Any] | None:
+    """As `dtype_of` for what anybody may have written: None where it is no description by `describe`."""
+    try:
+        dtype = dtype_of(described)
+        return dtype if _listed(describe(dtype)) == described else None
+    except _NO_DTYPE:
+        return None
+
+
+def _listed(described: Any) -> Any:
+    """A description as msgpack gives it back."""
+    return [_listed(part) for part in described] if isinstance(described, tuple) else described
+
+
+def is_clean(data: Buffer, dtype: np.dtype[Any]) -> bool:
+    """Whether all padding in these whole elements is zero."""
+    import numpy as np
+
+    return bytes(c_bytes(np.frombuffer(data, dtype))) == bytes(data)
+
+
 def c_bytes(array: np.ndarray[Any, Any]) -> Buffer:
     """The elements in C order with all padding zero; a view of the array where that is possible."""
     import numpy as np
@@ -86,20 +111,20 @@ def c_bytes(array: np.ndarray[Any, Any]) -> Buffer:
     if array.nbytes == 0:
         return b""
     plain = np.ascontiguousarray(array.view(np.ndarray) if type(array) is not np.ndarray else array)
-    if _has_padding(plain.dtype):
+    if has_padding(plain.dtype):
         clean = np.zeros(plain.shape, plain.dtype)
         _copy_fields(plain, clean)
         plain = clean
     return plain.reshape(-1).view(np.uint8).data
 
 
-def _has_padding(dtype: np.dtype[Any]) -> bool:
+def has_padding(dtype: np.dtype[Any]) -> bool:
     """Whether some bytes of an element may hold anything at all."""
     base = dtype.base
     if base.names is None:
         return base.char in _LONG_DOUBLES
     fields = [base.fields[name][0] for name in base.names]  # type: ignore[index]
-    return sum(field.itemsize for field in fields) < base.itemsize or any(map(_has_padding, fields))
+    return sum(field.itemsize for field in fields) < base.itemsize or any(map(has_padding, fields))
 
 
 def _copy_fields(source: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> None:

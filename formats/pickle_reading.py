@@ -102,6 +102,11 @@ def read_beginning(opcodes: bytes) -> Any:
         raise Damaged(f"a pickle cannot be read: {error}") from None
 
 
+def is_written(name: str) -> bool:
+    """Whether aq writes opcodes of this name."""
+    return name in _WRITTEN
+
+
 class _Machine:
     """The stack machine of pickle, restricted to what aq writes."""
 
@@ -206,3 +211,10 @@ class _Machine:
         """Push the next buffer."""
         self.stack.append(Buffer(self.buffers))
         self.buffers += 1
+
+
+_ATOMS: Final = (
+    "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES "
+    "SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
+)
+_WRITTEN: Final = frozenset(("STOP", *_ATOMS.split(), *_Machine().steps))

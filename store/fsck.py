@@ -17,6 +17,7 @@ from aq.store.affected import Affected, User
 from aq.store.findings import REBUILD, Finding, Problem
 from aq.store.fsck_objects import ObjectCheck, StepKey, roots
 from aq.store.fsck_packs import PackCheck
+from aq.store.fsck_stat import stat_findings
 from aq.store.index import State, decode_place
 from aq.store.packs import PackFiles
 from aq.store.store import Store
@@ -53,12 +54,13 @@ def _fsck(store: Store, *, full: bool, step_key: StepKey | None, known: Sequence
     finally:
         files.close()
     findings += _current(packs, state)
-    objects = ObjectCheck(store, full=full, step_key=step_key)
+    objects = ObjectCheck(store, full=full, step_key=step_key, ordinals=packs.ordinals())
     findings += objects.run(packs.operations)
     reached = objects.walk.ids()
     if store.index.collected().swept:
         findings = [one for one in findings if not one.is_unlisted or one.id in reached]
     findings += _summaries(store, findings)
+    findings += stat_findings(store, full=full)
     problems = list(_named(store, _once(findings), packs.operations))
     unneeded = _unreached(store, reached)
     return Checked(packs.objects, packs.bytes, packs.garbage + unneeded, problems, full)

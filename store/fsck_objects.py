@@ -6,19 +6,22 @@ hides nothing but what only it refers to. Objects are read through the store, ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 from aq.formats.errors import AqError, Damaged
-from aq.formats.files import INLINE_BELOW, parts
+from aq.formats.files import INLINE_BELOW, pieces
 from aq.formats.identity import Buffer, Digest, Kind, object_id
-from aq.formats.objects import get_record
+from aq.formats.objects import Source, get_record
 from aq.formats.prolly import map_items
 from aq.formats.prolly_nodes import Cutter, shape_problem
 from aq.formats.records import Artifact, Commit, Node, Operation, Record, Run, Step
-from aq.store import paths
+from aq.store import paths, tracking
 from aq.store.findings import REBUILD, Finding
+from aq.store.fsck_history import CondemnedCheck, OrderCheck, chain_findings, touched_problem
+from aq.store.fsck_runs import RunCheck
+from aq.store.fsck_values import ValueCheck
 from aq.store.marking import horizon_of
 from aq.store.reach import KEYED, Item, Link, Role, Visit, Walk, Whole, shape
 from aq.store.refs import HEAD, TRACKING, Ref
@@ -36,10 +39,12 @@ _ONE_PART: Final = frozenset(("bytes", "raw", "json", "metric", "array"))
 class ObjectCheck:
     """One check of all objects that something relies on."""
 
-    def __init__(self, store: Store, *, full: bool, step_key: StepKey | None) -> None:
+    def __init__(
+        self, store: Store, *, full: bool, step_key: StepKey | None, ordinals: Mapping[bytes, int]
+    ) -> None:
         self.store = store
         self.full = full
-        self.walk = Walk(store, self._on_link)
+        self.walk = Walk(_Verified(store), self._on_link)
         self._step_key = step_key
         self._found: list[Finding] = []
         self._shapes: dict[bytes, Any] = {}
@@ -48,6 +53,10 @@ class ObjectCheck:
         self._odd: set[bytes] = set()
         self._awaited: dict[bytes, tuple[Item, bytes]] = {}
         self._roots: set[bytes] = set()
+        self._runs = RunCheck(store)
+        self._values = ValueCheck(store, full=full)
+        self._order = OrderCheck(store, ordinals)
+        self._gone = CondemnedCheck(store)
 
     def run(self, operations: list[bytes]) -> Iterator[Finding]:
         """Everything that is wrong with what is reachable. `operations`: the journals', oldest first."""
@@ -57,10 +66,15 @@ class ObjectCheck:
             self._found.clear()
         yield from self._registered()
         yield from self._refs()
-        yield from self._chain()
+        yield from chain_findings(self.store, operations)
+        yield from self._gone.findings()
 
     def _say(self, item: Item, detail: str) -> None:
         self._found.append(Finding(item.kind.name.lower(), item.id, detail, ""))
+
+    def _say_if(self, item: Item, problem: str) -> None:
+        if problem:
+            self._say(item, problem)
 
     def _check(self, visit: Visit) -> None:
         item, record = visit.item, visit.record
@@ -86,6 +100,8 @@ class ObjectCheck:
 
     def _on_link(self, item: Item, link: Link) -> None:
         """Note a claim; it is looked at when the other object is met, or at once if it was."""
+        self._gone.note(item, link)
+        self._say_if(item, self._order.problem(item, link))
         if link.claim is None:
             if link.item.kind is Kind.NODE:
                 self._roots.add(link.item.id)
@@ -171,6 +187,9 @@ class ObjectCheck:
             self._say(item, problem)
         if item.role is Role.SNAPSHOT and not node.level:
             self._paths(item, node)
+        if item.role is Role.TOUCHED and not node.level:
+            for path, value in zip(node.keys, node.values, strict=True):
+                self._say_if(item, touched_problem(path, value))
 
     def _paths(self, item: Item, node: Node) -> None:
         """Paths are harmless, no tracked file lies below another one, tracked entries name files."""
@@ -207,28 +226,32 @@ class ObjectCheck:
                 self._say(item, f"{len(artifact.data)} bytes lie in the record itself")
         elif artifact.format in _ONE_PART or artifact.format == "pickle":
             self._pieces(item, artifact)
+        for problem in self._values.problems(artifact):
+            self._say(item, problem)
 
     def _pieces(self, item: Item, artifact: Artifact) -> None:
+        size, count, is_open = 0, 0, True
         try:
-            found = list(parts(self.store, artifact.root or b""))
+            for piece in pieces(self.store, artifact.root or b""):
+                size, count, is_open = size + piece.length, count + (not piece.goes_on), piece.goes_on
         except Damaged:
             return  # the nodes are named by themselves
-        size = sum(piece.length for part in found for piece in part)
+        if is_open:
+            self._say(item, "the last of its pieces does not end a part")
         if size != artifact.size:
             self._say(item, f"its pieces have {size} bytes instead of {artifact.size}")
-        if artifact.format in _ONE_PART and len(found) != 1:
-            self._say(item, f"it has {len(found)} parts instead of one")
+        if artifact.size < INLINE_BELOW:
+            self._say(item, f"its {artifact.size} bytes do not lie in the record itself")
+        if artifact.format in _ONE_PART and count != 1:
+            self._say(item, f"it has {count} parts instead of one")
 
     def _step(self, item: Item, step: Step) -> None:
         if self._step_key is not None and self._step_key(step) != step.key:
             self._say(item, "its key is not that of its parts")
 
     def _run(self, item: Item, run: Run) -> None:
-        """Each step of the run names what its status goes with."""
-        for one in run.steps:
-            done = one.status in ("run", "reused")
-            if done != (one.step is not None) or (one.attempt is not None and one.status != "failed"):
-                self._say(item, f"its step {one.name} is {one.status}, and does not name what this goes with")
+        for problem in self._runs.problems(run):
+            self._say(item, problem)
 
     # What the index keeps beside the objects
 
@@ -273,24 +296,21 @@ class ObjectCheck:
             yield from self._ref(name, ref)
 
     def _ref(self, name: str, ref: Ref) -> Iterator[Finding]:
+        if name == TRACKING and ref.id is not None:
+            yield from self._rules(ref.id)
         wanted = Kind.CHUNK if name == TRACKING else Kind.COMMIT
         if ref.id is not None and self.store.kind_of(ref.id) is not wanted:
             yield Finding(
                 "ref", name, f"it names {ref.id}, which is no {wanted.name.lower()} of this store", ""
             )
 
-    def _chain(self) -> Iterator[Finding]:
-        """Numbers rise by one from the first operation on."""
-        above = None
+    def _rules(self, id: Digest) -> Iterator[Finding]:
         try:
-            for id, operation in self.store.operations():
-                if above is not None and operation.sequence != above - 1:
-                    yield Finding("operation", id, f"number {operation.sequence} stands before {above}", "")
-                above = operation.sequence
-                if not operation.parents and operation.sequence != 1:
-                    yield Finding("operation", id, f"number {operation.sequence} has none before it", "")
-        except Damaged:
-            return  # the operation is named by itself
+            if not tracking.load(self.store, id):
+                yield Finding("ref", TRACKING, "it names a chunk without rules", "")
+        except Damaged as error:
+            if self.store.kind_of(id) is Kind.CHUNK:
+                yield Finding("ref", TRACKING, error.message, "")
 
 
 def roots(store: Store, operations: list[bytes]) -> Iterator[Link]:
@@ -314,6 +334,20 @@ def _part(store: Store, id: bytes, horizon: int) -> Role:
         if horizon and get_record(store, Operation, id).sequence <= horizon:
             return Role.EXPIRED
     return Role.PLAIN
+
+
+class _Verified:
+    """A source whose records are what their ids say: a frame's checksum holds over whatever was written."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def get(self, kind: Kind, id: bytes) -> bytes:
+        """See `Source`."""
+        data = self._source.get(kind, id)
+        if object_id(kind, data) != id:
+            raise Damaged(f"{kind.name.lower()} {id.hex()} holds other bytes than those of its id")
+        return data
 
 
 class _IdsOnly:

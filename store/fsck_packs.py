@@ -89,6 +89,8 @@ class PackCheck:
         self._state = state
         self._packs: dict[bytes, _Pack] = {}
         self._named: set[bytes] = set()
+        self._ordinals: dict[bytes, int] = {}
+        self._voids = 0
         self._placed = {place.pack for _id, place in self._places()}
 
     def run(self) -> Iterator[Finding]:
@@ -103,6 +105,14 @@ class PackCheck:
                 yield Finding("index", name.hex(), detail, REBUILD, None, True)
         yield from self._unconfirmed()
         yield from self._gaps()
+
+    def ordinals(self) -> dict[bytes, int]:
+        """The journals by name; none where order says nothing: something was lost, moved or taken back."""
+        is_whole = not (self.left or self._voids or self._named - self._packs.keys())
+        return dict(self._ordinals) if is_whole and self._index_has_no_gaps() else {}
+
+    def _index_has_no_gaps(self) -> bool:
+        return not self._index.items("gaps")
 
     # Which packs there are
 
@@ -131,6 +141,7 @@ class PackCheck:
             yield from self._find_end(pack, header)
             self._packs[name] = pack
         self._packs = dict(sorted(self._packs.items(), key=lambda one: _order(one[0], journals)))
+        self._ordinals = {name: ordinal for ordinal, name in journals.items()}
         for name in sorted(known - self._packs.keys()):
             yield Finding("pack", name.hex(), "its file is missing", "")
         for ordinal in sorted(set(range(1, self._state.ordinal + 1)) - journals.keys()):
@@ -251,7 +262,8 @@ class PackCheck:
             self._named.update(payload[at : at + NAME_SIZE] for at in range(0, len(payload), NAME_SIZE))
         if head.kind == Kind.OPERATION and self._counts(head.id, place):
             self.operations.append(head.id)
-        elif head.kind == Kind.VOID and self.operations[-1:] == [head.id]:
+        self._voids += head.kind == Kind.VOID
+        if head.kind == Kind.VOID and self.operations[-1:] == [head.id]:
             self.operations.pop()
         if head.kind in _WITHOUT_ENTRY:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 from aq.formats.errors import Temporary
 from aq.formats.identity import Digest, Kind
@@ -154,7 +155,8 @@ def test_a_clock_that_jumps_between_mark_and_sweep_takes_nothing_from_a_live_wri
 
 def test_an_index_made_anew_while_a_pack_is_written_again(bench: Bench) -> None:
     """It takes dead frames in again: the pack that it found them in must not go."""
-    kept = bench.store.put(Kind.CHUNK, random.Random(1).randbytes(1 << 20))
+    rules = msgspec.msgpack.encode({random.Random(1).randbytes(1 << 20): "+"})
+    kept = bench.store.put(Kind.CHUNK, rules)
     dead = bench.store.put(Kind.CHUNK, random.Random(2).randbytes(1 << 20))
     bench.refs({"tracking": Ref(kept)})
     bench.reopen()

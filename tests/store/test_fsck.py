@@ -426,7 +426,9 @@ def test_a_check_beside_a_writer_cries_no_wolf(root: Path) -> None:
             number = 0
             while not stop.exists():
                 number += 1
-                id = store.put(Kind.CHUNK, random.randbytes(1_500_000 if number % 3 else 900))
+                size = 1_500_000 if number % 3 else 900
+                rules = {random.randbytes(size): "+"}
+                id = store.put(Kind.CHUNK, msgspec.msgpack.encode(rules))
                 move = store.transaction("test", time=number, user="ada")
                 move.set("tracking", Ref(id))
                 move.commit()
