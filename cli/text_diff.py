@@ -18,6 +18,7 @@ from aq.pipeline.results import Diff, PathDiff
 _STYLES: Final = {"added": "good", "changed": "warn", "removed": "bad", "provenance": "dim"}
 _DIFF_LINES: Final = 60
 _SAMPLED: Final = 3
+_TENSORS: Final = 8
 _LINE_STYLES: Final = {"+": "good", "-": "bad", "@": "ref"}
 
 
@@ -105,12 +106,24 @@ def facts(found: Mapping[str, Any], view: View) -> Iterator[str]:
             changes = [one for one in item if isinstance(one, Mapping)]
             rows += [[Cell(str(one.get("name", name)), "dim"), *_from_to(one)] for one in changes]
         elif isinstance(item, Mapping):
-            counts = [f"{value(one)} {key}" for key, one in item.items() if one]
+            counts = [f"{value(one)} {key}" for key, one in item.items() if one and key != "changes"]
             counted.append([Cell(name, "dim"), ", ".join(counts)])
+            counted += [["", *_moved(one)] for one in (item.get("changes") or [])[: _moved_most(view)]]
         else:
             counted.append([Cell(name, "dim"), value(item, 100)])
     yield from columns(view, rows, indent=4)
     yield from columns(view, counted, indent=4)
+
+
+def _moved_most(view: View) -> int | None:
+    return None if view.verbose else _TENSORS
+
+
+def _moved(tensor: Mapping[str, Any]) -> list[str | Cell]:
+    """One tensor: its name, and how far it moved."""
+    relative = tensor.get("relative")
+    far = "another shape or kind" if relative is None else f"moved by {relative:.2%} of its norm"
+    return [str(tensor.get("name") or "the array"), Cell(far, "dim")]
 
 
 def _inside(name: str, item: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

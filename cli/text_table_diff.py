@@ -56,12 +56,12 @@ def _rows(rows: Mapping[str, Any], view: View) -> Iterator[str]:
 def _columns(found: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:
     shown = [fact for fact in _STATISTICS if any(_pair(column, fact) for column in found)]
     guessed = any(column.get("guess") for column in found)
-    head = ["column", *(["guess"] if guessed else []), "rows", *shown]
+    head = ["column", *(["guess"] if guessed else []), "rows", "shift", *shown]
     rows: list[Row] = [[Cell(word, "dim") for word in head]]
     for column in found:
         guess = str(column.get("guess") or "")
         name = Cell(str(column.get("name")), "warn" if guess else "")
-        figures = [_pair(column, fact) for fact in shown]
+        figures = [_shift(column), *(_pair(column, fact) for fact in shown)]
         rows.append([name, *([Cell(guess, "warn")] if guessed else []), _compared(column), *figures])
     yield from columns(view, rows, indent=4)
 
@@ -71,6 +71,14 @@ def _compared(column: Mapping[str, Any]) -> str:
     if column.get("rows") == "added":
         return "before → added"
     return f"{number(column.get('changed_rows'))} changed"
+
+
+def _shift(column: Mapping[str, Any]) -> str:
+    """How far the distribution of these cells moved."""
+    found = column.get("shift")
+    if not isinstance(found, Mapping) or found.get("psi") is None:
+        return ""
+    return f"PSI {found['psi']:.2f}" + (f", KS {found['ks']:.2f}" if found.get("ks") is not None else "")
 
 
 def _pair(column: Mapping[str, Any], fact: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from aq.formats.tables.drift import ks, number_psi, text_psi
 from aq.formats.tables.match import Matching, joined
 from aq.formats.tables.match_segments import aligned_changes
 from aq.formats.tables.rowhash import words
@@ -54,7 +55,7 @@ def _paired_changes(before: Side, after: Side, column: Column, pairs: Pairs) -> 
 
 
 def describe_change(before: Side, after: Side, change: Change) -> dict[str, Any]:
-    """One entry of `columns`: changed rows, statistics of these cells on both sides, and the guess."""
+    """One entry of `columns`: changed rows, statistics of these cells on both sides, shift, and the guess."""
     chosen = _spread(len(change.before), SAMPLED)
     left, right = take(before, change.column, change.before), take(after, change.column, change.after)
     guess = None
@@ -63,6 +64,7 @@ def describe_change(before: Side, after: Side, change: Change) -> dict[str, Any]
     elif _is_text(left.type) and _is_text(right.type):
         guess = guess_form(*(_texts(values) for values in (left, right)))
     found = {"changed_rows": len(change.after), "before": statistics(left), "after": statistics(right)}
+    found["shift"] = shift(left, right)
     return _entry(change.column, found, guess, "changed")
 
 
@@ -83,6 +85,7 @@ def describe_added(
         guess = _guess_added(old, new, column.name)
         if guess is not None:
             facts = {"changed_rows": 0, "before": statistics(old), "after": statistics(new)}
+            facts["shift"] = shift(old, new)
             found.append(_entry(column, facts, guess, "added"))
     return found
 
@@ -142,3 +145,13 @@ def statistics(values: pa.Array) -> dict[str, Any]:
     if moments.count:
         found |= {"mean": moments.mean, "min": moments.least, "max": moments.most}
     return found
+
+
+def shift(before: pa.Array, after: pa.Array) -> dict[str, Any] | None:
+    """PSI and, for numbers, KS between both sets of cells; None for what is neither number nor text."""
+    if is_number(before.type) and is_number(after.type):
+        old, new = (_floats(values)[_spread(len(values), SAMPLED)] for values in (before, after))
+        return {"psi": number_psi(old, new), "ks": ks(old, new)}
+    if _is_text(before.type) and _is_text(after.type):
+        return {"psi": text_psi(_texts(before), _texts(after)), "ks": None}
+    return None
