@@ -6,9 +6,8 @@ Pickles are never opened: models are compared by their summaries.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from aq.formats.identity import Digest
 from aq.formats.objects import Source, get_record
@@ -21,8 +20,6 @@ from aq.pipeline.typed import shown
 from aq.store import snapshots
 from aq.store.snapshots import Entry
 from aq.store.store import Store
-
-TEXT_MOST: Final = 4 << 20
 
 
 class Side:
@@ -71,12 +68,14 @@ def _path_diff(store: Store, source: Source, path: str, old: Entry | None, new: 
         detail = {} if same else {"mode": {"from": old.mode.name.lower(), "to": new.mode.name.lower()}}
         change = "provenance" if same else "changed"
         return PathDiff(path=path, kind=record.kind, change=change, detail=detail, origin=origin)
-    detail = artifact_detail(store, source, get_record(source, Artifact, old.artifact), record, old, new)
+    detail = artifact_detail(
+        store, source, path, get_record(source, Artifact, old.artifact), record, old, new
+    )
     return PathDiff(path=path, kind=record.kind, change="changed", detail=detail, origin=origin)
 
 
 def artifact_detail(
-    store: Store, source: Source, before: Artifact, after: Artifact, old: Entry, new: Entry
+    store: Store, source: Source, path: str, before: Artifact, after: Artifact, old: Entry, new: Entry
 ) -> dict[str, Any]:
     """How two versions of one path differ, by kind."""
     size = {"from": before.size, "to": after.size}
@@ -87,7 +86,9 @@ def artifact_detail(
 
         return dict(tables.compare_tables(before, after, source))
     if after.format == "bytes":
-        return {"size": size, **_text_detail(source, before, after)}
+        from aq.pipeline.filediff import file_detail
+
+        return file_detail(path, before, after, source)
     if after.format in ("json", "metric"):
         from aq.formats import values
 
@@ -97,31 +98,6 @@ def artifact_detail(
 
         return {"value": {"from": value(before), "to": value(after)}}
     return {"size": size, **_summary_detail(store, source, (before, old), (after, new))}
-
-
-def _text_detail(source: Source, before: Artifact, after: Artifact) -> dict[str, Any]:
-    if before.size > TEXT_MOST or after.size > TEXT_MOST:
-        return {"binary": True}
-    from aq.formats import values
-
-    def lines(record: Artifact) -> list[str] | None:
-        data = b"".join(values.file_bytes(record, source))
-        if b"\0" in data[:8192]:
-            return None
-        try:
-            return data.decode("utf-8").splitlines()
-        except UnicodeDecodeError:
-            return None
-
-    old, new = lines(before), lines(after)
-    if old is None or new is None:
-        return {"binary": True}
-    diff = list(difflib.unified_diff(old, new, lineterm="", n=3))[2:]
-    added = sum(line.startswith("+") for line in diff)
-    return {
-        "lines": {"added": added, "removed": sum(line.startswith("-") for line in diff)},
-        "diff": "\n".join(diff),
-    }
 
 
 def _summary_detail(
@@ -142,7 +118,7 @@ def _summary_detail(
         if isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
             detail[key] = _mapping_changes(old[key], new[key])
         elif key == "tensors":
-            detail[key] = _tensor_changes(old.get(key) or [], new.get(key) or [])
+            detail[key] = _tensor_changes(source, before[0], after[0])
         else:
             detail[key] = {"from": old.get(key), "to": new.get(key)}
     return detail
@@ -156,16 +132,10 @@ def _mapping_changes(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str,
     ]
 
 
-def _tensor_changes(old: list[Any], new: list[Any]) -> dict[str, Any]:
-    before = {str(one.get("name", index)): one for index, one in enumerate(old)}
-    after = {str(one.get("name", index)): one for index, one in enumerate(new)}
-    shared = before.keys() & after.keys()
-    return {
-        "added": len(after.keys() - before.keys()),
-        "removed": len(before.keys() - after.keys()),
-        "changed": sum(before[name].get("digest") != after[name].get("digest") for name in shared),
-        "equal": sum(before[name].get("digest") == after[name].get("digest") for name in shared),
-    }
+def _tensor_changes(source: Source, before: Artifact, after: Artifact) -> dict[str, Any]:
+    from aq.formats.tensors import compare_tensors
+
+    return compare_tensors(before, after, source)
 
 
 class _Param(NamedTuple):

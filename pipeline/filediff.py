@@ -1,0 +1,94 @@
+"""How two versions of a tracked file differ: as tables where its name says so, else keys, lines, sizes.
+
+Invariant: content is parsed as data, never run; what cannot be parsed is compared as lines or bytes.
+Unlike tables in the store, a file is read whole: the cost follows its size.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+from aq.formats.errors import AqError
+from aq.formats.objects import MemoryObjects, Source
+from aq.formats.records import Artifact
+
+TEXT_MOST: Final = 4 << 20
+"""Bytes: larger files are not compared line by line."""
+PARSED_MOST: Final = 1 << 30
+"""Bytes: larger files are not parsed as tables."""
+_SNIFFED: Final = 8_192
+
+
+def file_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any]:
+    """The `detail` of a file's diff."""
+    size = {"from": before.size, "to": after.size}
+    table = _table_detail(path, before, after, source)
+    if table is not None:
+        return {"size": size, **table}
+    if before.size > TEXT_MOST or after.size > TEXT_MOST:
+        return {"size": size, "binary": True}
+    old, new = _text(before, source), _text(after, source)
+    if old is None or new is None:
+        return {"size": size, "binary": True}
+    keys = _changed_keys(old, new) if path.lower().endswith(".json") else None
+    return {"size": size, **(_line_detail(old, new) if keys is None else {"keys": keys})}
+
+
+def _table_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any] | None:
+    """As tables, read as an op would get them; None where one of them is no table."""
+    from aq.pipeline.parsing import file_kind, parse, parser_for
+
+    if max(before.size, after.size) > PARSED_MOST or file_kind(path) is None:
+        return None
+    from aq.formats.tables import compare_tables, encode_table
+
+    parser, memory = parser_for(path, "arrow"), MemoryObjects()
+    with suppress(AqError):
+        sides = [parse(record, source, parser, {}, label=path) for record in (before, after)]
+        old, new = (encode_table(side, memory).artifact for side in sides)
+        return {"parsed": parser.name, **compare_tables(old, new, memory)}
+    return None
+
+
+def _text(record: Artifact, source: Source) -> str | None:
+    """The content, if it is text."""
+    from aq.formats import values
+
+    data = b"".join(values.file_bytes(record, source))
+    if b"\0" in data[:_SNIFFED]:
+        return None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _changed_keys(old: str, new: str) -> list[dict[str, Any]] | None:
+    """The keys of two JSON objects whose values differ, with both; None where one is no object."""
+    try:
+        before, after = json.loads(old), json.loads(new)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return None
+    return list(_within("", before, after))
+
+
+def _within(above: str, before: dict[str, Any], after: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for key in dict.fromkeys([*before, *after]):
+        name, old, new = f"{above}{key}", before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _within(f"{name}.", old, new)
+        elif old != new or type(old) is not type(new) or (key in before) != (key in after):
+            yield {"name": name, "from": old, "to": new}
+
+
+def _line_detail(old: str, new: str) -> dict[str, Any]:
+    diff = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=3))[2:]
+    added = sum(line.startswith("+") for line in diff)
+    removed = sum(line.startswith("-") for line in diff)
+    return {"lines": {"added": added, "removed": removed}, "diff": "\n".join(diff)}

@@ -1,0 +1,87 @@
+"""Tracked files are compared as what they hold: tables, JSON keys, lines, or bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aq
+import pandas as pd
+import pytest
+
+FRAME = pd.DataFrame({"id": range(50), "hours": [float(n) for n in range(50)], "name": list("ab") * 25})
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Iterator[aq.Repo]:
+    """An empty repository."""
+    with aq.init(tmp_path / "r") as repo:
+        yield repo
+
+
+def detail(repo: aq.Repo, name: str, before: bytes, after: bytes) -> Any:
+    """The detail of the diff of one file."""
+    for data in (before, after):
+        (repo.root / name).write_bytes(data)
+        repo.add([name])
+        repo.commit(message="next")
+    (path,) = repo.diff("main~1", "main").paths
+    assert path.path == name
+    return path.detail
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    stream = io.BytesIO()
+    frame.to_parquet(stream)
+    return stream.getvalue()
+
+
+WRITERS: dict[str, Callable[[pd.DataFrame], bytes]] = {
+    "t.csv": lambda frame: frame.to_csv(index=False).encode(),
+    "t.tsv": lambda frame: frame.to_csv(index=False, sep="\t").encode(),
+    "t.jsonl": lambda frame: frame.to_json(orient="records", lines=True).encode(),
+    "T.PARQUET": parquet,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_table_files_are_compared_as_tables(repo: aq.Repo, name: str) -> None:
+    changed = FRAME.assign(hours=FRAME["hours"] * 60 + 0.5).drop(index=[3, 4])
+    found = detail(repo, name, WRITERS[name](FRAME), WRITERS[name](changed))
+    assert (found["rows"]["from"], found["rows"]["to"]) == (50, 48)
+    assert [one["name"] for one in found["columns"]] == ["hours"]
+    assert found["size"]["from"] == len(WRITERS[name](FRAME))
+    assert found["parsed"]
+
+
+def test_what_is_no_table_inside_is_compared_as_lines(repo: aq.Repo) -> None:
+    found = detail(repo, "t.csv", b"a,b\n1,2\n", b'a,b\n"1,2\n')
+    assert found["lines"] == {"added": 1, "removed": 1}
+
+
+def test_a_broken_parquet_file_is_bytes(repo: aq.Repo) -> None:
+    assert detail(repo, "t.parquet", parquet(FRAME), b"PAR1\0\0")["binary"] is True
+
+
+def test_json_keys(repo: aq.Repo) -> None:
+    before = b'{"model": {"depth": 6, "rate": 0.1}, "seed": 1, "gone": null, "same": [1]}'
+    after = b'{"model": {"depth": 8, "rate": 0.1}, "seed": true, "new": "x", "same": [1]}'
+    assert detail(repo, "conf.json", before, after)["keys"] == [
+        {"name": "model.depth", "from": 6, "to": 8},
+        {"name": "seed", "from": 1, "to": True},
+        {"name": "gone", "from": None, "to": None},
+        {"name": "new", "from": None, "to": "x"},
+    ]
+
+
+@pytest.mark.parametrize("after", [b"[1, 2]", b"{", b'{"a":' * 5000])
+def test_json_that_is_no_object_is_compared_as_lines(repo: aq.Repo, after: bytes) -> None:
+    assert "lines" in detail(repo, "conf.json", b'{"a": 1}', after)
+
+
+def test_text_and_bytes(repo: aq.Repo) -> None:
+    found = detail(repo, "notes.txt", b"one\ntwo\n", b"one\n2\nthree\n")
+    assert found["lines"] == {"added": 2, "removed": 1}
+    assert detail(repo, "blob", b"\0\1", b"\0\2") == {"size": {"from": 2, "to": 2}, "binary": True}
