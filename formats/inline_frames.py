@@ -76,7 +76,7 @@ class InlineFrames:
         return bytes(self._view[start + HEAD_SIZE : self.ends[number]])
 
     def seal(self, seed: int, chosen: Sequence[int]) -> tuple[list[memoryview], list[int]]:
-        """Checksum chosen frames (ascending): the pieces to write one after the other, and each frame's size."""
+        """Checksum chosen frames (ascending): the pieces to write behind each other, and each frame's size."""
         view, buffer, ends = self._view, self._buffer, self.ends
         pieces: list[memoryview] = []
         sizes: list[int] = []
@@ -103,7 +103,7 @@ class InlineFrames:
 
 @lru_cache(maxsize=INLINE_BELOW)
 def _around(size: int) -> tuple[bytes, bytes]:
-    """What stands before (hashed prefix and all) and after the content in the record of a file of this size."""
+    """What stands before and after the content of a file of this size in what is hashed of its record."""
     record = encode(Artifact(kind="file", format="bytes", size=size, data=bytes(size)))
     end = record.index(_MARK)
     return pre_image(Kind.ARTIFACT, len(record)) + record[: end - size], record[end:]

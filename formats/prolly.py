@@ -27,6 +27,7 @@ __all__ = [
     "map_edit",
     "map_get",
     "map_items",
+    "map_runs",
 ]
 
 _RUN = 1_024
@@ -65,6 +66,14 @@ def map_items(
     source: Source, root: bytes, *, start: bytes = b"", prefix: bytes = b""
 ) -> Iterator[tuple[bytes, bytes]]:
     """Entries in order whose key is at least `start` and begins with `prefix`; reads only these nodes."""
+    for keys, values in map_runs(source, root, start=start, prefix=prefix):
+        yield from zip(keys, values, strict=True)
+
+
+def map_runs(
+    source: Source, root: bytes, *, start: bytes = b"", prefix: bytes = b""
+) -> Iterator[tuple[list[bytes], list[bytes]]]:
+    """As `map_items`, the keys and values of one node at a time."""
     begin, stop = max(start, prefix), _after(prefix)
     stack = [(load(source, root, keyed=True), 0)]
     first = True
@@ -74,11 +83,12 @@ def map_items(
             at = bisect_left(node.keys, begin)
         if node.level == 0:
             first = False
-            end = len(node.keys)
-            if stop is not None and node.keys and node.keys[-1] >= stop:
-                yield from islice(zip(node.keys, node.values, strict=True), at, bisect_left(node.keys, stop))
+            is_end = stop is not None and bool(node.keys) and node.keys[-1] >= stop
+            end = bisect_left(node.keys, stop) if stop is not None and is_end else len(node.keys)
+            if at < end:
+                yield node.keys[at:end], node.values[at:end]
+            if is_end:
                 return
-            yield from islice(zip(node.keys, node.values, strict=True), at, end)
         elif at < len(node.values):
             stack.append((node, at + 1))
             stack.append((load_child(source, node, at), 0))

@@ -42,8 +42,8 @@ def stat_findings(store: Store, *, full: bool) -> Iterator[Finding]:
 def _block(key: bytes, value: bytes) -> Iterator[Finding]:
     block = statblocks.decode(key, value)
     if block is None:
-        name = paths.show(paths.decode(key[statblocks.FOLDER_KEY_SIZE :]))
-        yield Finding("stat", name, f"a row of the stat cache has {len(value)} bytes", REBUILD)
+        shown = paths.show(paths.decode(key[statblocks.FOLDER_KEY_SIZE :]))
+        yield Finding("stat", shown, f"a row of the stat cache has {len(value)} bytes", REBUILD)
         return
     for name, row in block.each():
         problem = _row_problem(row)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
 import lmdb
-from aq.store import lease
+from aq.store import lease, statblocks
 from aq.store.compact import compact
 from aq.store.environment import explain
 from aq.store.index import Change, Collected, Condemned, State, decode_place
@@ -195,9 +195,7 @@ def _drop(change: Change, dead: set[bytes]) -> None:
         for _key, id in runs:
             if id not in dead:
                 change.add_run(id)
-    for key, value in list(change.items("stat")):
-        if value[STAT_SIZE + 3 : STAT_SIZE + 35] in dead:
-            change.delete("stat", key)
+    statblocks.drop(change, dead)
 
 
 def _foreseen(store: Store, marked: Marked, before: int) -> Collection:

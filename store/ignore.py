@@ -7,8 +7,10 @@ where none speaks, the defaults below do. Ignoring matters only to paths that ar
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from bisect import bisect_left
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, replace
+from operator import methodcaller
 from stat import S_IFDIR, S_IFLNK, S_IFREG
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ _FOLDERS: Final = frozenset(
 _FILES: Final = frozenset(b".DS_Store Thumbs.db id_rsa id_dsa id_ecdsa id_ed25519 .netrc".split())
 _ENDS: Final = (b".pyc", b".pyo", b".pem", b".key", b".p12", b".pfx")
 _SECRETS: Final = b".env"
+_ends = methodcaller("endswith", _ENDS)
 _ENVIRONMENT_MARKS: Final = (b"pyvenv.cfg", b"conda-meta")
 
 
@@ -70,6 +73,15 @@ class Scope:
         said = self._said(path, is_folder=is_folder)
         return is_default(name, is_folder=is_folder) if said is None else said
 
+    def ignored(self, folder: bytes, names: Sequence[bytes]) -> Container[bytes]:
+        """Those that are ignored among files of a folder, whose names ascend."""
+        scope: Scope | None = self
+        while scope is not None:
+            if scope.patterns is not None:
+                return _Asked(self, folder)
+            scope = scope.above
+        return names if self.dark else _defaults(names)
+
     def allows_environment(self, path: bytes) -> bool:
         """Whether an `.aqignore` asks for this folder although it is an environment."""
         return self._said(path, is_folder=True) is False
@@ -84,6 +96,27 @@ class Scope:
                     return bool(said)
             scope = scope.above
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The ignored files of a folder, each found out when it is asked for."""
+
+    scope: Scope
+    folder: bytes
+
+    def __contains__(self, name: object) -> bool:
+        assert isinstance(name, bytes)
+        return self.scope.ignores(join(self.folder, name), name, is_folder=False)
+
+
+def _defaults(names: Sequence[bytes]) -> frozenset[bytes]:
+    """Those that `is_default` among names of files in ascending order, and Git's and aq's own."""
+    begin = bisect_left(names, _SECRETS)
+    while begin < len(names) and names[begin].startswith(_SECRETS):
+        begin += 1
+    secrets = names[bisect_left(names, _SECRETS) : begin]
+    return frozenset((*secrets, *(_FILES | CONTROL).intersection(names), *filter(_ends, names)))
 
 
 class Scopes:

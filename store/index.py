@@ -6,7 +6,7 @@ look is one short transaction, copied out. Writes other than `stat` go through `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from struct import Struct
 from typing import Final, NamedTuple
@@ -264,17 +264,21 @@ class Index:
             end = page[-1][0]
 
     def put_many(self, database: str, items: Iterable[tuple[bytes, bytes | None]]) -> bool:
-        """Set many values of a database that no pack backs (None deletes); False in a read-only repository.
+        """As `write`: set many values of a database that no pack backs (None deletes)."""
+        changes = list(items)
+        return self.write(lambda change: _put(change, database, changes))
 
-        Durable on return, in a write transaction of its own.
+    def write(self, do: Callable[[Change], None]) -> bool:
+        """Change what no pack backs, in a transaction of its own; False in a read-only repository.
+
+        Durable on return. `do` may be called again, after the map has grown.
         """
         if self.readonly:
             return False
-        changes = list(items)
         while True:
             try:
                 with self.environment.begin(write=True) as txn:
-                    _put(Change(txn), database, changes)
+                    do(Change(txn))
                 return True
             except lmdb.MapFullError:
                 self.environment.grow()

@@ -20,7 +20,6 @@ from aq.store.ignore import Scopes
 from aq.store.paths import ancestors, decode, from_user, outermost, show
 from aq.store.refs import TRACKING, Ref
 from aq.store.scan import Scan
-from aq.store.statcache import StatCache
 from aq.store.tracking import ADD, FORCE, REMOVE, Rule, Tracking
 
 if TYPE_CHECKING:
@@ -42,17 +41,6 @@ class Marks(NamedTuple):
     notes: list[str]
     files: Digest | None = None
     rewrite: Rewrite | None = None
-
-
-class _NoRows:
-    """An index in which nothing is known: every tracked file is found."""
-
-    def get(self, database: str, key: bytes) -> None:
-        """Nothing."""
-
-    def items(self, database: str, *, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
-        """Nothing."""
-        return []
 
 
 def adding(work: Worktree, chosen: Sequence[str], *, force: bool) -> Marks:
@@ -107,7 +95,7 @@ def _values(work: Worktree, head: Digest, path: bytes) -> Iterable[bytes]:
 
 def _scan(work: Worktree, head: Digest, rules: Tracking) -> Scan:
     """A pass that finds every tracked file, known or not."""
-    return Scan(work.store, head, work.root, StatCache(_NoRows()), rules, untracked=False)
+    return Scan(work.store, head, work.root, None, rules, untracked=False)
 
 
 def _tracked(scan: Scan, rules: Tracking, place: bytes) -> set[bytes]:

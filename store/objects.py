@@ -21,6 +21,7 @@ from aq.formats.records import Step, decode
 from aq.store import disk
 from aq.store.index import Index
 from aq.store.packs import SEAL_AT, Frame, MissingPack, PackFiles, PackWriter
+from aq.store.statblocks import Rows
 
 if TYPE_CHECKING:
     from aq.formats.inline_frames import InlineFrames
@@ -39,7 +40,7 @@ class Batch(msgspec.Struct, frozen=True):
     packs: list[PackWriter]
     steps: list[tuple[bytes, bytes]]
     runs: list[bytes]
-    stat: list[StatRow]
+    stat: list[Rows]
 
     @property
     def is_empty(self) -> bool:
@@ -75,7 +76,7 @@ class Objects:
         self._sealed: list[PackWriter] = []
         self._steps: list[tuple[bytes, bytes]] = []
         self._runs: list[bytes] = []
-        self._stat: list[StatRow] = []
+        self._stat: list[Rows] = []
 
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
         """Store the bytes once and return their id; `base` is an object that they resemble."""
@@ -310,7 +311,7 @@ class Objects:
         except (msgspec.DecodeError, RecursionError):
             raise Damaged(f"the summary of {id.hex()} cannot be read") from None
 
-    def put_stat(self, rows: Iterable[StatRow]) -> None:
-        """Set rows of the stat cache (None deletes) together with the objects that they rely on."""
+    def put_stat(self, rows: Iterable[Rows]) -> None:
+        """Set rows of the stat cache together with the objects that they rely on."""
         with self._lock:
             self._stat += rows

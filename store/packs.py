@@ -213,7 +213,7 @@ class PackWriter:
         disk.write_pieces_at(self.fd, pieces, self.end, path=self.path)
         ends = list(accumulate(sizes, initial=self.end))
         name, kind = self.name, int(Kind.ARTIFACT)
-        places = [Place(name, at, size, kind, codecs.RAW, None) for at, size in zip(ends, sizes, strict=False)]
+        places = [Place(name, at, size, kind, codecs.RAW, None) for at, size in zip(ends, sizes)]  # noqa: B905
         self.places += zip((frames.ids[number] for number in chosen), places, strict=True)
         self.end = ends[-1]
         return places

@@ -6,7 +6,7 @@ has moved, except where the error says so. Nothing else writes to the journal or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -15,11 +15,12 @@ from aq.formats.errors import AqError
 from aq.formats.identity import Kind
 from aq.formats.packs import encode_frame
 from aq.formats.records import Operation, encode
+from aq.store import statblocks
 from aq.store.environment import Environment, explain
 from aq.store.group import Group
 from aq.store.index import Change, Collected, Index, State
 from aq.store.journal import FolderLock, Journal
-from aq.store.objects import Batch, StatRow
+from aq.store.objects import Batch
 from aq.store.packs import SEAL_AT, PackFiles
 from aq.store.recover import catch_up, new_only, register
 from aq.store.reliance import is_quiet, rely
@@ -125,7 +126,7 @@ class _Attempt:
         register(change, batch.steps, runs)
         if not is_quiet(change, self.began):
             rely(change, group, places)
-        _put_stat(change, batch.stat)
+        statblocks.update(change, batch.stat)
         size = sum(map(len, pieces))
         end = journal.end + size
         change.set_state(state._replace(ordinal=journal.ordinal, end=end, journal=journal.name))
@@ -176,14 +177,3 @@ def _describe(change: Change, state: State, group: Group, batch: Batch, make: Ma
     group.name_packs([pack.name for pack in batch.packs])
     id = group.put_always(Kind.OPERATION, encode(operation))
     return state._replace(sequence=operation.sequence, operation=id, refs=operation.refs)
-
-
-def _put_stat(change: Change, rows: Iterable[StatRow]) -> None:
-    values: dict[bytes, bytes] = {}
-    for key, value in rows:
-        if value is None:
-            values.pop(key, None)
-            change.delete("stat", key)
-        else:
-            values[key] = value
-    change.put_many("stat", values.items())

@@ -1,25 +1,38 @@
 """One ordered pass over the folder beside HEAD's snapshot: what is not known to be unchanged.
 
-Invariant: both are walked in the order of path bytes, so that neither is held in memory; a file
-whose stat and entry are in the stat cache costs one lstat. Nothing is read, written or followed.
+Invariant: both are walked in the order of path bytes, a few thousand files at a time, so that neither is
+held in memory; a file whose stat and entry are in the stat cache costs one lstat, and neighbours that are
+all unchanged one comparison. Nothing is read, written or followed.
 """
 
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
-from collections.abc import Iterator
-from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
-from typing import NamedTuple
+from bisect import bisect_left, bisect_right
+from collections.abc import Container, Iterator
+from stat import S_IFDIR, S_IFLNK, S_IFREG
+from typing import Final, NamedTuple
 
 from aq.formats.objects import Source
+from aq.formats.prolly import map_get, map_runs
 from aq.store.content import stat_of
-from aq.store.folders import CONTROL_FOLDER, SPECIAL, is_real_folder, join, list_folder
+from aq.store.folders import (
+    CONTROL_FOLDER,
+    SPECIAL,
+    is_real_folder,
+    join,
+    kinds_in,
+    list_folder,
+    stats_in,
+)
 from aq.store.ignore import CONTROL, Scope, Scopes, holds_data, is_environment
 from aq.store.paths import decode, show
-from aq.store.snapshots import is_file, packed_entries
-from aq.store.statcache import StatCache, known, pack_stat
-from aq.store.tracking import ADD, FORCE, Rule, Tracking
+from aq.store.snapshots import are_files, is_file
+from aq.store.statblocks import Rows, joined
+from aq.store.statcache import StatCache, known
+from aq.store.tracking import ADD, FORCE, REMOVE, Rule, Tracking
+
+_RUN: Final = 4_096
 
 
 class Found(NamedTuple):
@@ -34,61 +47,82 @@ class Found(NamedTuple):
     entry: bytes | None
 
 
+class Batch(NamedTuple):
+    """Paths directly in one folder, in order."""
+
+    folder: bytes
+    found: list[Found]
+
+
 class _Run(NamedTuple):
-    """Neighbouring files of one folder, with the cache's rows for it."""
+    """Neighbouring files of one folder, with the cache's rows about them."""
 
     folder: bytes
     scope: Scope
     names: list[bytes]
     stats: list[bytes]
-    cache: dict[bytes, bytes]
+    known: Rows
 
 
 class _Head:
     """The tracked files of HEAD in order, with a look ahead."""
 
     def __init__(self, source: Source, root: bytes, prefix: bytes, values: set[bytes]) -> None:
-        self._items = _files(packed_entries(source, root, prefix=prefix), values)
-        self._ahead = next(self._items, None)
+        self._others = values
+        self._runs = _runs(source, root, prefix)
+        self._keys: list[bytes] = []
+        self._values: list[bytes] = []
+        self._at = 0
+        self._fill()
 
-    def until(self, last: bytes) -> dict[bytes, bytes]:
-        """Take the entries up to a path."""
-        taken: dict[bytes, bytes] = {}
-        ahead = self._ahead
-        if ahead is None or ahead[0] > last:
-            return taken
-        taken[ahead[0]] = ahead[1]
-        for item in self._items:
-            if item[0] > last:
-                self._ahead = item
-                return taken
-            taken[item[0]] = item[1]
-        self._ahead = None
-        return taken
+    def _fill(self) -> None:
+        """Have an entry ahead, unless there are no more."""
+        while self._at == len(self._keys):
+            run = next(self._runs, None)
+            if run is None:
+                return
+            self._at = 0
+            self._keys, self._values = run if are_files(run[1]) else self._files(*run)
+
+    def _files(self, keys: list[bytes], values: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+        """The tracked files among entries; the paths of the others are noted."""
+        kept = [number for number, value in enumerate(values) if is_file(value)]
+        self._others.update(key for key, value in zip(keys, values, strict=True) if not is_file(value))
+        return [keys[number] for number in kept], [values[number] for number in kept]
+
+    def until(self, last: bytes | None) -> tuple[list[bytes], list[bytes]]:
+        """Take paths and entries up to a path, or (None) all that are left."""
+        keys: list[bytes] = []
+        values: list[bytes] = []
+        while self._at < len(self._keys):
+            end = len(self._keys) if last is None else bisect_right(self._keys, last, self._at)
+            keys += self._keys[self._at : end]
+            values += self._values[self._at : end]
+            self._at = end
+            if end < len(self._keys):
+                break
+            self._fill()
+        return keys, values
 
     def is_in(self, folder: bytes) -> bool:
         """Whether the entry ahead lies in a folder."""
-        return self._ahead is not None and self._ahead[0].startswith(folder + b"/")
-
-    def rest(self) -> dict[bytes, bytes]:
-        """Take everything that is left."""
-        taken = dict([self._ahead]) if self._ahead else {}
-        taken.update(self._items)
-        return taken
+        return self._at < len(self._keys) and self._keys[self._at].startswith(folder + b"/")
 
 
-def _files(entries: Iterator[tuple[bytes, bytes]], values: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """The tracked files among entries; the paths of the others go to `values`."""
-    for item in entries:
-        if is_file(item[1]):
-            yield item
-        else:
-            values.add(item[0])
+def _runs(source: Source, root: bytes, prefix: bytes) -> Iterator[tuple[list[bytes], list[bytes]]]:
+    """Entries at and below a path, a node at a time."""
+    if prefix:
+        own = map_get(source, root, prefix)
+        if own is not None:
+            yield [prefix], [own]
+        prefix += b"/"
+    yield from map_runs(source, root, prefix=prefix)
 
 
 class Scan:
-    """The pass. Iterate `found()`; afterwards the lists are filled.
+    """The pass. Iterate `batches()` or `found()`; afterwards the lists are filled.
 
+    Without `cache` every tracked path is found, and `stat` says only whether there is a file.
     `untracked`: paths and folders (ending in a slash); `notes`: what was skipped, and why; `gone`: paths
     that the stat cache need not know any more; `values`: HEAD's paths that are made or given.
     """
@@ -98,7 +132,7 @@ class Scan:
         source: Source,
         head: bytes,
         root: bytes,
-        cache: StatCache,
+        cache: StatCache | None,
         tracking: Tracking,
         *,
         untracked: bool,
@@ -114,34 +148,41 @@ class Scan:
 
     def found(self, path: bytes = b"") -> Iterator[Found]:
         """Paths at and below `path` that are not known to hold HEAD's content, roughly in order."""
+        for batch in self.batches(path):
+            yield from batch.found
+
+    def batches(self, path: bytes = b"") -> Iterator[Batch]:
+        """As `found`, a few thousand neighbours at a time."""
         self._head = _Head(self._source, self._head_root, path, self.values)
         missing: dict[bytes, bytes] = {}
         above, _, name = path.rpartition(b"/")
         stat = stat_of(os.path.join(self._root, path)) if path else None
         if stat is not None:
-            row = self._cache.row(path)
-            rows = {} if row is None else {name: row}
+            row = None if self._cache is None else self._cache.row(path)
+            rows = Rows(b"", [], b"", b"") if row is None else joined(b"", [(name, row)])
             yield from self._run(_Run(above, self._scopes.at(above), [name], [stat], rows), missing)
         elif os.path.isdir(os.path.join(self._root, path)):
             yield from self._walk(path, missing)
-        missing |= self._head.rest()
+        missing.update(zip(*self._head.until(None), strict=True))
         for place, head in missing.items():
             yield from self._unseen(place, head)
 
-    def _walk(self, start: bytes, missing: dict[bytes, bytes]) -> Iterator[Found]:
+    def _walk(self, start: bytes, missing: dict[bytes, bytes]) -> Iterator[Batch]:
         """Everything in a folder, in order; HEAD's entries that were passed by go to `missing`."""
         scope = self._scopes.at(start)
-        stack: list[_Run | tuple[bytes, Scope]] = list(reversed(self._list(start, scope)))
+        stack: list[Iterator[_Run | tuple[bytes, Scope]]] = [self._list(start, scope)]
         while stack:
-            item = stack.pop()
-            if isinstance(item, _Run):
+            item = next(stack[-1], None)
+            if item is None:
+                stack.pop()
+            elif isinstance(item, _Run):
                 yield from self._run(item, missing)
-                continue
-            folder, scope = item
-            missing |= self._head.until(folder + b"/")
-            entered = self._entered(folder, scope)
-            if entered is not None:
-                stack.extend(reversed(self._list(folder, entered)))
+            else:
+                folder, scope = item
+                missing.update(zip(*self._head.until(folder + b"/"), strict=True))
+                entered = self._entered(folder, scope)
+                if entered is not None:
+                    stack.append(self._list(folder, entered))
 
     def _entered(self, folder: bytes, scope: Scope) -> Scope | None:
         """The rules inside a folder, or None if nothing in it can be tracked."""
@@ -157,89 +198,103 @@ class Scan:
             self.untracked.append(folder + b"/")
         return None
 
-    def _list(self, folder: bytes, scope: Scope) -> list[_Run | tuple[bytes, Scope]]:
+    def _list(self, folder: bytes, scope: Scope) -> Iterator[_Run | tuple[bytes, Scope]]:
         """The runs of files and the folders directly in a folder, in the order of their paths."""
-        names = list_folder(os.path.join(self._root, folder))
+        full = os.path.join(self._root, folder)
+        names = list_folder(full)
         if folder and CONTROL_FOLDER in names:
             self.notes.append(f"{show(decode(folder))} is a repository of its own: skipped")
-            return []
+            return
         if folder and is_environment(names) and not scope.allows_environment(folder):
             if self._tracking.rule(folder) != FORCE and not self._tracking.has_below(folder):
-                return []
+                return
             scope = scope.darkened()
         scope = scope.within(folder, names)
-        files, folders = self._stats(folder, names)
-        cache = self._cache.folder(folder)
-        if len(cache) > len(files):
-            self.gone += [join(folder, name) for name in cache if name not in files]
-        if not folders:
-            return [_Run(folder, scope, list(files), list(files.values()), cache)] if files else []
-        return list(_ordered(folder, scope, files, folders, cache))
+        files, stats, folders = self._stats(folder, sorted(names))
+        rows = self._known(folder, files)
+        begin = 0
+        for name in sorted(folders, key=lambda name: name + b"/"):
+            end = bisect_left(files, name + b"/", begin)
+            yield from _sliced(_Run(folder, scope, files, stats, rows), begin, end)
+            begin = end
+            yield join(folder, name), scope
+        yield from _sliced(_Run(folder, scope, files, stats, rows), begin, len(files))
 
-    def _stats(self, folder: bytes, names: list[bytes]) -> tuple[dict[bytes, bytes], list[bytes]]:
-        """Files with their packed stats, in order, and folders."""
-        files: dict[bytes, bytes] = {}
+    def _known(self, folder: bytes, files: list[bytes]) -> Rows:
+        """What the cache knows of a folder, by ascending name; files that are gone are noted."""
+        if self._cache is None:
+            return Rows(b"", [], b"", b"")
+        rows = self._cache.rows_in(folder)
+        if rows.names == files:
+            return rows
+        each = dict(rows.each())
+        self.gone += [join(folder, name) for name in each.keys() - set(files)]
+        return joined(b"", sorted(each.items()))
+
+    def _stats(self, folder: bytes, names: list[bytes]) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Files in order, their packed stats, and folders."""
+        files: list[bytes] = []
+        stats: list[bytes] = []
         folders: list[bytes] = []
-        start, lstat = os.path.join(self._root, folder, b""), os.lstat
-        for name in sorted(names):
-            try:
-                found = lstat(start + name)
-            except FileNotFoundError:
-                continue
-            kind = S_IFMT(found.st_mode)
+        full = os.path.join(self._root, folder)
+        for name, kind, stat in kinds_in(full) if self._cache is None else stats_in(full, names):
             if kind in (S_IFREG, S_IFLNK):
-                files[name] = pack_stat(found)
+                files.append(name)
+                stats.append(stat)
             elif kind == S_IFDIR:
                 folders.append(name)
             else:
-                self.notes.append(
-                    f"{show(decode(join(folder, name)))} is {SPECIAL.get(kind, 'no file')}: skipped"
-                )
-        return files, folders
+                shown = show(decode(join(folder, name)))
+                self.notes.append(f"{shown} is {SPECIAL.get(kind, 'no file')}: skipped")
+        return files, stats, folders
 
-    def _run(self, run: _Run, missing: dict[bytes, bytes]) -> Iterator[Found]:
+    def _run(self, run: _Run, missing: dict[bytes, bytes]) -> Iterator[Batch]:
         start = run.folder + b"/" if run.folder else b""
-        head, cache, scope = self._head.until(start + run.names[-1]), run.cache, run.scope
+        keys, values = self._head.until(start + run.names[-1])
         rules = self._tracking
-        single = not rules.has_below(run.folder)
-        rule = rules.rule(run.folder)
+        rule, same = rules.rule(run.folder), not rules.has_below(run.folder)
+        if rule is None and same and _is_unchanged(run, start, keys, values):
+            return
+        head, cache = dict(zip(keys, values, strict=True)), dict(run.known.each())
+        ignored = run.scope.ignored(run.folder, run.names)
+        found: list[Found] = []
         for name, stat in zip(run.names, run.stats, strict=True):
             path = start + name
             value, row = head.pop(path, None), cache.get(name)
-            if value is not None and row == stat + value and rule is None and single:
+            if value is not None and rule is None and same and row == stat + value:
                 continue
-            entry = known(row, stat) if row is not None else None
-            yield from self._file(
-                Found(path, value, stat, entry), scope, rule if single else rules.rule(path)
-            )
-        missing |= head
+            entry = None if row is None else known(row, stat)
+            one = Found(path, value, stat, entry)
+            one_or_none = self._file(one, rule if same else rules.rule(path), name, ignored)
+            if one_or_none is not None:
+                found.append(one_or_none)
+        missing.update(head)
+        if found:
+            yield Batch(run.folder, found)
 
-    def _file(self, found: Found, scope: Scope | None, rule: Rule | None) -> Iterator[Found]:
-        """What one file of the folder means: `scope` is None if it cannot be untracked."""
-        path, head, _stat, entry = found
-        if rule == FORCE or (rule is None and head is not None):
-            if head is None or entry != head:
-                yield found
-            return
-        ignored = scope is None or scope.ignores(path, path.rpartition(b"/")[2], is_folder=False)
+    def _file(self, found: Found, rule: Rule | None, name: bytes, ignored: Container[bytes]) -> Found | None:
+        """What one file of the folder means; None if it is as in HEAD, or not tracked."""
+        head = found.head
+        if rule == FORCE or (head is not None and rule != REMOVE):
+            return None if head is not None and found.entry == head else found
         if rule == ADD:
-            if (head is not None or not ignored) and (head is None or entry != head):
-                yield found
-            return
-        if head is not None:
-            yield Found(path, head, None, None)
-        if self._wants_untracked and not ignored:
-            self.untracked.append(path)
+            return None if name in ignored else found
+        if self._wants_untracked and name not in ignored:
+            self.untracked.append(found.path)
+        return None if head is None else Found(found.path, head, None, None)
 
-    def _unseen(self, path: bytes, head: bytes) -> Iterator[Found]:
+    def _unseen(self, path: bytes, head: bytes) -> Iterator[Batch]:
         """A tracked path that the walk did not meet: removed, or in a folder that is ignored."""
-        stat = stat_of(os.path.join(self._root, path)) if self._is_real(path.rpartition(b"/")[0]) else None
+        folder, _, name = path.rpartition(b"/")
+        stat = stat_of(os.path.join(self._root, path)) if self._is_real(folder) else None
         if stat is None:
             self.gone.append(path)
-            yield Found(path, head, None, None)
+            found: Found | None = Found(path, head, None, None)
         else:
-            found = Found(path, head, stat, self._cache.entry(path, stat))
-            yield from self._file(found, None, self._tracking.rule(path))
+            entry = None if self._cache is None else self._cache.entry(path, stat)
+            found = self._file(Found(path, head, stat, entry), self._tracking.rule(path), name, (name,))
+        if found is not None:
+            yield Batch(folder, [found])
 
     def _is_real(self, folder: bytes) -> bool:
         """Whether a folder is reached without following a symbolic link."""
@@ -250,19 +305,17 @@ class Scan:
         return real
 
 
-def _ordered(
-    folder: bytes, scope: Scope, files: dict[bytes, bytes], folders: list[bytes], cache: dict[bytes, bytes]
-) -> Iterator[_Run | tuple[bytes, Scope]]:
-    """Runs of files between the folders, as the slash behind a folder's name sorts it."""
-    names = list(files)
-    begin = 0
-    for name in sorted(folders, key=lambda name: name + b"/"):
-        end = bisect_left(names, name + b"/", begin)
-        if end > begin:
-            some = names[begin:end]
-            yield _Run(folder, scope, some, [files[each] for each in some], cache)
-        begin = end
-        yield join(folder, name), scope
-    if begin < len(names):
-        some = names[begin:]
-        yield _Run(folder, scope, some, [files[each] for each in some], cache)
+def _is_unchanged(run: _Run, start: bytes, keys: list[bytes], values: list[bytes]) -> bool:
+    """Whether HEAD has exactly these files, and the cache knows that they hold what HEAD says."""
+    rows = run.known
+    if len(keys) != len(run.names) or rows.names != run.names or rows.entries != b"".join(values):
+        return False
+    return rows.stats == b"".join(run.stats) and keys == [start + name for name in run.names]
+
+
+def _sliced(run: _Run, begin: int, end: int) -> Iterator[_Run]:
+    """A run in pieces of a few thousand files."""
+    for first in range(begin, end, _RUN):
+        names, stats = run.names[first : min(first + _RUN, end)], run.stats[first : min(first + _RUN, end)]
+        rows = run.known.between(names[0], names[-1])
+        yield _Run(run.folder, run.scope, names, stats, rows)

@@ -6,7 +6,7 @@ snapshot holds raises Damaged when it is read. Knows no folder and no history.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -96,6 +96,17 @@ def _entry(raw: _Raw) -> Entry:
 def is_file(value: bytes) -> bool:
     """Whether a packed entry is that of a tracked file."""
     return len(value) == FILE_ENTRY_SIZE and value[:3] == _HEAD and value[35:] in _FILE_TAILS
+
+
+def are_files(values: Sequence[bytes]) -> bool:
+    """Whether all packed entries are those of tracked files; much faster than one by one."""
+    count, column = len(values), b"".join(values)
+    if set(map(len, values)) - {FILE_ENTRY_SIZE}:
+        return False
+    fixed = ((0, 0x94), (1, 0xC4), (2, 0x20), (35, 0), (36, 0xC0))
+    if any(column[at::FILE_ENTRY_SIZE] != bytes((byte,)) * count for at, byte in fixed):
+        return False
+    return max(column[37::FILE_ENTRY_SIZE], default=0) <= max(Mode)
 
 
 def pack_touched(touched: Touched) -> bytes:

@@ -9,28 +9,17 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from stat import S_ISLNK
-from typing import Final, Protocol
+from typing import Final
 
-from aq.store.snapshots import FILE_ENTRY_SIZE, Mode
+from aq.store.index import Index
+from aq.store.snapshots import Mode
+from aq.store.statblocks import ROW_SIZE, STAT_SIZE, Rows, joined, of_folder, row_of
 from blake3 import blake3
 
-STAT_SIZE: Final = 44
-DATABASE: Final = "stat"
 _stat = struct.Struct("<qqqQQI")
 _MASK: Final = (1 << 63) - 1
-Row = tuple[bytes, bytes | None]
-
-
-class StatIndex(Protocol):
-    """The part of the index that is used here."""
-
-    def get(self, database: str, key: bytes) -> bytes | None:
-        """One value, or None."""
-
-    def items(self, database: str, *, prefix: bytes = b"") -> Iterable[tuple[bytes, bytes]]:
-        """Keys and values in order."""
 
 
 def pack_stat(found: os.stat_result) -> bytes:
@@ -63,12 +52,6 @@ def changed_at(stat: bytes) -> int:
     return int(max(mtime, ctime))
 
 
-def key(path: bytes) -> bytes:
-    """The key of a file: where its folder's keys begin, then its name."""
-    folder, _, name = path.rpartition(b"/")
-    return folder_key(folder) + name
-
-
 def folder_key(folder: bytes) -> bytes:
     """What the keys of all files directly in a folder begin with."""
     return blake3(folder).digest(length=16)
@@ -77,14 +60,19 @@ def folder_key(folder: bytes) -> bytes:
 class StatCache:
     """Rows as they are in the index, and those to be written. `clock` is the file system's time."""
 
-    def __init__(self, index: StatIndex) -> None:
+    def __init__(self, index: Index) -> None:
         self._index = index
-        self._new: dict[bytes, bytes | None] = {}
+        self._runs: list[Rows] = []
+        self._single: dict[bytes, dict[bytes, bytes | None]] = {}
+
+    def rows_in(self, folder: bytes) -> Rows:
+        """The rows of all files known directly in a folder."""
+        with self._index.look() as look:
+            return of_folder(look, folder_key(folder))
 
     def folder(self, folder: bytes) -> dict[bytes, bytes]:
         """File name → stat ‖ entry, of all files known directly in a folder."""
-        start = folder_key(folder)
-        return {k[16:]: value for k, value in self._index.items(DATABASE, prefix=start)}
+        return dict(self.rows_in(folder).each())
 
     def entry(self, path: bytes, stat: bytes) -> bytes | None:
         """The packed entry of a file that still has this stat, or None."""
@@ -93,26 +81,47 @@ class StatCache:
 
     def row(self, path: bytes) -> bytes | None:
         """stat ‖ entry of one file as it was last seen, or None."""
-        return self._index.get(DATABASE, key(path))
+        folder, _, name = path.rpartition(b"/")
+        with self._index.look() as look:
+            return row_of(look, folder_key(folder), name)
 
     def learn(self, path: bytes, stat: bytes, entry: bytes, clock: int | None) -> None:
         """Note what a file holds, unless it was changed at or after `clock` (or the clock is unknown)."""
         if clock is not None and changed_at(stat) < clock:
-            self._new[key(path)] = stat + entry
+            self._note(path, stat + entry)
+
+    def learn_many(
+        self, folder: bytes, files: Iterable[tuple[bytes, bytes, bytes]], clock: int | None
+    ) -> None:
+        """As `learn`, of files of one folder in ascending order: name, stat and entry of each."""
+        chosen = [] if clock is None else [file for file in files if changed_at(file[1]) < clock]
+        if chosen:
+            stats, entries = b"".join([file[1] for file in chosen]), b"".join([file[2] for file in chosen])
+            self._runs.append(Rows(folder_key(folder), [file[0] for file in chosen], stats, entries))
 
     def forget(self, paths: Iterable[bytes]) -> None:
         """Drop rows of files that are gone."""
         for path in paths:
-            self._new[key(path)] = None
+            self._note(path, None)
 
-    def rows(self) -> Iterator[Row]:
-        """What is to be written, and from now on counts as written."""
-        new, self._new = self._new, {}
-        yield from new.items()
+    def _note(self, path: bytes, row: bytes | None) -> None:
+        folder, _, name = path.rpartition(b"/")
+        self._single.setdefault(folder_key(folder), {})[name] = row
+
+    def rows(self) -> list[Rows]:
+        """What is to be written, and from now on counts as written. Single files count last."""
+        runs, single = self._runs, self._single
+        self._runs, self._single = [], {}
+        for folder, noted in single.items():
+            known = sorted((name, row) for name, row in noted.items() if row is not None)
+            gone = sorted(name for name, row in noted.items() if row is None)
+            runs += [joined(folder, known)] if known else []
+            runs += [Rows(folder, gone, b"", b"")] if gone else []
+        return runs
 
 
 def known(row: bytes, stat: bytes) -> bytes | None:
     """The packed entry in a row if it is about this very state of the file."""
-    if len(row) == STAT_SIZE + FILE_ENTRY_SIZE and row.startswith(stat):
+    if len(row) == ROW_SIZE and row.startswith(stat):
         return row[STAT_SIZE:]
     return None

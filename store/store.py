@@ -16,19 +16,23 @@ from weakref import WeakSet
 
 from aq.formats.errors import AqError, Conflict, Damaged, NewerFormat, Temporary, UsageError
 from aq.formats.identity import Buffer, Digest, Kind
+from aq.formats.packs import NO_ID
+from aq.formats.prolly import build_map
 from aq.formats.records import Operation
-from aq.store import disk, layout, operations, recover
+from aq.store import disk, layout, operations, recover, statblocks
 from aq.store import refs as ref_maps
-from aq.store.environment import REBUILD, is_open, problem_before_opening
+from aq.store.content import HashOnly
+from aq.store.environment import DamagedIndex, is_open, problem_before_opening
 from aq.store.filesystems import refuse_network
 from aq.store.index import Index, State, create_index
 from aq.store.journal import FolderLock, Journal
 from aq.store.layout import CONTROL, PREPARED
 from aq.store.lease import Lease
-from aq.store.objects import Batch, Objects, StatRow
+from aq.store.objects import Batch, Objects
 from aq.store.packs import PackFiles
 from aq.store.publish import Make, Publisher
 from aq.store.refs import HEAD, Ref
+from aq.store.statblocks import Rows
 from aq.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -229,11 +233,21 @@ class Store:
         """Keep derived facts about an artifact or a commit; the last ones count."""
         self._objects.put_summary(id, value)
 
-    def put_stat(self, rows: Iterable[StatRow]) -> None:
-        """Set rows of the stat cache (None deletes) with the next flush or transaction, never before
-        the objects that they rely on are durable.
+    def put_stat(self, rows: Iterable[Rows]) -> None:
+        """Set rows of the stat cache with the next flush or transaction, never before the objects that
+        they rely on are durable.
         """
         self._objects.put_stat(rows)
+
+    def keep_stat(self, rows: Sequence[Rows], *, wait: bool = False) -> bool:
+        """Set rows of the stat cache now; False where a writer is at work, unless `wait`, or none may be."""
+        if not self.writable:
+            return False
+        lock = FolderLock(self._files.folder)
+        try:
+            return lock.take(wait=wait) and self.index.write(lambda change: statblocks.update(change, rows))
+        finally:
+            lock.free()
 
     def steps_with_key(self, key: bytes) -> list[Digest]:
         """The flushed steps with this key, oldest first."""

@@ -34,7 +34,7 @@ from aq.store.paths import (
 from aq.store.refs import TRACKING
 from aq.store.scan import Found, Scan
 from aq.store.snapshots import Entry, Origin
-from aq.store.statcache import DATABASE, StatCache, mode_of, size_of
+from aq.store.statcache import StatCache, mode_of, size_of
 from aq.store.store import Store
 from aq.store.tracking import Tracking
 
@@ -165,12 +165,15 @@ class Worktree:
         self.done.count(1, size_of(state[0]))
         return state[1]
 
-    def keep_cache(self) -> None:
-        """Write what the stat cache learned by looking; not being able to is no error."""
-        rows = list(self.cache.rows())
+    def keep_cache(self, *, wait: bool = False) -> None:
+        """Write what the stat cache learned by looking; not being able to is no error.
+
+        Nor is a writer at work: it is waited for only with `wait`.
+        """
+        rows = self.cache.rows()
         if rows:
             with suppress(AqError):
-                self.store.index.put_many(DATABASE, rows)
+                self.store.keep_stat(rows, wait=wait)
 
     # Storing
 

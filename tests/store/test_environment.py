@@ -14,6 +14,7 @@ from aq.formats.errors import AqError
 from aq.formats.identity import Kind
 from aq.store import environment
 from aq.store.filesystems import _kind_in, is_network, refuse_network
+from aq.store.statblocks import ROW_SIZE, joined
 from aq.store.store import Store
 
 from tests.store.scenario import BRANCH, check, commit, content, in_child
@@ -28,7 +29,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def fill(store: Store, count: int) -> None:
-    store.put_stat((b"%06d" % number, bytes(1_000)) for number in range(count))
+    rows = [(b"%0200d" % name, bytes(ROW_SIZE)) for name in range(4)]
+    store.put_stat(joined(b"%016d" % number, rows) for number in range(count))
     store.flush()
 
 
@@ -95,7 +97,7 @@ def test_a_folder_that_may_not_be_written_can_be_read(open_to_all: Path) -> None
             id = store.refs()[BRANCH].id
             assert id is not None and store.get(Kind.CHUNK, id) == content(1)
             assert len(list(store.operations())) == 2
-            store.put_stat([(b"a", b"b")])
+            store.put_stat([joined(bytes(16), [(b"a", bytes(ROW_SIZE))])])
             store.flush()
             assert not store.index.put_many("stat", [(b"a", b"b")])
             with pytest.raises(AqError, match="cannot be written"):

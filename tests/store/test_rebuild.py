@@ -17,6 +17,7 @@ from aq.store import snapshots
 from aq.store.environment import problem_before_opening
 from aq.store.index import State
 from aq.store.rebuild import rebuild
+from aq.store.statblocks import Rows, joined
 from aq.store.store import Store
 from xxhash import xxh3_64_intdigest
 
@@ -250,15 +251,22 @@ def test_a_copied_journal_inside_an_object_is_no_journal(root: Path) -> None:
         assert store.get(Kind.CHUNK, refs[BRANCH].id or b"") == content(5)
 
 
+def rows_or_none(key: bytes, gone: bool) -> Rows:
+    """Files of the folder with this key, to be known or to be forgotten."""
+    names = [b"%0200d" % number for number in range(4)]
+    return Rows(key, names, b"", b"") if gone else joined(key, [(name, os.urandom(82)) for name in names])
+
+
 def test_the_check_before_opening_never_cries_wolf(root: Path) -> None:
     """A sound index, however its pages were freed and used again, is as long as its meta page says."""
     chosen = random.Random(1)
     for turn in range(30):
         with Store.open(root) as store:
-            keys = [b"%d" % chosen.randrange(3_000) for _ in range(chosen.randrange(1, 2_000))]
-            store.put_stat((key, None if chosen.random() < 0.6 else os.urandom(900)) for key in keys)
+            keys = [b"%016d" % chosen.randrange(3_000) for _ in range(chosen.randrange(1, 2_000))]
+            store.put_stat(rows_or_none(key, chosen.random() < 0.6) for key in keys)
             store.flush()
             if turn % 7 == 6:
-                store.put_stat((key, None) for key, _value in store.index.items("stat"))
+                known = {key[:16] for key, _value in store.index.items("stat")}
+                store.put_stat(rows_or_none(key, True) for key in known)
                 store.flush()
         assert problem_before_opening(str(data_file(root).parent)) == ""

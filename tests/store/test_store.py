@@ -12,8 +12,10 @@ from aq.formats.errors import Conflict, Damaged, NewerFormat, NotARepository, Us
 from aq.formats.identity import Digest, Kind, object_id
 from aq.formats.objects import put_record
 from aq.formats.records import Run, Step
+from aq.store import statblocks
 from aq.store.layout import discover
 from aq.store.refs import Ref
+from aq.store.statblocks import Rows, joined
 from aq.store.store import Store
 
 
@@ -232,12 +234,19 @@ def test_names_that_no_ref_may_have(store: Store, name: str) -> None:
 
 
 def test_stat_rows_wait_for_the_objects(store: Store) -> None:
-    store.put_stat([(b"a", b"1"), (b"b", b"2")])
-    assert store.index.items("stat") == []
+    def known() -> dict[bytes, bytes]:
+        with store.index.look() as look:
+            return dict(statblocks.of_folder(look, folder).each())
+
+    folder, row = bytes(16), b"s" * 44 + b"e" * 38
+    store.put_stat([joined(folder, [(b"a", row), (b"b", row)])])
+    assert known() == {}
     store.flush()
-    store.put_stat([(b"a", None), (b"b", None), (b"b", b"3")])
+    assert known() == {b"a": row, b"b": row}
+    newer = b"t" * 44 + b"e" * 38
+    store.put_stat([Rows(folder, [b"a", b"b"], b"", b""), joined(folder, [(b"b", newer)])])
     store.flush()
-    assert store.index.items("stat") == [(b"b", b"3")]
+    assert known() == {b"b": newer}
 
 
 def test_two_stores_of_one_process_see_each_other(store: Store) -> None:
@@ -270,7 +279,7 @@ def test_an_unknown_optional_feature_makes_it_read_only(store: Store) -> None:
     write_format(store, optional=["bloom"])
     with Store.open(store.root) as again:
         assert again.get(Kind.CHUNK, id) == b"x"
-        again.put_stat([(b"a", b"b")])
+        again.put_stat([joined(bytes(16), [(b"a", bytes(82))])])
         again.flush()
         with pytest.raises(NewerFormat, match="bloom"):
             move(again, "branch/main", Ref(id))
