@@ -18,7 +18,6 @@ from aq.store.journal import FolderLock, Journal
 from aq.store.marking import Marked
 from aq.store.packs import PackFiles
 from aq.store.recover import catch_up, is_behind
-from aq.store.statcache import STAT_SIZE
 from aq.store.store import Store
 
 DAY: Final = 86_400 * 10**9

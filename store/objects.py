@@ -30,7 +30,6 @@ SPILL_AT: Final = 1 << 20
 """Pending bytes beyond which a pack of their own is written."""
 _DIRECT_FROM: Final = 64 << 10
 _SUMMARY_MARK: Final = b"s"
-StatRow = tuple[bytes, bytes | None]
 
 
 class Batch(msgspec.Struct, frozen=True):
