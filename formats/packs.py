@@ -31,6 +31,7 @@ _HAS_BASE: Final = 1
 _JOINED_MOST: Final = 32_768
 _header = Struct("<8s8sQQ")
 _tail = Struct("<4sBBBBQQ32s")
+_plain = Struct("<Q4sIQQ32s")  # as _tail behind the checksum: kind alone, where codec and flags are 0
 _footer = Struct("<8sQQ")
 _row = Struct("<32sQQBBBB")
 _u64 = Struct("<Q")
@@ -155,6 +156,15 @@ def frame_at(seed: int, data: Buffer, offset: int) -> Head | None:
     if head is None or offset + head.size > len(data):
         return None
     return head if holds(seed, memoryview(data)[offset : offset + head.size]) else None
+
+
+def raw_payload(seed: int, frame: memoryview, kind: int, id: bytes) -> memoryview | None:
+    """The payload of a whole frame; None unless it is this object, uncompressed, and its checksum holds."""
+    stored = len(frame) - HEAD_SIZE
+    if stored < 0:
+        return None
+    wanted = xxh3_64_intdigest(frame[8:], seed), FRAME_MAGIC, kind, stored, stored, id
+    return frame[HEAD_SIZE:] if _plain.unpack_from(frame) == wanted else None
 
 
 def encode_contents(places: Iterable[tuple[bytes, Place]]) -> bytes:

@@ -274,7 +274,9 @@ def _moved(repo: Repo, description: str, at: Head, id: Digest, snapshot: Digest,
     """Move the branch and the folder in one operation."""
     theirs = frozenset() if code else git.tracked_files(repo.root)
     try:
-        done = repo.worktree.prepare_checkout(at.snapshot, snapshot, skip=lambda path: path in theirs)
+        done = repo.worktree.prepare_checkout(
+            at.snapshot, snapshot, skip=theirs.__contains__ if theirs else None
+        )
     except Conflict as error:
         raise Conflict(error.message, hint=error.hints[:1]) from None
     change = repo.transaction("merge", description)

@@ -20,7 +20,7 @@ from aq.pipeline.recording import head
 from aq.pipeline.results import Moved
 from aq.store import revisions, snapshots
 from aq.store.refs import Ref, check_name
-from aq.store.snapshots import Entry, Origin
+from aq.store.snapshots import Origin
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
@@ -92,12 +92,10 @@ def _revision(repo: Repo, name: str) -> revisions.Revision:
     return revision
 
 
-def _left_to_git(repo: Repo, *, code: bool) -> Callable[[str], bool]:
-    """Which files Git looks after in this work tree."""
-    if code:
-        return lambda path: False
-    theirs = git.tracked_files(repo.root)
-    return lambda path: path in theirs
+def _left_to_git(repo: Repo, *, code: bool) -> Callable[[str], bool] | None:
+    """Which files Git looks after in this work tree; None where it looks after none."""
+    theirs = frozenset() if code else git.tracked_files(repo.root)
+    return theirs.__contains__ if theirs else None
 
 
 def _git_note(repo: Repo, commit: Digest | None, left: Sequence[str]) -> list[str]:
@@ -147,21 +145,18 @@ def _require_file(repo: Repo, revision: revisions.Revision, path: str) -> None:
     entry = snapshots.get_entry(repo.store, revision.snapshot, path)
     if entry is not None and entry.origin is Origin.FILE:
         return
-    below = list(_below(repo, revision, path))
-    if any(found.origin is Origin.FILE for _, found in below):
-        return
-    if entry is not None or below:
-        name = path if entry is not None else below[0][0]
+    below = None
+    prefix = "" if path in ("", ".") else path.rstrip("/") + "/"
+    for name, found in snapshots.entries(repo.store, revision.snapshot, prefix=prefix):
+        if found.origin is Origin.FILE:
+            return
+        below = below or name
+    if entry is not None or below is not None:
         raise UsageError(
             f"{path} lies only in the store: give it a place with -o",
-            hint=f"aq restore --from {revision.text} -o FILE {name}",
+            hint=f"aq restore --from {revision.text} -o FILE {path if entry is not None else below}",
         )
     show.locate(repo.store, revision, path)
-
-
-def _below(repo: Repo, revision: revisions.Revision, path: str) -> list[tuple[str, Entry]]:
-    prefix = "" if path in ("", ".") else path.rstrip("/") + "/"
-    return list(snapshots.entries(repo.store, revision.snapshot, prefix=prefix))
 
 
 def _copy(repo: Repo, revision: revisions.Revision, paths: Sequence[str | Path], output: Path) -> Moved:

@@ -22,6 +22,7 @@ Hook = Callable[[str, str], None]
 _PIECES_MOST: Final = 512
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _CLOSED: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
+_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _hook: Hook | None = None
 
 
@@ -36,14 +37,24 @@ def observed(hook: Hook) -> Iterator[None]:
         _hook = before
 
 
-@contextmanager
-def _doing(call: str, path: str) -> Iterator[None]:
-    try:
+class _Doing:
+    """Let the hook see one change, and say in the user's terms what is refused inside the block."""
+
+    __slots__ = ("call", "path")
+
+    def __init__(self, call: str, path: str) -> None:
+        self.call, self.path = call, path
+
+    def __enter__(self) -> None:
         if _hook is not None:
-            _hook(call, path)
-        yield
-    except OSError as error:
-        refuse(error, path)
+            try:
+                _hook(self.call, self.path)
+            except OSError as error:
+                refuse(error, self.path)
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            refuse(error, self.path)
 
 
 def refuse(error: OSError, path: str) -> NoReturn:
@@ -58,8 +69,8 @@ def refuse(error: OSError, path: str) -> NoReturn:
 def create(path: str, *, mode: int = 0o644) -> int:
     """Open a file that must not exist yet, for reading and writing. Raises FileExistsError."""
     try:
-        with _doing("create", path):
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with _Doing("create", path):
+            return os.open(path, _NEW, mode)
     except AqError as error:
         if isinstance(error.__cause__, FileExistsError):
             raise error.__cause__ from None
@@ -78,7 +89,7 @@ def open_existing(path: str) -> int:
 
 def write(fd: int, data: Buffer, *, path: str) -> None:
     """Write all of `data` at the file's position."""
-    with _doing("write", path):
+    with _Doing("write", path):
         view = memoryview(data)
         while len(view):
             view = view[os.write(fd, view) :]
@@ -86,7 +97,7 @@ def write(fd: int, data: Buffer, *, path: str) -> None:
 
 def write_at(fd: int, data: Buffer, offset: int, *, path: str) -> None:
     """Write all of `data` at `offset`."""
-    with _doing("write", path):
+    with _Doing("write", path):
         view = memoryview(data)
         while len(view):
             done = os.pwrite(fd, view, offset)
@@ -95,7 +106,7 @@ def write_at(fd: int, data: Buffer, offset: int, *, path: str) -> None:
 
 def write_pieces_at(fd: int, pieces: Sequence[Buffer], offset: int, *, path: str) -> None:
     """Write the pieces one after the other, beginning at `offset`, in as few calls as the system takes."""
-    with _doing("write", path):
+    with _Doing("write", path):
         for first in range(0, len(pieces), _PIECES_MOST):
             some = pieces[first : first + _PIECES_MOST]
             offset = _write_some(fd, some, sum(map(len, some)), offset)
@@ -113,13 +124,13 @@ def _write_some(fd: int, pieces: Sequence[Buffer], size: int, offset: int) -> in
 
 def truncate(fd: int, size: int, *, path: str) -> None:
     """Cut the file to `size` bytes."""
-    with _doing("truncate", path):
+    with _Doing("truncate", path):
         os.ftruncate(fd, size)
 
 
 def fsync(fd: int, *, path: str) -> None:
     """Force the file's bytes and size to the disk. After an error nothing about them is known."""
-    with _doing("fsync", path):
+    with _Doing("fsync", path):
         if sys.platform == "darwin":
             import fcntl
 
@@ -130,7 +141,7 @@ def fsync(fd: int, *, path: str) -> None:
 
 def fsync_folder(path: str) -> None:
     """Force the names in a folder to the disk."""
-    with _doing("fsync", path):
+    with _Doing("fsync", path):
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
@@ -140,24 +151,24 @@ def fsync_folder(path: str) -> None:
 
 def rename(source: str, target: str) -> None:
     """Give a file or folder another name, replacing what has it. Both lie in one file system."""
-    with _doing("rename", target):
+    with _Doing("rename", target):
         os.replace(source, target)
 
 
 def unlink(path: str) -> None:
     """Remove a file; one that is missing is no error."""
-    with _doing("unlink", path), suppress(FileNotFoundError):
+    with _Doing("unlink", path), suppress(FileNotFoundError):
         os.unlink(path)
 
 
-def mkdir(path: str, *, parents: bool = False) -> None:
-    """Make a folder; one that exists is no error."""
-    with _doing("mkdir", path):
+def mkdir(path: str, *, parents: bool = False, mode: int = 0o777) -> None:
+    """Make a folder; one that exists is no error. `mode` is for it, not for its `parents`."""
+    with _Doing("mkdir", path):
         if parents:
-            os.makedirs(path, exist_ok=True)
+            os.makedirs(path, mode, exist_ok=True)
             return
         try:
-            os.mkdir(path)
+            os.mkdir(path, mode)
         except FileExistsError:
             if not os.path.isdir(path):
                 raise
@@ -165,19 +176,92 @@ def mkdir(path: str, *, parents: bool = False) -> None:
 
 def rmdir(path: str) -> None:
     """Remove an empty folder."""
-    with _doing("rmdir", path):
+    with _Doing("rmdir", path):
         os.rmdir(path)
 
 
 def symlink(target: str, path: str) -> None:
     """Make a symbolic link."""
-    with _doing("symlink", path):
+    with _Doing("symlink", path):
         os.symlink(target, path)
+
+
+# In an open folder: `folder` is its descriptor, `path` what the hook and messages call the thing
+
+
+def write_new(folder: int, name: bytes, data: Buffer, *, mode: int, path: bytes) -> os.stat_result:
+    """Make a file that must not exist yet with all of `data`; returns its stat."""
+    try:
+        if _hook is not None:
+            _hook("create", os.fsdecode(path))
+        fd = os.open(name, _NEW, mode, dir_fd=folder)
+        try:
+            if _hook is not None:
+                _hook("write", os.fsdecode(path))
+            done = os.write(fd, data)
+            if done < len(data):
+                _write_rest(fd, memoryview(data)[done:])
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        refuse(error, os.fsdecode(path))
+
+
+def _write_rest(fd: int, view: memoryview) -> None:
+    while len(view):
+        view = view[os.write(fd, view) :]
+
+
+def create_at(folder: int, name: bytes, *, mode: int, path: bytes) -> int:
+    """Open a file that must not exist yet, for reading and writing."""
+    with _Doing("create", os.fsdecode(path)):
+        return os.open(name, _NEW, mode, dir_fd=folder)
+
+
+def symlink_at(target: bytes, folder: int, name: bytes, *, path: bytes) -> None:
+    """Make a symbolic link."""
+    with _Doing("symlink", os.fsdecode(path)):
+        os.symlink(target, name, dir_fd=folder)
+
+
+def rename_at(source: int, old: bytes, folder: int, name: bytes, *, path: bytes) -> None:
+    """Move a file or folder from one open folder to another, replacing a file or empty folder there."""
+    try:
+        if _hook is not None:
+            _hook("rename", os.fsdecode(path))
+        os.replace(old, name, src_dir_fd=source, dst_dir_fd=folder)
+    except OSError as error:
+        refuse(error, os.fsdecode(path))
+
+
+def unlink_at(folder: int, name: bytes, *, path: bytes) -> None:
+    """Remove a file; one that is missing is no error."""
+    try:
+        if _hook is not None:
+            _hook("unlink", os.fsdecode(path))
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        refuse(error, os.fsdecode(path))
+
+
+def mkdir_at(folder: int, name: bytes, *, path: bytes, mode: int = 0o777) -> None:
+    """Make a folder; anything that exists is left alone, and no error."""
+    with _Doing("mkdir", os.fsdecode(path)), suppress(FileExistsError):
+        os.mkdir(name, mode, dir_fd=folder)
+
+
+def rmdir_at(folder: int, name: bytes, *, path: bytes) -> None:
+    """Remove an empty folder."""
+    with _Doing("rmdir", os.fsdecode(path)):
+        os.rmdir(name, dir_fd=folder)
 
 
 def chmod(path: str, mode: int) -> None:
     """Change a file's permissions."""
-    with _doing("chmod", path):
+    with _Doing("chmod", path):
         os.chmod(path, mode)
 
 
@@ -185,7 +269,7 @@ def remove_tree(path: str) -> None:
     """Remove a folder and everything in it; one that is missing is no error."""
     import shutil
 
-    with _doing("unlink", path):
+    with _Doing("unlink", path):
         shutil.rmtree(path, ignore_errors=False, onerror=_ignore_missing)
 
 

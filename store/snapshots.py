@@ -53,10 +53,15 @@ class Touched(NamedTuple):
 PathChange = tuple[str, Entry | None, Entry | None]
 """A path with its entry before and after; None where the snapshot lacks it."""
 
+PackedTouched = tuple[bytes | None, bytes | None]
+"""As `Touched`, with packed entries of tracked files."""
+
 _Raw = tuple[bytes, int, bytes | None, int]
 _HEAD: Final = b"\x94\xc4\x20"
 _FILE_TAILS: Final = {bytes((0, 0xC0, mode)): mode for mode in Mode}
 FILE_ENTRY_SIZE: Final = 38
+_PAIR: Final = b"\x92"
+_NIL: Final = b"\xc0"
 _decoder = msgspec.msgpack.Decoder(_Raw)
 _touched = msgspec.msgpack.Decoder(tuple[_Raw | None, _Raw | None])
 
@@ -124,6 +129,20 @@ def unpack_touched(value: bytes) -> Touched:
         raise Damaged(f"a record of an overwritten file cannot be read: {error}") from None
 
 
+def join_touched(before: bytes | None, after: bytes | None) -> bytes:
+    """As `pack_touched`, from packed entries."""
+    return _PAIR + (before or _NIL) + (after or _NIL)
+
+
+def split_touched(value: bytes) -> PackedTouched:
+    """As `unpack_touched`, but strict: anything but tracked files and None raises Damaged."""
+    begin = 2 if value[1:2] == _NIL else 1 + FILE_ENTRY_SIZE
+    before, after = value[1:begin], value[begin:]
+    if value[:1] != _PAIR or not all(each == _NIL or is_file(each) for each in (before, after)):
+        raise Damaged("a record of an overwritten file cannot be read")
+    return (None if before == _NIL else before), (None if after == _NIL else after)
+
+
 def empty(sink: Sink) -> Digest:
     """The snapshot without paths."""
     return build_map(sink, [])
@@ -169,14 +188,14 @@ def changes(source: Source, before: bytes, after: bytes) -> Iterator[PathChange]
         yield decode(path), None if old is None else unpack(old), None if new is None else unpack(new)
 
 
-def build_touched(sink: Sink, files: Mapping[bytes, Touched]) -> Digest | None:
+def build_touched(sink: Sink, files: Mapping[bytes, PackedTouched]) -> Digest | None:
     """The root of an operation's `files`, or None where nothing was touched."""
     if not files:
         return None
-    return build_map(sink, ((path, pack_touched(files[path])) for path in sorted(files)))
+    return build_map(sink, ((path, join_touched(*files[path])) for path in sorted(files)))
 
 
-def touched(source: Source, root: bytes) -> Iterator[tuple[bytes, Touched]]:
+def touched(source: Source, root: bytes) -> Iterator[tuple[bytes, PackedTouched]]:
     """Read an operation's `files`."""
     for path, value in map_items(source, root):
-        yield path, unpack_touched(value)
+        yield path, split_touched(value)

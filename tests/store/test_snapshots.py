@@ -45,7 +45,10 @@ def test_an_entry_survives(value: Entry) -> None:
 @given(st.none() | FILES, st.none() | FILES)
 def test_both_states_of_a_touched_file_survive(before: Entry | None, after: Entry | None) -> None:
     touched = Touched(before, after)
-    assert snapshots.unpack_touched(snapshots.pack_touched(touched)) == touched
+    value = snapshots.pack_touched(touched)
+    assert snapshots.unpack_touched(value) == touched
+    packed = tuple(None if entry is None else snapshots.pack(entry) for entry in touched)
+    assert snapshots.join_touched(*packed) == value and snapshots.split_touched(value) == packed
 
 
 @pytest.mark.parametrize(
@@ -74,7 +77,7 @@ def test_a_hostile_entry_is_refused(value: bytes) -> None:
 
 @given(st.binary(max_size=90))
 def test_any_bytes_as_an_entry_raise_nothing_else(value: bytes) -> None:
-    for read in (snapshots.unpack, snapshots.unpack_touched):
+    for read in (snapshots.unpack, snapshots.unpack_touched, snapshots.split_touched):
         with suppress(Damaged):
             read(value)
 
