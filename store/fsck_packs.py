@@ -11,67 +11,35 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from itertools import islice
+from typing import Final
 
 from aq.formats import codecs
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind, object_id
 from aq.formats.packs import (
     CONTENTS,
-    FOOTER_SIZE,
     HEADER_SIZE,
     NAME_SIZE,
     PACKS,
     Head,
     Header,
     Place,
-    decode_contents,
-    decode_footer,
     decode_head,
-    frame_at,
     holds,
     next_frame,
     seed_of,
 )
 from aq.formats.records import require_canonical
 from aq.store.findings import REBUILD, Finding
-from aq.store.index import Index, State, decode_place
-from aq.store.packs import PackFiles, read_all, read_header
+from aq.store.fsck_frames import FoundPack, Gap, Window, contents_of, load_table, read_at
+from aq.store.index import Index, Look, State, decode_place
+from aq.store.packs import PackFiles, read_header
 
 _HEAD: Final = 96
 _PAGE: Final = 4_096
 _KINDS: Final = frozenset({*map(int, Kind), PACKS, CONTENTS})
 _WITHOUT_ENTRY: Final = frozenset({int(Kind.VOID), PACKS})
-
-
-class Gap(NamedTuple):
-    """Bytes of a pack that are no whole frame."""
-
-    pack: bytes
-    start: int
-    end: int
-
-    def key(self) -> bytes:
-        """How it is remembered in the index, so that it is told of once."""
-        return self.pack + self.start.to_bytes(8, "big")
-
-    def value(self) -> bytes:
-        """See `key`."""
-        return self.end.to_bytes(8, "big")
-
-
-@dataclass
-class _Pack:
-    """One pack as it was found: where its frames end, the places that are confirmed, and the gaps."""
-
-    name: bytes
-    path: str
-    end: int
-    table: list[tuple[bytes, Place]] | None = None
-    known: array[int] = field(default_factory=lambda: array("Q"))
-    confirmed: array[int] = field(default_factory=lambda: array("Q"))
-    gaps: list[tuple[int, int]] = field(default_factory=list)
 
 
 class PackCheck:
@@ -87,11 +55,11 @@ class PackCheck:
         self._index = index
         self._files = files
         self._state = state
-        self._packs: dict[bytes, _Pack] = {}
+        self._packs: dict[bytes, FoundPack] = {}
         self._named: set[bytes] = set()
         self._ordinals: dict[bytes, int] = {}
         self._voids = 0
-        self._placed = {place.pack for _id, place in self._places()}
+        self._placed = {value[:NAME_SIZE] for _id, value in self._places()}
 
     def run(self) -> Iterator[Finding]:
         """Everything that is wrong with packs, and every object whose place does not hold it."""
@@ -137,7 +105,7 @@ class PackCheck:
                 continue
             if header.ordinal > self._state.ordinal:
                 continue
-            pack = _Pack(name, path, os.path.getsize(path))
+            pack = FoundPack(name, path, os.path.getsize(path))
             yield from self._find_end(pack, header)
             self._packs[name] = pack
         self._packs = dict(sorted(self._packs.items(), key=lambda one: _order(one[0], journals)))
@@ -147,7 +115,7 @@ class PackCheck:
         for ordinal in sorted(set(range(1, self._state.ordinal + 1)) - journals.keys()):
             yield Finding("pack", None, f"journal {ordinal} is missing", "")
 
-    def _find_end(self, pack: _Pack, header: Header) -> Iterator[Finding]:
+    def _find_end(self, pack: FoundPack, header: Header) -> Iterator[Finding]:
         """Where the frames end, by the index or by the footer, whose table is read."""
         if pack.name == self._state.journal:
             if pack.end < self._state.end:
@@ -156,20 +124,22 @@ class PackCheck:
             pack.end = min(pack.end, self._state.end)
             return
         try:
-            pack.table, pack.end = _contents(pack)
+            pack.end = contents_of(pack)[1]
+            pack.is_sealed = True
         except Damaged as error:
             yield Finding("pack", pack.name.hex(), error.message, REBUILD)
 
     def _note_known(self) -> None:
         """Where the index says that frames lie, by pack."""
-        for _id, place in self._places():
-            pack = self._packs.get(place.pack)
+        for _id, value in self._places():
+            pack = self._packs.get(value[:NAME_SIZE])
             if pack is not None:
-                pack.known.append(place.offset)
+                pack.known.append(_offset(value))
         for pack in self._packs.values():
             pack.known = array("Q", sorted(pack.known))
 
-    def _places(self) -> Iterator[tuple[bytes, Place]]:
+    def _places(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every object and summary with its place as it stands in the index."""
         for database in ("objects", "summaries"):
             start, page = b"", _PAGE
             while page == _PAGE:
@@ -178,37 +148,48 @@ class PackCheck:
                         row for row, _ in zip(look.items(database, start=start), range(_PAGE), strict=False)
                     ]
                 page = len(rows)
-                for id, value in rows:
-                    yield id, decode_place(value)
+                yield from rows
                 start = rows[-1][0] + b"\0" if rows else b""
 
     # One pack
 
-    def _check(self, pack: _Pack) -> Iterator[Finding]:
-        found: list[tuple[bytes, Place]] = []
-        offset, fd = HEADER_SIZE, os.open(pack.path, os.O_RDONLY | os.O_CLOEXEC)
+    def _check(self, pack: FoundPack) -> Iterator[Finding]:
+        yield from load_table(pack)
+        at, matches, fd = 0, True, os.open(pack.path, os.O_RDONLY | os.O_CLOEXEC)
+        frames = self._frames(fd, pack)
         try:
-            while offset < pack.end:
-                head = self._frame(fd, pack, offset)
-                if head is not None and head.kind == CONTENTS:
-                    break
-                if head is None:
-                    following = self._after(fd, pack, offset)
-                    pack.gaps.append((offset, following))
-                    offset = following
-                    continue
-                place = Place(pack.name, offset, head.size, head.kind, head.codec, head.base)
-                found.append((head.id, place))
-                yield from self._compare(fd, pack, head, place)
-                offset += head.size
+            while page := list(islice(frames, _PAGE)):
+                with self._index.look() as look:
+                    found = [one for each in page for one in self._compare(look, fd, pack, *each)]
+                yield from found
+                if pack.table is not None:
+                    told = pack.table[at : at + len(page)]
+                    matches = matches and told == [(head.id, place) for head, place in page]
+                    at += len(page)
         finally:
             os.close(fd)
-        if pack.table is not None and not pack.gaps and found != pack.table:
+        if pack.table is not None and not pack.gaps and not (matches and at == len(pack.table)):
             yield Finding("pack", pack.name.hex(), "its table of contents is not that of its frames", REBUILD)
+        pack.table = None
 
-    def _frame(self, fd: int, pack: _Pack, offset: int) -> Head | None:
+    def _frames(self, fd: int, pack: FoundPack) -> Iterator[tuple[Head, Place]]:
+        """The whole frames of a pack; what is none is noted as a gap."""
+        offset, window = HEADER_SIZE, Window(fd)
+        while offset < pack.end:
+            head = self._frame(window, pack, offset)
+            if head is not None and head.kind == CONTENTS:
+                return
+            if head is None:
+                following = self._after(fd, pack, offset)
+                pack.gaps.append((offset, following))
+                offset = following
+                continue
+            yield head, Place(pack.name, offset, head.size, head.kind, head.codec, head.base)
+            offset += head.size
+
+    def _frame(self, window: Window, pack: FoundPack, offset: int) -> Head | None:
         """The frame at an offset, if it is whole."""
-        data = _read(fd, _HEAD, offset)
+        data = window.read(_HEAD, offset)
         head = decode_head(data)
         if (
             head is None
@@ -222,13 +203,13 @@ class PackCheck:
             return None
         if not self.full:
             return head
-        return head if self._holds(pack, head, _read(fd, head.size, offset)) else None
+        return head if self._holds(pack, head, window.read(head.size, offset)) else None
 
-    def _is_whole(self, fd: int, pack: _Pack, head: Head, place: Place) -> bool:
+    def _is_whole(self, fd: int, pack: FoundPack, head: Head, place: Place) -> bool:
         """Whether a frame holds of which only the head was read."""
-        return self._holds(pack, head, _read(fd, place.size, place.offset))
+        return self._holds(pack, head, read_at(fd, place.size, place.offset))
 
-    def _holds(self, pack: _Pack, head: Head, frame: bytes) -> bool:
+    def _holds(self, pack: FoundPack, head: Head, frame: bytes) -> bool:
         if len(frame) != head.size or not holds(seed_of(pack.name), frame):
             return False
         if head.kind >= Kind.SUMMARY:
@@ -242,7 +223,7 @@ class PackCheck:
             return False
         return True
 
-    def _after(self, fd: int, pack: _Pack, offset: int) -> int:
+    def _after(self, fd: int, pack: FoundPack, offset: int) -> int:
         """Where the frame behind a damaged one begins: by the tables, else the next that is whole."""
         starts = [pack.end]
         at = bisect_right(pack.known, offset)
@@ -250,24 +231,24 @@ class PackCheck:
             starts.append(pack.known[at])
         starts += [place.offset for _id, place in pack.table or () if place.offset > offset][:1]
         following = min(start for start in starts if start > offset)
-        data = _read(fd, following - offset, offset)
+        data = read_at(fd, following - offset, offset)
         whole = next_frame(seed_of(pack.name), data, 1)
         return following if whole is None else offset + whole
 
-    def _compare(self, fd: int, pack: _Pack, head: Head, place: Place) -> Iterator[Finding]:
+    def _compare(self, look: Look, fd: int, pack: FoundPack, head: Head, place: Place) -> Iterator[Finding]:
         """The frame against the index."""
         self.bytes += head.size
         if head.kind == PACKS:
-            payload = _read(fd, head.stored, place.offset + head.start)
+            payload = read_at(fd, head.stored, place.offset + head.start)
             self._named.update(payload[at : at + NAME_SIZE] for at in range(0, len(payload), NAME_SIZE))
-        if head.kind == Kind.OPERATION and self._counts(head.id, place):
+        if head.kind == Kind.OPERATION and self._counts(look, head.id, place):
             self.operations.append(head.id)
         self._voids += head.kind == Kind.VOID
         if head.kind == Kind.VOID and self.operations[-1:] == [head.id]:
             self.operations.pop()
         if head.kind in _WITHOUT_ENTRY:
             return
-        indexed = self._index.place(head.id, head.kind)
+        indexed = look.place(head.id, head.kind)
         if indexed is not None and indexed[:2] == place[:2]:
             if indexed == place:
                 pack.confirmed.append(place.offset)
@@ -281,18 +262,19 @@ class PackCheck:
                 name, head.id, f"it lies in pack {pack.name.hex()}, but not in the index", REBUILD, None, True
             )
 
-    def _counts(self, id: bytes, place: Place) -> bool:
+    def _counts(self, look: Look, id: bytes, place: Place) -> bool:
         """Not so an operation in a journal of which a collector has made a copy."""
-        indexed = self._index.place(id, Kind.OPERATION)
+        indexed = look.place(id, Kind.OPERATION)
         return indexed is None or indexed.pack == place.pack
 
     # What the index says and the packs do not
 
     def _unconfirmed(self) -> Iterator[Finding]:
-        for id, place in self._places():
-            pack = self._packs.get(place.pack)
-            if pack is not None and _has(pack.confirmed, place.offset):
+        for id, value in self._places():
+            pack = self._packs.get(value[:NAME_SIZE])
+            if pack is not None and _has(pack.confirmed, _offset(value)):
                 continue
+            place = decode_place(value)
             if self._is_new(id, place):
                 continue
             name = Kind(place.kind).name.lower() if place.kind in _KINDS else "object"
@@ -322,6 +304,11 @@ class PackCheck:
                     yield Finding("pack", pack.name.hex(), detail, REBUILD)
 
 
+def _offset(place: bytes) -> int:
+    """The offset in a place as it stands in the index."""
+    return int.from_bytes(place[NAME_SIZE : NAME_SIZE + 8], "little")
+
+
 def _number(data: bytes) -> int:
     return int.from_bytes(data, "big")
 
@@ -331,29 +318,6 @@ def _order(name: bytes, journals: dict[int, bytes]) -> tuple[int, bytes]:
     return next((ordinal for ordinal, known in journals.items() if known == name), 1 << 62), name
 
 
-def _contents(pack: _Pack) -> tuple[list[tuple[bytes, Place]], int]:
-    """The table of a sealed pack, and where it begins. Raises Damaged."""
-    with open(pack.path, "rb") as file:
-        file.seek(max(pack.end - FOOTER_SIZE, 0))
-        footer = decode_footer(pack.name, file.read())
-        if footer is None:
-            raise Damaged("its footer is damaged, cut off, or not at its end")
-        file.seek(footer[0])
-        data = file.read(footer[1])
-    head = frame_at(seed_of(pack.name), data, 0)
-    if head is None or head.kind != CONTENTS or footer[0] + footer[1] + FOOTER_SIZE != pack.end:
-        raise Damaged("its table of contents is damaged")
-    return list(decode_contents(pack.name, data[head.start :])), footer[0]
-
-
 def _has(offsets: array[int], offset: int) -> bool:
     at = bisect_left(offsets, offset)
     return at < len(offsets) and offsets[at] == offset
-
-
-def _read(fd: int, size: int, offset: int) -> bytes:
-    """Bytes of a pack; what the disk refuses to give is damaged like what it gives wrongly."""
-    try:
-        return read_all(fd, size, offset)
-    except OSError:
-        return b""

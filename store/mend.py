@@ -16,7 +16,8 @@ from aq.formats.packs import CONTENTS, HEADER_SIZE, Header, Place, encode_header
 from aq.store import disk, layout
 from aq.store.environment import problem_before_opening
 from aq.store.findings import Finding
-from aq.store.fsck_packs import Gap, PackCheck
+from aq.store.fsck_frames import Gap
+from aq.store.fsck_packs import PackCheck
 from aq.store.index import Index, State
 from aq.store.journal import FolderLock
 from aq.store.layout import CONTROL
