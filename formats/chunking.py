@@ -101,13 +101,24 @@ def _cut_through(stream: Readable | BinaryIO, buffer: memoryview, head: Buffer) 
     while not ended:
         filled += fill(stream, buffer[filled:])
         ended, start = filled < len(buffer), 0
-        for length in lengths(buffer[:filled]):
-            if filled - start < LONGEST and not ended:
-                break
-            yield buffer[start : start + length]
-            start += length
+        for piece in settled(buffer[:filled], ended=ended):
+            yield piece
+            start += len(piece)
         buffer[: filled - start] = buffer[start:filled]
         filled -= start
+
+
+def settled(data: memoryview, *, ended: bool) -> Iterator[memoryview]:
+    """The first pieces of what begins with `data`: those that hold whatever follows; all, if it `ended`.
+
+    What is left over is at most `LONGEST` bytes: the piece that reaches to the end may become longer.
+    """
+    start = 0
+    for length in lengths(data):
+        if start + length == len(data) and not ended:
+            return
+        yield data[start : start + length]
+        start += length
 
 
 def fill(stream: Readable | BinaryIO, buffer: memoryview) -> int:

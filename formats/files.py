@@ -7,7 +7,7 @@ Memory is bounded by one window of the chunker. It opens no file: streams are gi
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Final, NamedTuple
 
 from aq.formats.chunking import Readable, cut, cut_stream, fill
@@ -16,6 +16,7 @@ from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.objects import Sink, Source
 from aq.formats.prolly import build_list, list_items
 from aq.formats.records import Artifact
+from aq.formats.windows import Windows, large_file
 
 INLINE_BELOW: Final = 64 * 1024
 """Content of fewer bytes lies in its artifact."""
@@ -35,14 +36,17 @@ class Piece(NamedTuple):
 
 def put_pieces(sink: Sink, pieces: Iterable[Buffer]) -> Iterator[bytes]:
     """Store the pieces of one part, which has at least one; yield the list elements that name them."""
+    return _elements(sink, ((sink.put(Kind.CHUNK, piece), len(piece)) for piece in pieces))
+
+
+def _elements(sink: Sink, stored: Iterable[tuple[Digest, int]]) -> Iterator[bytes]:
+    """The elements of one part whose pieces are in the sink."""
     held: tuple[Digest, int] | None = None
-    for piece in pieces:
+    for following in stored:
         if held is not None:
             yield _ELEMENT.pack(held[0], held[1] | _GOES_ON)
-        held = sink.put(Kind.CHUNK, piece), len(piece)
-    if held is None:
-        held = sink.put(Kind.CHUNK, b""), 0
-    yield _ELEMENT.pack(*held)
+        held = following
+    yield _ELEMENT.pack(*(held or (sink.put(Kind.CHUNK, b""), 0)))
 
 
 def put_text_part(sink: Sink, data: Buffer) -> Iterator[bytes]:
@@ -116,23 +120,39 @@ def content(sink: Sink, data: Buffer, *, buffer: bool = False) -> tuple[bytes | 
     return None, build_list(sink, (put_buffer_part if buffer else put_text_part)(sink, data))
 
 
-def encode_stream(stream: Readable | BinaryIO, sink: Sink, *, head: bytes | None = None) -> Artifact:
+def encode_stream(
+    stream: Readable | BinaryIO,
+    sink: Sink,
+    *,
+    head: bytes | None = None,
+    on_bytes: Callable[[int], None] | None = None,
+) -> Artifact:
     """Store all that is left in `stream` as a file, read once; `head` is what `read_head` took from it.
 
-    Puts its parts, not the artifact. The sink must not keep the buffers that it is given.
+    Puts its parts, not the artifact. The sink must not keep the buffers that it is given, and is called
+    from two threads if the stream is a large file. `on_bytes` is told of the length of each piece.
     """
     head = read_head(stream) if head is None else head
     if len(head) < INLINE_BELOW:
         return Artifact(kind="file", format="bytes", size=len(head), data=head)
     size = 0
 
-    def counted() -> Iterator[Buffer]:
+    def counted(stored: Iterable[tuple[Digest, int]]) -> Iterator[tuple[Digest, int]]:
         nonlocal size
-        for piece in cut_stream(stream, head=head):
-            size += len(piece)
-            yield piece
+        for one in stored:
+            size += one[1]
+            if on_bytes is not None:
+                on_bytes(one[1])
+            yield one
 
-    root = build_list(sink, put_pieces(sink, counted()))
+    found = large_file(stream)
+    if found is None:
+        stored = ((sink.put(Kind.CHUNK, piece), len(piece)) for piece in cut_stream(stream, head=head))
+        root = build_list(sink, _elements(sink, counted(stored)))
+    else:
+        with Windows(*found, head, sink) as windows:
+            root = build_list(sink, _elements(sink, counted(windows)))
+        stream.seek(windows.end)  # type: ignore[union-attr]  # as if it had been read through
     return Artifact(kind="file", format="bytes", size=size, root=root)
 
 

@@ -15,7 +15,6 @@ from stat import S_ISGID, S_ISLNK
 from typing import Final, NamedTuple
 
 from aq.formats.errors import AqError, Damaged
-from aq.formats.files import stream_bytes
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
 from aq.store import disk
@@ -27,6 +26,7 @@ from aq.store.snapshots import Mode
 from aq.store.staging import Staging
 from aq.store.statcache import pack_stat
 from aq.store.store import Store
+from aq.store.streaming import copy_content
 
 _BATCH: Final = 8_192
 _TARGET_MOST: Final = 4_096
@@ -212,14 +212,10 @@ class FolderWriter:
         raise _wrong_size(path, size, artifact)
 
     def _copy_pieces(self, artifact: Artifact, fd: int, path: bytes) -> int:
-        size = 0
         try:
-            for piece in stream_bytes(artifact, self._store):
-                disk.write(fd, piece, path=os.fsdecode(path))
-                size += len(piece)
+            return copy_content(self._store, artifact, fd, os.fsdecode(path))
         except Damaged as error:
             raise Damaged(f"{show(decode(path))}: {error.message}", hint=error.hints) from None
-        return size
 
     # Putting in place
 

@@ -21,6 +21,7 @@ from aq.formats.records import Step, decode
 from aq.store import disk
 from aq.store.index import Index
 from aq.store.packs import SEAL_AT, Frame, MissingPack, PackFiles, PackWriter
+from aq.store.sealing import Sealer
 from aq.store.statblocks import Rows
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ SPILL_AT: Final = 1 << 20
 """Pending bytes beyond which a pack of their own is written."""
 _DIRECT_FROM: Final = 64 << 10
 _SUMMARY_MARK: Final = b"s"
+Staged = tuple[Digest, Frame | None]
+"""An object's id, and its frame if it is to be written."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -73,24 +76,39 @@ class Objects:
         self._placed: dict[bytes, Place] = {}
         self._writer: PackWriter | None = None
         self._sealed: list[PackWriter] = []
+        self._sealer = Sealer()
         self._steps: list[tuple[bytes, bytes]] = []
         self._runs: list[bytes] = []
         self._stat: list[Rows] = []
 
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
         """Store the bytes once and return their id; `base` is an object that they resemble."""
+        return self.admit(self.stage(kind, data))
+
+    def stage(self, kind: Kind, data: Buffer) -> Staged:
+        """The first half of `put`, for any thread: hash, look up, compress."""
         digest = object_id(kind, data)
-        if self._is_new(digest):
-            codec, payload = codecs.pack(kind, data)
-            frame = Frame(kind, digest, payload, codec=codec, length=len(data))
-            key = decode(Step, bytes(data)).key if kind is Kind.STEP else b""
+        if not self._is_new(digest):
+            return digest, None
+        codec, payload = codecs.pack(kind, data)
+        return digest, Frame(kind, digest, payload, codec=codec, length=len(data))
+
+    def admit(self, staged: Staged) -> Digest:
+        """The second half: append it, unless an equal object was faster."""
+        digest, frame = staged
+        if frame is not None:
             with self._lock:
-                self._add(digest, frame)
-                if kind is Kind.STEP:
-                    self._steps.append((key, digest))
-                elif kind is Kind.RUN:
-                    self._runs.append(digest)
+                if digest not in self._pending and digest not in self._placed:
+                    self._admit(digest, frame)
         return digest
+
+    def _admit(self, digest: Digest, frame: Frame) -> None:
+        key = decode(Step, bytes(frame.payload)).key if frame.kind == Kind.STEP else b""
+        self._add(digest, frame)
+        if frame.kind == Kind.STEP:
+            self._steps.append((key, digest))
+        elif frame.kind == Kind.RUN:
+            self._runs.append(digest)
 
     def put_frames(self, frames: InlineFrames) -> None:
         """Store many artifacts at once, each of them once; the buffer may be used again afterwards."""
@@ -151,19 +169,22 @@ class Objects:
                 places = self._writer.add_laid(laid, chosen)
                 self._placed.update(zip((laid.ids[number] for number in chosen), places, strict=True))
             self.new_bytes += self._writer.end - before
-            if self._writer.end >= SEAL_AT:
-                self._seal()
+            if self._writer.end >= SEAL_AT and (full := self._finish()) is not None:
+                self._sealer.force(full)
         except AqError:
             self.discard()
             raise
 
-    def _seal(self) -> None:
-        if self._writer is not None:
-            before = self._writer.end
-            self._writer.seal()
-            self.new_bytes += self._writer.end - before
-            self._sealed.append(self._writer)
+    def _finish(self) -> PackWriter | None:
+        """Write the end of the pack in hand, which is still to be forced to the disk."""
+        pack = self._writer
+        if pack is not None:
+            before = pack.end
+            pack.finish()
+            self.new_bytes += pack.end - before
+            self._sealed.append(pack)
             self._writer = None
+        return pack
 
     def take(self) -> Batch:
         """Make durable what is pending, packs and their folder included, and say what is to be published."""
@@ -178,7 +199,10 @@ class Objects:
         if self._pending and (self._writer is not None):
             self._spill()
         try:
-            self._seal()
+            last = self._finish()
+            if last is not None:
+                last.force()
+            self._sealer.wait()
             disk.fsync_folder(self.files.folder)
         except AqError:
             self.discard()
@@ -204,10 +228,13 @@ class Objects:
     def discard(self, *, remove: bool = True) -> None:
         """Forget everything that was put and not published; `remove` the packs that hold it."""
         with self._lock:
-            packs = self._unpublished()
+            packs, sealer = self._unpublished(), self._sealer
             self._reset()
+        sealer.cancel()
+        with suppress(AqError):  # the error that led here is the one to report
+            sealer.wait()
         for pack in packs:
-            with suppress(AqError):  # garbage that gc finds; the error that led here is the one to report
+            with suppress(AqError):  # garbage that gc finds
                 pack.discard() if remove else pack.close()
 
     def get(self, kind: Kind, id: bytes) -> bytes:
@@ -252,6 +279,11 @@ class Objects:
     def place(self, id: bytes) -> Place | None:
         """Where a published or spilled object lies."""
         return self._placed.get(id) or self.index.place(id)
+
+    def places(self, ids: Iterable[bytes]) -> list[Place | None]:
+        """Where published and spilled objects lie, as of one moment; None where one does not."""
+        with self.index.look() as look:
+            return [self._placed.get(id) or look.place(id, 0) for id in ids]
 
     def kind_of(self, id: bytes) -> Kind | None:
         """The kind of an object, or None if it is not here."""

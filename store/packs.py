@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -117,6 +118,19 @@ class PackFiles:
         except OSError as error:
             raise Damaged(f"{id.hex()}: {self.path(place.pack)}: {error.strerror}") from error
 
+    def read_into(self, name: bytes, offset: int, buffer: memoryview) -> int:
+        """Read a part of a pack, unverified; how many bytes there were. Raises Damaged, MissingPack."""
+        file, filled = self._file(name), 0
+        try:
+            while filled < len(buffer):
+                count = os.preadv(file.fd, [buffer[filled:]], offset + filled)
+                if not count:
+                    break
+                filled += count
+        except OSError as error:
+            raise Damaged(f"{self.path(name)}: {error.strerror}") from error
+        return filled
+
     def head(self, id: bytes, place: Place) -> Head:
         """The head of the frame at `place`, without checking its payload. Raises Damaged, MissingPack."""
         return _checked(
@@ -189,7 +203,12 @@ class PackWriter:
         self.places: list[tuple[bytes, Place]] = []
         self.fd = _create_locked(self.path)
         self.end = HEADER_SIZE
-        disk.write_at(self.fd, encode_header(Header(self.name, ordinal)), 0, path=self.path)
+        try:
+            disk.write_at(self.fd, encode_header(Header(self.name, ordinal)), 0, path=self.path)
+        except BaseException:
+            with suppress(AqError):  # garbage that gc finds
+                self.discard()
+            raise
 
     def add(self, frames: list[Frame]) -> list[Place]:
         """Write frames with one call; returns their places, in order."""
@@ -220,9 +239,17 @@ class PackWriter:
 
     def seal(self) -> None:
         """Write contents and footer and force all of it to the disk."""
+        self.finish()
+        self.force()
+
+    def finish(self) -> None:
+        """Write contents and footer."""
         pieces = closing(self.name, self.places, self.end)
         disk.write_pieces_at(self.fd, pieces, self.end, path=self.path)
         self.end += sum(map(len, pieces))
+
+    def force(self) -> None:
+        """Force what was written to the disk."""
         disk.fsync(self.fd, path=self.path)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from aq.formats.errors import AqError, Conflict, Damaged, NewerFormat, Temporary, UsageError
 from aq.formats.identity import Buffer, Digest, Kind
-from aq.formats.packs import NO_ID
+from aq.formats.packs import NO_ID, Place
 from aq.formats.prolly import build_map
 from aq.formats.records import Operation
 from aq.store import disk, layout, operations, recover, statblocks
@@ -28,7 +28,7 @@ from aq.store.index import Index, State, create_index
 from aq.store.journal import FolderLock, Journal
 from aq.store.layout import CONTROL, PREPARED
 from aq.store.lease import Lease
-from aq.store.objects import Batch, Objects
+from aq.store.objects import Batch, Objects, Staged
 from aq.store.packs import PackFiles
 from aq.store.publish import Make, Publisher
 from aq.store.refs import HEAD, Ref
@@ -176,6 +176,16 @@ class Store:
             self.lease()
         return self._objects.put(kind, data, base=base)
 
+    def stage(self, kind: Kind, data: Buffer) -> Staged:
+        """The half of `put` that any thread may do: hash, look up, compress."""
+        if self._lease is None:
+            self.lease()
+        return self._objects.stage(kind, data)
+
+    def admit(self, staged: Staged) -> Digest:
+        """The other half, which keeps order: append."""
+        return self._objects.admit(staged)
+
     def put_frames(self, frames: InlineFrames) -> None:
         """As `put`, of many artifacts at once; the buffer may be used again afterwards."""
         if self._lease is None:
@@ -193,6 +203,14 @@ class Store:
     def size_of(self, id: bytes) -> int | None:
         """The length of an object's canonical bytes, or None if it is not here."""
         return self._objects.size_of(id)
+
+    def places(self, ids: Iterable[bytes]) -> list[Place | None]:
+        """The place of each object in a pack, None where it has none."""
+        return self._objects.places(ids)
+
+    def read_into(self, pack: bytes, offset: int, buffer: memoryview) -> int:
+        """Read a part of a pack, unverified; how many bytes there were. Raises MissingPack, Damaged."""
+        return self._files.read_into(pack, offset, buffer)
 
     def with_prefix(self, prefix: str, kinds: Container[Kind]) -> list[Digest]:
         """The ids of objects of these kinds that begin with these hexadecimal digits, in order."""

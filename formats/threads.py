@@ -1,0 +1,70 @@
+"""A second thread that shares the caller's work for a while.
+
+Invariant: it runs only inside the context, whatever happens there: an error, a signal, or no thread to
+be had; what goes wrong in it is raised in the caller. It knows nothing of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Thread
+from types import TracebackType
+
+
+class Stopped(Exception):
+    """The other thread has failed, and what it was is known: there is nothing more to do."""
+
+
+class SecondThread:
+    """Calls `work` in a thread; `stop` makes the work of both threads end soon, from any thread."""
+
+    def __init__(self, work: Callable[[], None], stop: Callable[[], None]) -> None:
+        self._work, self._stop = work, stop
+        self._error: BaseException | None = None
+        self._thread: Thread | None = Thread(target=self._run, name="aq second", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except Stopped:
+            pass
+        except BaseException as error:
+            self._error = error
+            self._stop()
+
+    def __enter__(self) -> SecondThread:
+        assert self._thread is not None
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads are to be had: alone it takes longer
+            self._thread = None
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def finish(self) -> None:
+        """Wait until the thread has done its share. Raises what went wrong in it."""
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def __exit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._end()
+        if self._error is not None and isinstance(error, Stopped):
+            raise self._error
+
+    def _end(self) -> None:
+        """Have it stop and wait for that, however often a signal interrupts us meanwhile."""
+        self._stop()
+        interrupted: BaseException | None = None
+        while self._thread is not None and self._thread.is_alive():
+            try:
+                self._thread.join()
+            except BaseException as error:
+                interrupted = error
+        if interrupted is not None:
+            raise interrupted
