@@ -6,7 +6,7 @@ full store is no failure of the step and passes through, as do Ctrl-C and SIGTER
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from aq.pipeline.inputs import Input
 from aq.pipeline.ops import executing
 from aq.pipeline.returns import Outputs
 from aq.pipeline.seeds import seeded
+from aq.store.staging import Staging
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ class Executor:
         """Where the copies of files lie while the op runs; made only where there are any."""
         if all(one.form != "path" for one in given.values()):
             return self._folder()
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self._folder())))
+        folder = stack.enter_context(Staging(os.fsencode(self._folder()), b"copies"))
+        return Path(os.fsdecode(folder.path))
 
     def _load(self, given: Input, folder: Path) -> Any:
         record = get_record(self.store, Artifact, given.artifact)

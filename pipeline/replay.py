@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from aq.formats.errors import AqError, OpFailed
 from aq.formats.identity import Digest
 from aq.formats.records import Source
 from aq.store import disk, snapshots
+from aq.store.staging import Staging
 
 if TYPE_CHECKING:
     from aq.pipeline.graph import Graph
@@ -77,7 +77,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 def replay(repo: Repo, request: Callable[[str], Request], on_event: OnEvent) -> Result:
     """Execute a request (made for a temporary folder) in a new process. Raises OpFailed, AqError."""
     base = repo.store.control / "tmp"
-    with TemporaryDirectory(dir=base, prefix="replay-") as folder:
+    with Staging(os.fsencode(base), b"replay") as staging:
+        folder = os.fsdecode(staging.path)
         asked = request(folder)
         code = Path(folder) / "code"
         disk.mkdir(str(code))

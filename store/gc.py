@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
 import lmdb
-from aq.store import lease, statblocks
+from aq.store import lease, litter, statblocks
 from aq.store.compact import compact
 from aq.store.environment import explain
 from aq.store.index import Change, Collected, Condemned, State, decode_place
@@ -80,6 +80,8 @@ def collect(
             store, lambda change, state, journal: _sweep(change, marked, now, grace, leases)
         )
         compact(store, locked)
+        with FolderLock(f"{store.control}/packs"):
+            litter.sweep(str(store.control), grace=grace)
         kept = store.bytes_on_disk()
         objects = len(store.index.items("objects"))
         return Collection(

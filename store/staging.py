@@ -1,7 +1,7 @@
-"""A private folder in which files are written before they get their names.
+"""Private folders in `.aq/tmp`: for files that have no final name yet, or for one process alone.
 
-Invariant: nobody else can put anything into it, and it is locked (`flock`) while its writer lives, so
-that `store.litter` never takes it away from under one; what a killed writer left is litter.
+Invariant: nobody else can put anything into one, and it is locked (`flock`) while its owner lives, so
+that `store.litter` never takes it away from under one; what a killed owner left is litter.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import suppress
-from typing import Final
+from typing import Final, Self
 
 from aq.formats.errors import AqError
 from aq.store import disk
@@ -21,13 +21,19 @@ _CLOCK: Final = b"clock"
 class Staging:
     """A new folder in `place`. `fd` is its descriptor; `close` removes it with whatever is left in it."""
 
-    def __init__(self, place: bytes) -> None:
-        self.path = os.path.join(place, b"write-%d-" % os.getpid() + os.urandom(4).hex().encode())
+    def __init__(self, place: bytes, prefix: bytes = b"write") -> None:
+        self.path = os.path.join(place, b"%s-%d-" % (prefix, os.getpid()) + os.urandom(4).hex().encode())
         self.fd = self._locked(place)
         self._subfolders = 0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _locked(self, place: bytes) -> int:
-        """Make and lock it; a collector that was faster with a fresh folder is outwaited."""
+        """Make and lock it, again where a collector was faster than the lock."""
         while True:
             if not os.path.isdir(place):
                 disk.mkdir(os.fsdecode(place), parents=True)
@@ -61,4 +67,5 @@ class Staging:
         except AqError:
             with suppress(AqError):
                 disk.remove_tree(path)
-        os.close(self.fd)
+        finally:
+            os.close(self.fd)
