@@ -6,10 +6,11 @@ form that is not known here is printed as facts rather than left out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from aq.cli.text import MISSING, Cell, Row, View, aligned, columns, plural, short, signed, size
+from aq.cli.text import MISSING, Cell, Row, View, aligned, columns, listed, plural, short, signed, size
 from aq.cli.text_record import heading
 from aq.cli.text_show import value
 from aq.cli.text_table_diff import table_diff
@@ -55,6 +56,30 @@ def diff(record: Diff, view: View) -> Iterator[str]:
             step = _step(metric.from_, metric.to)
             rows.append([metric.name, Cell(before, right=True), "→", Cell(after, right=True), step])
         yield from columns(view, rows, indent=2)
+
+
+def stat(record: Diff, view: View) -> Iterator[str]:
+    """A line a path: its kind, and how many rows, lines, keys, tensors or bytes differ."""
+    rows: list[Row] = []
+    for one in record.paths:
+        change = Cell(one.change, _STYLES.get(one.change, ""))
+        rows.append([change, one.path, Cell(one.kind, "dim"), _counts(one.detail)])
+    yield from columns(view, rows)
+    counts = Counter(one.change for one in record.paths)
+    told = [*((counts[word], word) for word in _STYLES), (len(record.code), "definitions changed")]
+    yield listed([*told, (len(record.params), "params"), (len(record.metrics), "metrics")]) or "no difference"
+
+
+def _counts(detail: Mapping[str, Any]) -> str:
+    """What of a path differs, in numbers."""
+    for name, noun in (("rows", "row"), ("lines", "line"), ("tensors", "tensor")):
+        found = detail.get(name)
+        if isinstance(found, Mapping):
+            told = [(found.get(word) or 0, word) for word in ("added", "removed", "changed")]
+            return f"{noun}s: {listed(told) or 'none'}"
+    if isinstance(detail.get("keys"), list):
+        return f"keys: {len(detail['keys'])} changed"
+    return _sizes(detail.get("size"))
 
 
 def _step(before: float | None, after: float | None) -> str:

@@ -18,7 +18,7 @@ from aq.pipeline.facts import Facts
 from aq.pipeline.results import Diff, MetricDiff, PackageDiff, ParamDiff, PathDiff
 from aq.pipeline.typed import shown
 from aq.store import snapshots
-from aq.store.snapshots import Entry
+from aq.store.snapshots import Entry, PathChange
 from aq.store.store import Store
 
 
@@ -36,11 +36,7 @@ class Side:
 
 def compare(store: Store, before: Side, after: Side, paths: Sequence[str]) -> Diff:
     """Everything that differs between two sides, perhaps below some paths only."""
-    found = [
-        (path, old, new)
-        for path, old, new in snapshots.changes(after.source, before.root, after.root)
-        if not paths or any(path == one or path.startswith(one.rstrip("/") + "/") for one in paths)
-    ]
+    found = differing(before, after, paths)
     return Diff(
         from_=str(before.id) if before.id else None,
         to=str(after.id) if after.id else None,
@@ -50,6 +46,15 @@ def compare(store: Store, before: Side, after: Side, paths: Sequence[str]) -> Di
         environment=_environment(store, before.facts, after.facts),
         metrics=_metrics(before.facts, after.facts),
     )
+
+
+def differing(before: Side, after: Side, paths: Sequence[str]) -> list[PathChange]:
+    """The paths whose entries differ, perhaps only those at and below some."""
+    return [
+        change
+        for change in snapshots.changes(after.source, before.root, after.root)
+        if not paths or any(change[0] == one or change[0].startswith(one.rstrip("/") + "/") for one in paths)
+    ]
 
 
 def _path_diff(store: Store, source: Source, path: str, old: Entry | None, new: Entry | None) -> PathDiff:

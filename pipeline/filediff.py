@@ -40,9 +40,9 @@ def file_detail(path: str, before: Artifact, after: Artifact, source: Source) ->
 
 def _table_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any] | None:
     """As tables, read as an op would get them; None where one of them is no table."""
-    from aq.pipeline.parsing import file_kind, parse, parser_for
+    from aq.pipeline.parsing import parse, parser_for
 
-    if max(before.size, after.size) > PARSED_MOST or file_kind(path) is None:
+    if not all(is_table_file(path, record, source) for record in (before, after)):
         return None
     from aq.formats.tables import compare_tables, encode_table
 
@@ -52,6 +52,18 @@ def _table_detail(path: str, before: Artifact, after: Artifact, source: Source) 
         old, new = (encode_table(side, memory).artifact for side in sides)
         return {"parsed": parser.name, **compare_tables(old, new, memory)}
     return None
+
+
+def is_table_file(path: str, record: Artifact, source: Source) -> bool:
+    """Whether a file is a table by its name; JSON only where it is an array, since objects have keys."""
+    from aq.formats import values
+    from aq.pipeline.parsing import file_kind
+
+    kind = file_kind(path)
+    if kind is None or record.format != "bytes" or record.size > PARSED_MOST:
+        return False
+    start = next(values.file_bytes(record, source), b"") if kind == ("json", "") else b"["
+    return start.lstrip()[:1] == b"["
 
 
 def _text(record: Artifact, source: Source) -> str | None:

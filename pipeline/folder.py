@@ -9,16 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.objects import Overlay, get_record
 from aq.formats.records import Run, Source
 from aq.pipeline import facts, freshness, show
 from aq.pipeline.compare import Side, compare, run_side
+from aq.pipeline.finishing import finishing
 from aq.pipeline.recording import Head, head
 from aq.pipeline.results import Change, Diff, FlowStatus, Status, Tracked
-from aq.store import revisions, snapshots
+from aq.store import revisions, snapshots, unfinished
 from aq.store.snapshots import Entry, Origin
+from aq.store.unfinished import carry_out
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
@@ -50,6 +53,7 @@ def _refuse_made(repo: Repo, at: Head, wanted: Sequence[str]) -> None:
             )
 
 
+@finishing
 def remove(repo: Repo, paths: Sequence[str | Path], *, delete: bool) -> Tracked:
     """See `Repo.remove`. A given value is dropped by a commit of its own."""
     at = head(repo.store)
@@ -66,10 +70,10 @@ def remove(repo: Repo, paths: Sequence[str | Path], *, delete: bool) -> Tracked:
     move = repo.transaction("remove", " ".join(files))
     change = repo.worktree.remove(files, delete=delete, apply=False)
     move.set("tracking", change.ref, expect=change.expect)
-    move.files = change.files
-    move.commit()
     if change.rewrite is not None:
-        change.rewrite.apply()
+        carry_out(repo.worktree, move, change.rewrite)
+    else:
+        move.commit()
     return Tracked(removed=given + change.paths, notes=change.notes)
 
 
@@ -99,7 +103,7 @@ def status(repo: Repo) -> Status:
         changes=[Change(path=path, change=change) for path, change in found.changes],
         untracked=list(found.untracked),
         flows=flow_states(repo, at),
-        notes=list(found.notes),
+        notes=[*found.notes, *(one.warning for one in unfinished.found(repo.worktree) if one.files)],
     )
 
 
@@ -182,9 +186,12 @@ class _Nothing:
         return object_id(kind, data)
 
 
-def diff(repo: Repo, a: str | None, b: str | None, paths: Sequence[str]) -> Diff:
+def diff(
+    repo: Repo, a: str | None, b: str | None, wanted: Sequence[str | Path], output: str | Path | None
+) -> Diff:
     """See `Repo.diff`."""
     store = repo.store
+    paths = [repo.worktree.relative(path, repo.context.cwd) for path in wanted]
     if a is not None and b is None and ".." in a:
         first, second = revisions.resolve_range(store, a)
         before, after = _side(repo, first or second), _side(repo, second)
@@ -196,6 +203,11 @@ def diff(repo: Repo, a: str | None, b: str | None, paths: Sequence[str]) -> Diff
     found = compare(store, before, after, paths)
     if paths and not found.paths:
         _require_known(repo, before, after, paths)
+    if output is not None:
+        from aq.pipeline import rowdiff
+
+        written = rowdiff.save(store, before, after, paths, repo.context.cwd / output)
+        found = msgspec.structs.replace(found, written=written)
     return found
 
 

@@ -126,3 +126,13 @@ def _checked(found: checking.Checked, *, rebuilt: bool) -> Checked:
         full=found.full,
         rebuilt=rebuilt,
     )
+
+
+def config(repo: Repo, name: str | None, value: str | None) -> dict[str, str]:
+    """See `Repo.config`."""
+    if name is not None:
+        settings.require_known(name)
+    if name is not None and value is not None:
+        settings.save(repo.store.control, name, value)
+        repo.__dict__.pop("settings", None)
+    return {key: text for key, text in repo.settings.items() if name in (None, key)}

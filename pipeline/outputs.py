@@ -30,7 +30,12 @@ def form_of(record: Artifact, target: Path) -> str | None:
     """The form that a file name asks for; None for what has only one."""
     if record.kind != "table":
         return None
-    return _SUFFIXES.get(target.suffix.lower(), "csv")
+    return form_of_name(target) or "csv"
+
+
+def form_of_name(target: Path) -> str | None:
+    """The form of a table that a file name asks for, or None."""
+    return _SUFFIXES.get(target.suffix.lower())
 
 
 def chunks(store: Store, record: Artifact, path: str, form: str | None) -> Iterator[bytes]:
@@ -38,12 +43,17 @@ def chunks(store: Store, record: Artifact, path: str, form: str | None) -> Itera
     if form is not None and form not in FORMS:
         raise UsageError(f"'{form}' is no format (there are {', '.join(FORMS)})")
     if record.kind == "table":
-        return _TABLE_FORMS[form or "csv"](store, record)
+        return table_chunks(store, record, form or "csv")
     if form is not None and record.format == "bytes":
-        return _TABLE_FORMS[form](store, _parsed(store, record, path))
+        return table_chunks(store, _parsed(store, record, path), form)
     if form is not None and form != "json":
         raise UsageError(f"{path} is no table: it has no {form} form", hint=f"aq show {path}")
     return _plain(store, record)
+
+
+def table_chunks(store: Store, table: Any, form: str) -> Iterator[bytes]:
+    """The bytes of a table, stored or in memory, in one of the forms."""
+    return _TABLE_FORMS[form](store, table)
 
 
 def _plain(store: Store, record: Artifact) -> Iterator[bytes]:

@@ -211,9 +211,19 @@ class Repo:
         """A file's bytes, a table as CSV (or `format`: parquet, arrow, json), a value as JSON."""
         return b"".join(self.get(spec).chunks(format))
 
-    def diff(self, a: str | None = None, b: str | None = None, *, paths: Paths = ()) -> results.Diff:
-        """What differs. Nothing: HEAD and the folder; `a`: it and the folder; `a..b` or both: these."""
-        return folder.diff(self, a, b, [self.worktree.relative(path, self.context.cwd) for path in paths])
+    def diff(
+        self,
+        a: str | None = None,
+        b: str | None = None,
+        *,
+        paths: Paths = (),
+        output: str | Path | None = None,
+    ) -> results.Diff:
+        """What differs. Nothing: HEAD and the folder; `a`: it and the folder; `a..b` or both: these.
+
+        `output`: a file for the rows in which the one table that differs does, as Parquet or by its name.
+        """
+        return folder.diff(self, a, b, paths, output)
 
     # -- branch -----------------------------------------------------------------------------
 
@@ -383,12 +393,7 @@ class Repo:
 
     def config(self, name: str | None = None, value: str | None = None) -> dict[str, str]:
         """All settings, one, or (with `value`; empty removes) set one."""
-        if name is not None:
-            settings.require_known(name)
-        if name is not None and value is not None:
-            settings.save(self.store.control, name, value)
-            self.__dict__.pop("settings", None)
-        return {key: text for key, text in self.settings.items() if name in (None, key)}
+        return keeping.config(self, name, value)
 
 
 def _list(paths: Paths | str | Path) -> list[str | Path]:

@@ -245,6 +245,7 @@ class Diff(Result, frozen=True, kw_only=True):
     params: list[ParamDiff]
     environment: list[PackageDiff]
     metrics: list[MetricDiff]
+    written: int | None = None
 
 
 class Ref(Result, frozen=True, kw_only=True):

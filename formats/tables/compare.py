@@ -30,7 +30,7 @@ def compare_tables(a: Artifact, b: Artifact, source: Source, *, sample: int = 5)
     """
     before, after = Side(a, source, is_after=False), Side(b, source, is_after=True)
     schema, columns = compare_schema(before, after)
-    key, cut = _identifying(before, after, columns)
+    key, cut = identifying(before, after, columns)
     matching = match_rows(before, after, columns, key, cut)
     changes = changed_cells(before, after, columns, matching)
     changed = _union(change.after for change in changes)
@@ -56,7 +56,7 @@ def compare_tables(a: Artifact, b: Artifact, source: Source, *, sample: int = 5)
     }
 
 
-def _identifying(before: Side, after: Side, columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
+def identifying(before: Side, after: Side, columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
     """The columns of the declared key, and those that cut the table; empty where one is missing."""
     by_name = {column.name: column for column in columns}
     for side in (after, before):

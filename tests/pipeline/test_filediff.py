@@ -76,6 +76,16 @@ def test_json_keys(repo: aq.Repo) -> None:
     ]
 
 
+def test_a_json_object_of_objects_is_no_table(repo: aq.Repo) -> None:
+    found = detail(repo, "conf.json", b'{"a": {"x": 1}, "b": {"x": 2}}', b'{"a": {"x": 1}, "b": {"x": 3}}')
+    assert found["keys"] == [{"name": "b.x", "from": 2, "to": 3}]
+
+
+def test_a_json_array_of_objects_is_a_table(repo: aq.Repo) -> None:
+    found = detail(repo, "rows.json", b'[{"x": 1}, {"x": 2}]', b'[{"x": 1}, {"x": 3}]')
+    assert found["rows"]["to"] == 2
+
+
 @pytest.mark.parametrize("after", [b"[1, 2]", b"{", b'{"a":' * 5000])
 def test_json_that_is_no_object_is_compared_as_lines(repo: aq.Repo, after: bytes) -> None:
     assert "lines" in detail(repo, "conf.json", b'{"a": 1}', after)

@@ -1,0 +1,55 @@
+"""`aq diff --stat` and `-o`: how much differs, and the very rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import aq
+import pandas as pd
+import pytest
+from tests.cli.shell import Shell
+
+ROWS = pd.DataFrame({"id": range(20), "x": [float(n) for n in range(20)]})
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """Two commits: a value, a CSV file, a JSON file, and a text that differ."""
+    changed = ROWS.drop(index=[3]).replace({"x": {7.0: 0.5}}).reset_index(drop=True)
+    with aq.init(tmp_path) as repo:
+        for frame, rate in ((ROWS, 1), (changed, 2)):
+            frame.to_csv(tmp_path / "t.csv", index=False)
+            (tmp_path / "conf.json").write_text(f'{{"rate": {rate}, "seed": 1}}')
+            repo.add(["t.csv", "conf.json"])
+            repo.commit(message="files")
+            repo.commit({"sales": frame}, message="value", keys={"sales": ["id"]})
+    return Shell(tmp_path)
+
+
+def test_stat_is_a_line_a_path(shell: Shell) -> None:
+    assert shell.aq("diff", "--stat", "main~2..main").out.splitlines() == [
+        "changed  conf.json  file   keys: 1 changed",
+        "changed  sales      table  rows: 1 removed, 1 changed",
+        "changed  t.csv      file   rows: 1 removed, 1 changed",
+        "3 changed",
+    ]
+    assert shell.aq("diff", "--stat", "main..main").out == "no difference\n"
+
+
+@pytest.mark.parametrize("path", ["sales", "t.csv"])
+def test_the_rows_go_to_a_file(shell: Shell, path: str) -> None:
+    done = shell.aq("diff", "main~2..main", "-o", "rows.parquet", "--", path)
+    assert "3 rows written to rows.parquet" in done.err
+    found = pd.read_parquet(shell.folder / "rows.parquet")
+    assert list(found["aq_change"]) == ["removed", "before", "after"]
+    assert list(found["x"]) == [3.0, 7.0, 0.5]
+    assert shell.data("diff", "main~2..main", "-o", "rows.csv", "--", path)["written"] == 3
+    assert (shell.folder / "rows.csv").read_text().startswith("aq_change,aq_row,id,x\n")
+
+
+def test_rows_of_several_tables_or_of_none(shell: Shell) -> None:
+    done = shell.aq("diff", "main~2..main", "-o", "rows.parquet", code=2)
+    assert done.err.startswith("error: 2 tables differ: name one\nhint: aq diff … -o rows.parquet -- sales\n")
+    done = shell.aq("diff", "main~2..main", "-o", "rows.parquet", "--", "conf.json", code=2)
+    assert done.err.startswith("error: no table differs in its rows\n")
+    assert not (shell.folder / "rows.parquet").exists()
