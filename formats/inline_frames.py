@@ -76,7 +76,7 @@ class InlineFrames:
         return bytes(self._view[start + HEAD_SIZE : self.ends[number]])
 
     def seal(self, seed: int, chosen: Sequence[int]) -> tuple[list[memoryview], list[int]]:
-        """Checksum chosen frames (ascending): the pieces to write behind each other, and each frame's size."""
+        """Checksum chosen frames (ascending): the pieces to write in turn, and the size of each frame."""
         view, buffer, ends = self._view, self._buffer, self.ends
         pieces: list[memoryview] = []
         sizes: list[int] = []

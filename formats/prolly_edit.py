@@ -13,7 +13,7 @@ from itertools import repeat
 from operator import lt
 
 from aq.formats.identity import Digest
-from aq.formats.objects import Source, SourceAndSink
+from aq.formats.objects import Sink, Source, SourceAndSink
 from aq.formats.prolly_nodes import Child, Cutter, count, grow, load, load_child
 from aq.formats.records import Node
 
@@ -33,6 +33,8 @@ def map_edit(objects: SourceAndSink, root: bytes, edits: Iterable[tuple[bytes, b
     if not all(map(lt, keys, keys[1:])):
         raise ValueError("the keys of edits must ascend strictly")
     top = load(objects, root, keyed=True)
+    if not top.values:
+        return _built(objects, changes)
     inner: dict[bytes, Node] = {}
     replaced: list[Replaced] = []
     for level in range(top.level + 1):
@@ -44,6 +46,14 @@ def map_edit(objects: SourceAndSink, root: bytes, edits: Iterable[tuple[bytes, b
     if len(children) == 1:
         return _lowered(objects, children[0].id)
     return grow(objects, children, top.level + 1, keyed=True)
+
+
+def _built(sink: Sink, changes: list[Change]) -> Digest:
+    """The map with these entries and no others."""
+    cutter = Cutter(sink, 0, keyed=True)
+    kept = [(key, entry[0]) for key, entry in changes if entry is not None]
+    cutter.feed([key for key, _ in kept], [value for _, value in kept], [])
+    return grow(sink, cutter.close(), 1, keyed=True)
 
 
 def _edit_level(objects: SourceAndSink, walker: _Walker, changes: list[Change], level: int) -> list[Replaced]:

@@ -6,16 +6,18 @@ Invariant: each makes a proposal of edits against HEAD's snapshot and hands it t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
+from aq.formats.prolly import map_diff
 from aq.formats.records import Artifact, Commit, Run
 from aq.pipeline import facts, git, times
-from aq.pipeline.recording import Head, Proposal, Recorded, head, record
+from aq.pipeline.finishing import finishing
+from aq.pipeline.recording import Head, Proposal, Recorded, Taken, head, record
 from aq.pipeline.results import ByteCounts, CommitResult, PathCounts
 from aq.store import paths as path_rules
 from aq.store import revisions, snapshots
@@ -34,10 +36,10 @@ def folder(
     before = repo.store.new_bytes()
     at = head(repo.store)
     wanted = None if paths is None else [repo.worktree.relative(p, repo.context.cwd) for p in paths]
-    root = repo.worktree.snapshot(at.snapshot, paths=wanted)
-    edits = {path: after for path, _, after in snapshots.changes(repo.store, at.snapshot, root)}
+    root, tally = repo.worktree.take(at.snapshot, paths=wanted)
+    text = message or _default(path for path, _, _ in map_diff(repo.store, at.snapshot, root))
     tracking = "clear" if wanted is None else "keep"
-    return _propose(repo, at, edits, message or _default(edits), time, before, tracking=tracking)
+    return _propose(repo, at, Taken(root, tally), text, time, before, tracking=tracking)
 
 
 def values(
@@ -60,7 +62,7 @@ def values(
         if snapshots.get_entry(repo.store, at.snapshot, path) != entry
     }
     metrics = [path for path, entry in edits.items() if _is_metric(repo, entry)]
-    text = message or _default(edits)
+    text = message or _default(map(path_rules.encode, edits))
     return _propose(repo, at, changed, text, time, before, given=metrics, tracking="keep")
 
 
@@ -109,7 +111,7 @@ def _is_newest(repo: Repo, flow: str, run: Digest) -> bool:
 def _propose(
     repo: Repo,
     at: Head,
-    edits: Mapping[str, Entry | None],
+    edits: Mapping[str, Entry | None] | Taken,
     message: str,
     time: str | int | None,
     before: int,
@@ -153,9 +155,10 @@ def result(repo: Repo, recorded: Recorded, before: int) -> CommitResult:
     )
 
 
-def _default(edits: Mapping[str, Entry | None]) -> str:
-    """A message for a commit from Python that gave none."""
-    if not edits:
+def _default(paths: Iterable[bytes]) -> str:
+    """A message for a commit from Python that gave none, by the paths that it changes."""
+    changed = sorted(paths)
+    if not changed:
         return "no changes"
-    first, *rest = sorted(edits)
-    return f"update {first}" + (f" and {len(rest)} more" if rest else "")
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return f"update {path_rules.decode(changed[0])}{more}"

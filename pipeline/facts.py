@@ -14,7 +14,7 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Commit, Run
 from aq.store import history, snapshots
-from aq.store.snapshots import Entry, Origin
+from aq.store.snapshots import Origin, Tally
 from aq.store.store import Store
 
 
@@ -83,10 +83,11 @@ def save(store: Store, commit: bytes, facts: Facts) -> None:
     store.put_summary(commit, msgspec.to_builtins(facts, builtin_types=(bytes,)))
 
 
-def derive(store: Store, commit: Commit, parent: Facts) -> Facts:
+def derive(store: Store, commit: Commit, parent: Facts, tally: Tally | None = None) -> Facts:
     """The facts of a commit from its record and its first parent's facts; O(changed paths).
 
-    What a merge takes from its other parents stands in its record, so the first parent is enough.
+    `tally`: what the commit changed in its first parent's snapshot, where that is known. What a merge takes
+    from its other parents stands in its record, so the first parent is enough.
     """
     flows, params = dict(parent.flows), dict(parent.params)
     renamed = dict(parent.renamed)
@@ -97,12 +98,8 @@ def derive(store: Store, commit: Commit, parent: Facts) -> Facts:
         for today, former in run.renamed.items():
             renamed.pop(today, None)
             renamed[former] = today
-    before = _parent_snapshot(store, commit)
-    total = parent.total
-    counts = {"added": 0, "changed": 0, "removed": 0}
-    for _, old, now in snapshots.changes(store, before, commit.snapshot):
-        counts["added" if old is None else "removed" if now is None else "changed"] += 1
-        total += _size(store, now) - _size(store, old)
+    if tally is None:
+        tally = snapshots.tally(store, _parent_snapshot(store, commit), commit.snapshot)
     metrics: dict[str, float | None] = {}
     checks: dict[str, str] = {}
     for flow in commit.current:
@@ -117,13 +114,11 @@ def derive(store: Store, commit: Commit, parent: Facts) -> Facts:
         given=_given(store, commit),
         metrics=metrics,
         checks=checks,
-        total=total,
-        **counts,
+        added=tally.added,
+        changed=tally.changed,
+        removed=tally.removed,
+        total=parent.total + tally.growth,
     )
-
-
-def _size(store: Store, entry: Entry | None) -> int:
-    return get_record(store, Artifact, entry.artifact).size if entry is not None else 0
 
 
 def _parent_snapshot(store: Store, commit: Commit) -> bytes:

@@ -18,7 +18,7 @@ from aq.pipeline.context import Context, redact
 from aq.pipeline.facts import Facts
 from aq.store import snapshots
 from aq.store.refs import Ref
-from aq.store.snapshots import Entry
+from aq.store.snapshots import Entry, Tally
 from aq.store.store import Store
 
 
@@ -38,17 +38,26 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """A snapshot that was made already, and its tally against the one that it was made from."""
+
+    snapshot: Digest
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """A commit to be: edits {path: entry, or None to drop it}, message, author and runs.
 
-    `base` is the snapshot that the edits were made from; `given` the metrics among them, changed or
+    `base` is the snapshot that the edits were made from; where they are many, they are given as what
+    was made of it; `given` the metrics among them, changed or
     not; `tags` are set in the same operation; `tracking` says what becomes of pending tracking rules
     ("keep" or "clear").
     """
 
     command: str
     base: Digest
-    edits: Mapping[str, Entry | None]
+    edits: Mapping[str, Entry | None] | Taken
     message: str
     author: str
     runs: Sequence[Digest] = ()
@@ -93,13 +102,13 @@ def record(store: Store, context: Context, proposal: Proposal) -> Recorded | Non
     while True:
         at = head(store)
         _refuse_overlap(store, proposal, at)
-        snapshot = snapshots.edit(store, at.snapshot, proposal.edits)
+        snapshot, tally = _edited(store, proposal, at)
         if snapshot == at.snapshot and not proposal.runs and _is_known(at, proposal.given):
             return _nothing(store, context, proposal, at)
         commit = _commit(store, context, proposal, at, snapshot)
         id = put_record(store, commit)
         parent = facts.of(store, at.id) if at.id else facts.NONE
-        known = facts.derive(store, commit, parent)
+        known = facts.derive(store, commit, parent, tally)
         facts.save(store, id, known)
         try:
             _move(store, context, proposal, at, id)
@@ -108,6 +117,20 @@ def record(store: Store, context: Context, proposal: Proposal) -> Recorded | Non
                 raise
             continue
         return Recorded(id, commit, known, created=True)
+
+
+def _edited(store: Store, proposal: Proposal, at: Head) -> tuple[Digest, Tally | None]:
+    """HEAD's snapshot with the proposal's edits, and its tally where that is known."""
+    if isinstance(proposal.edits, Taken) and at.snapshot == proposal.base:
+        return proposal.edits.snapshot, proposal.edits.tally
+    return snapshots.edit(store, at.snapshot, _edits(store, proposal)), None
+
+
+def _edits(store: Store, proposal: Proposal) -> Mapping[str, Entry | None]:
+    if not isinstance(proposal.edits, Taken):
+        return proposal.edits
+    changes = snapshots.changes(store, proposal.base, proposal.edits.snapshot)
+    return {path: after for path, _, after in changes}
 
 
 def require_text(message: str) -> None:
@@ -122,9 +145,8 @@ def _refuse_overlap(store: Store, proposal: Proposal, at: Head) -> None:
     if at.snapshot == proposal.base:
         return
     theirs = {path: now for path, _, now in snapshots.changes(store, proposal.base, at.snapshot)}
-    both = sorted(
-        path for path in theirs.keys() & proposal.edits.keys() if theirs[path] != proposal.edits[path]
-    )
+    ours = _edits(store, proposal)
+    both = sorted(path for path in theirs.keys() & ours.keys() if theirs[path] != ours[path])
     if both:
         more = f" and {len(both) - 1} more" if len(both) > 1 else ""
         raise Conflict(

@@ -19,12 +19,13 @@ from aq.formats.objects import Sink, put_record
 from aq.formats.records import Artifact
 from aq.store import disk
 from aq.store.paths import decode, show
-from aq.store.snapshots import Entry, Origin, pack
+from aq.store.snapshots import pack_file
 from aq.store.statcache import mode_of, pack_stat
 
 ATTEMPTS: Final = 3
-_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_SMALL: Final = 64 * 1024  # what lies inline in its artifact (docs/format.md, section 7)
+OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+SMALL: Final = 64 * 1024
+"""Content of fewer bytes lies inline in its artifact (docs/format.md, section 7)."""
 _GONE: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.EINVAL))
 _LINK: Final = frozenset((errno.ELOOP, errno.EMLINK))  # what O_NOFOLLOW says, on BSD too
 State = tuple[bytes, bytes]
@@ -65,14 +66,14 @@ def read_state(root: bytes, path: bytes, sink: Sink) -> State | None:
             raise _refused(full, error) from error
         if state is not None:
             stat, artifact = state
-            return stat, pack(Entry(artifact, Origin.FILE, None, mode_of(stat)))
+            return stat, pack_file(artifact, mode_of(stat))
     raise Temporary(f"{show(decode(path))} changes while it is read")
 
 
 def _attempt(full: bytes, sink: Sink) -> tuple[bytes, Digest] | None:
     """The packed stat and the artifact of a file, or None if it changed meanwhile."""
     try:
-        fd = os.open(full, _FLAGS)
+        fd = os.open(full, OPEN_FLAGS)
     except OSError as error:
         if error.errno not in _LINK:
             raise
@@ -92,7 +93,7 @@ def _attempt(full: bytes, sink: Sink) -> tuple[bytes, Digest] | None:
 
 def _put(fd: int, size: int, sink: Sink) -> Digest:
     """Put what is left in an open file; a small one is read with one call."""
-    if size < _SMALL:
+    if size < SMALL:
         data = os.read(fd, size + 1)
         if len(data) == size:
             return put_record(sink, Artifact(kind="file", format="bytes", size=size, data=data))

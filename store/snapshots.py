@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 import msgspec
 from aq.formats.errors import Damaged
 from aq.formats.identity import Digest
-from aq.formats.objects import Sink, Source, SourceAndSink
+from aq.formats.objects import Sink, Source, SourceAndSink, get_record
 from aq.formats.prolly import build_map, map_diff, map_edit, map_get, map_items
+from aq.formats.records import Artifact
 from aq.store.paths import decode, encode
 
 
@@ -50,6 +51,15 @@ class Touched(NamedTuple):
     after: Entry | None
 
 
+class Tally(NamedTuple):
+    """How many paths differ between two snapshots, and by how many logical bytes the second is larger."""
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    growth: int = 0
+
+
 PathChange = tuple[str, Entry | None, Entry | None]
 """A path with its entry before and after; None where the snapshot lacks it."""
 
@@ -59,6 +69,7 @@ PackedTouched = tuple[bytes | None, bytes | None]
 _Raw = tuple[bytes, int, bytes | None, int]
 _HEAD: Final = b"\x94\xc4\x20"
 _FILE_TAILS: Final = {bytes((0, 0xC0, mode)): mode for mode in Mode}
+_TAILS: Final = {mode: tail for tail, mode in _FILE_TAILS.items()}
 FILE_ENTRY_SIZE: Final = 38
 _PAIR: Final = b"\x92"
 _NIL: Final = b"\xc0"
@@ -69,6 +80,11 @@ _touched = msgspec.msgpack.Decoder(tuple[_Raw | None, _Raw | None])
 def pack(entry: Entry) -> bytes:
     """The bytes of an entry."""
     return msgspec.msgpack.encode(_raw(entry))
+
+
+def pack_file(artifact: bytes, mode: Mode) -> bytes:
+    """The bytes of a tracked file's entry."""
+    return _HEAD + artifact + _TAILS[mode]
 
 
 def _raw(entry: Entry) -> _Raw:
@@ -186,6 +202,26 @@ def changes(source: Source, before: bytes, after: bytes) -> Iterator[PathChange]
     """Paths whose entries differ, in order. Reads O(differences · log paths) nodes."""
     for path, old, new in map_diff(source, before, after):
         yield decode(path), None if old is None else unpack(old), None if new is None else unpack(new)
+
+
+def tally(source: Source, before: bytes, after: bytes) -> Tally:
+    """What makes the difference. Reads the artifact of every path that differs."""
+    added = changed = removed = growth = 0
+    for _, old, new in map_diff(source, before, after):
+        added += old is None
+        removed += new is None
+        changed += old is not None and new is not None
+        growth += 0 if new is None else artifact_size(source, unpack(new).artifact)
+        growth -= 0 if old is None else artifact_size(source, unpack(old).artifact)
+    return Tally(added, changed, removed, growth)
+
+
+def artifact_size(source: Source, id: bytes) -> int:
+    """The logical bytes of an artifact; 0 where it is lost."""
+    try:
+        return get_record(source, Artifact, id).size
+    except Damaged:
+        return 0
 
 
 def build_touched(sink: Sink, files: Mapping[bytes, PackedTouched]) -> Digest | None:

@@ -13,16 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from aq.formats.errors import AqError, NotFound, Unstorable, UsageError
+from aq.formats.errors import AqError, Damaged, NotFound, Unstorable, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import Sink, SourceAndSink, get_record
-from aq.formats.prolly import map_edit, map_get
+from aq.formats.prolly import map_edit
 from aq.formats.records import Artifact
 from aq.store import history, snapshots, tracking
-from aq.store.content import HashOnly, clock_of, read_state, stat_of
+from aq.store.content import SMALL, HashOnly, clock_of, read_state, stat_of
+from aq.store.intake import Intake
 from aq.store.nearest import did_you_mean
 from aq.store.paths import (
-    ancestors,
     decode,
     encode,
     from_user,
@@ -32,10 +32,11 @@ from aq.store.paths import (
     show,
 )
 from aq.store.refs import TRACKING
-from aq.store.scan import Found, Scan
-from aq.store.snapshots import Entry, Origin
+from aq.store.scan import Batch, Found, Scan
+from aq.store.snapshots import Entry, Origin, Tally
 from aq.store.statcache import StatCache, mode_of, size_of
 from aq.store.store import Store
+from aq.store.taking import Edits, Taking
 from aq.store.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ Skip = Callable[[str], bool]
 
 
 class Done:
-    """How many files, and bytes of them, were read or written so far; may be looked at from another thread."""
+    """How many files, and bytes of them, were read or written so far; other threads may look at it."""
 
     __slots__ = ("bytes", "files")
 
@@ -109,7 +110,8 @@ class Worktree:
     def status(self, head: Digest) -> WorkStatus:
         """The folder against the snapshot `head`. Reads files whose stat is new, stores none."""
         scan = self.scan(head, self.tracking(), untracked=True)
-        changes = [(found.path, kind) for found in scan.found() if (kind := self._kind(found))]
+        intake = self.intake(HashOnly())
+        changes = [change for batch in scan.batches() for change in self._changes(batch, intake)]
         self.cache.forget(scan.gone)
         self.keep_cache()
         return WorkStatus(
@@ -118,24 +120,41 @@ class Worktree:
             scan.notes,
         )
 
-    def _kind(self, found: Found) -> str:
-        """How a path differs from HEAD, "" if it does not."""
+    def _changes(self, batch: Batch, intake: Intake) -> Iterator[tuple[bytes, str]]:
+        """The paths of one folder that differ from HEAD, and how."""
+        kinds = {found.path: self._kind(found) for found in batch.found}
+        unread = [found for found in batch.found if kinds[found.path] is None]
+        start = len(batch.folder) + 1 if batch.folder else 0
+        names = [found.path[start:] for found in unread]
+        read = intake.read(batch.folder, names, [found.stat or b"" for found in unread])
+        for found, state in zip(unread, read, strict=True):
+            same = state is not None and state[1] == found.head
+            kinds[found.path] = "" if same else "removed" if state is None else "changed"
+        yield from ((path, kind) for path, kind in kinds.items() if kind)
+
+    def _kind(self, found: Found) -> str | None:
+        """How a path differs from HEAD, as far as that can be told without reading the file."""
         if found.stat is None:
             return "removed"
         if found.head is None:
             return "added"
-        if found.entry is not None:
+        if found.entry is not None or mode_of(found.stat) != snapshots.unpack(found.head).mode:
             return "changed"
-        before = snapshots.unpack(found.head)
-        if mode_of(found.stat) != before.mode or size_of(found.stat) != self._size(before):
-            return "changed"
-        after = self._read(found.path, None)
-        if after is None:
-            return "removed"
-        return "" if after == found.head else "changed"
+        size = size_of(found.stat)
+        if size < SMALL:
+            return None  # to read it costs no more than to look up how large it was
+        return None if self._size(found.head) in (size, None) else "changed"
 
-    def _size(self, entry: Entry) -> int:
-        return get_record(self.store, Artifact, entry.artifact).size
+    def _size(self, entry: bytes) -> int | None:
+        """The size of the file that an entry tells of; None where that is lost."""
+        try:
+            return get_record(self.store, Artifact, entry[3:35]).size
+        except Damaged:
+            return None
+
+    def intake(self, sink: Sink) -> Intake:
+        """What reads many files into `sink`."""
+        return Intake(self.root, sink, self.cache, self._clock, self.done.count)
 
     def look(self, path: str) -> Entry | None:
         """What a file holds now, tracked or not, stored or not; None if there is no file."""
@@ -178,18 +197,23 @@ class Worktree:
     # Storing
 
     def snapshot(self, head: Digest, *, paths: Sequence[str] | None = None) -> Digest:
+        """The snapshot of `take`."""
+        return self.take(head, paths=paths)[0]
+
+    def take(self, head: Digest, *, paths: Sequence[str] | None = None) -> tuple[Digest, Tally]:
         """`head` with the content of the folder's tracked paths (or of those at and below `paths`).
 
         Made and given entries stay. Raises NotFound or UsageError on a path that is not tracked.
         """
-        edits = self._edits(head, self.store, [b""] if paths is None else outermost(map(from_user, paths)))
+        places = [b""] if paths is None else outermost(map(from_user, paths))
+        edits, tally = self._edits(head, self.store, places)
         self.store.put_stat(self.cache.rows())
-        return map_edit(self.store, head, sorted(edits.items()))
+        return map_edit(self.store, head, sorted(edits.items())), tally
 
     def changes_into(self, root: Digest, sink: SourceAndSink) -> dict[str, Entry | None]:
         """What a commit of the folder would change in the snapshot `root`; content goes to `sink`."""
         head = self.head()
-        edits = self._edits(head, sink, [b""])
+        edits, _ = self._edits(head, sink, [b""])
         self.keep_cache()
         if root == head:
             return {decode(p): None if e is None else snapshots.unpack(e) for p, e in edits.items()}
@@ -202,43 +226,12 @@ class Worktree:
                 found[path] = None
         return found
 
-    def _edits(self, head: Digest, sink: Sink, places: Sequence[bytes]) -> dict[bytes, bytes | None]:
-        scan = self.scan(head, self.tracking())
-        edits: dict[bytes, bytes | None] = {}
+    def _edits(self, head: Digest, sink: Sink, places: Sequence[bytes]) -> tuple[Edits, Tally]:
+        taking = Taking(self, head, sink)
         for place in places:
-            here: dict[bytes, bytes | None] = {}
-            for found in scan.found(place):
-                entry = self._stored(found, sink)
-                if entry is not None and found.path in scan.values:
-                    raise self.taken(found.path)
-                if entry != found.head:
-                    here[found.path] = entry
-            if place:
-                if not here:
-                    self._require_tracked(head, place)
-                if any(entry is not None for entry in here.values()):
-                    edits |= self._files_above(head, place)
-            edits |= here
-        self.cache.forget(scan.gone)
-        return edits
-
-    def _stored(self, found: Found, sink: Sink) -> bytes | None:
-        if found.stat is None:
-            return None
-        if found.entry is not None and self.store.has(found.entry[3:35]):
-            return found.entry
-        return self._read(found.path, sink)
-
-    def _files_above(self, head: Digest, place: bytes) -> dict[bytes, None]:
-        """Tracked files of HEAD where a folder lies now."""
-        above = ((folder, map_get(self.store, head, folder)) for folder in ancestors(place))
-        return {folder: None for folder, value in above if value is not None and snapshots.is_file(value)}
-
-    def _require_tracked(self, head: Digest, place: bytes) -> None:
-        """Raise unless HEAD has files at or below `place`."""
-        known = snapshots.packed_entries(self.store, head, prefix=place)
-        if not any(snapshots.is_file(value) for _, value in known):
-            raise self.not_tracked(place, head)
+            taking.take(place)
+        taking.finish()
+        return taking.edits, taking.tally
 
     def store_file(self, path: str) -> Entry:
         """Put one file, tracked or not, and return its entry. Raises NotFound, Unstorable, Temporary."""

@@ -63,11 +63,11 @@ class TestStatCache:
         assert bench.changes() == {} and reads == []
 
     def test_a_change_of_size_needs_no_reading(self, bench: Bench, reads: list[bytes]) -> None:
-        bench.write("a", "1")
+        bench.write("a", bytes(content.SMALL))
         bench.add("a")
         bench.commit()
         reads.clear()
-        bench.write("a", "22")
+        bench.write("a", bytes(content.SMALL + 1))
         assert bench.changes() == {"a": "changed"} and reads == []
 
     def test_a_write_of_the_same_size_within_one_tick_is_seen(self, bench: Bench) -> None:

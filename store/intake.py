@@ -1,0 +1,122 @@
+"""Files of the folder on their way in: the small ones of a folder together, all others one by one.
+
+Invariant: what is told of a file describes one state of it, as in `store.content`: a file that is not as it
+was listed is read again with all precautions there. Small files are in the sink only after `finish`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from aq.formats.identity import Kind
+from aq.formats.objects import Sink
+from aq.store.content import OPEN_FLAGS, SMALL, HashOnly, State, read_state
+from aq.store.folders import join, open_folder
+from aq.store.snapshots import Mode, pack_file
+from aq.store.statcache import StatCache, pack_stat, size_of
+from aq.store.store import Store
+
+if TYPE_CHECKING:
+    from aq.formats.inline_frames import InlineFrames
+
+_FEW: Final = 16
+"""So many files are read one by one: `status` after an edit need not import what packs are made with."""
+
+
+class Intake:
+    """Reads files into a sink and notes in the stat cache what they hold.
+
+    `clock`: see `StatCache.learn`; `count` is told how many files, and bytes of them, were read.
+    """
+
+    def __init__(
+        self,
+        root: bytes,
+        sink: Sink,
+        cache: StatCache,
+        clock: Callable[[], int | None],
+        count: Callable[[int, int], None],
+    ) -> None:
+        self._root, self._sink, self._cache, self._clock, self._count = root, sink, cache, clock, count
+        self._frames: InlineFrames | None = None
+        self._seen = 0
+
+    def read(self, folder: bytes, names: Sequence[bytes], stats: Sequence[bytes]) -> list[State | None]:
+        """Files of one folder, ascending, as they were listed: stat and packed entry of each.
+
+        None where there is no file any more. Raises Temporary, AqError as `read_state`.
+        """
+        if not names:
+            return []
+        clock = self._clock()
+        entries = self._together(folder, names, stats)
+        states: list[State | None] = []
+        for name, stat, entry in zip(names, stats, entries, strict=True):
+            if entry is not None:
+                states.append((stat, entry))
+            else:
+                states.append(read_state(self._root, join(folder, name), self._sink))
+        read = [(name, *state) for name, state in zip(names, states, strict=True) if state is not None]
+        self._cache.learn_many(folder, read, clock)
+        self._count(len(read), sum([size_of(stat) for _, stat, _ in read]))
+        return states
+
+    def _together(
+        self, folder: bytes, names: Sequence[bytes], stats: Sequence[bytes]
+    ) -> Sequence[bytes | None]:
+        """The entries of those that are small and still as they were listed; None for the others."""
+        self._seen += len(names)
+        fd = open_folder(os.path.join(self._root, folder)) if self._seen > _FEW else None
+        if fd is None:
+            return [None] * len(names)
+        if self._frames is None:
+            from aq.formats.inline_frames import InlineFrames
+
+            self._frames = InlineFrames()
+        frames, entries = self._frames, []
+        try:
+            for name, stat in zip(names, stats, strict=True):
+                data = read_small(fd, name, stat)
+                entries.append(None if data is None else pack_file(frames.add(data), _mode(stat)))
+                if frames.is_full:
+                    self.finish()
+        finally:
+            os.close(fd)
+        return entries
+
+    def finish(self) -> None:
+        """Put what was read and is not put yet."""
+        frames = self._frames
+        if frames is None:
+            return
+        if isinstance(self._sink, Store):
+            self._sink.put_frames(frames)
+        elif not isinstance(self._sink, HashOnly):
+            for number in range(len(frames.ids)):
+                self._sink.put(Kind.ARTIFACT, frames.record(number))
+        frames.clear()
+
+
+def read_small(folder: int, name: bytes, stat: bytes) -> bytes | None:
+    """The content of a small regular file in an open folder if it has this packed stat; None otherwise."""
+    size = int.from_bytes(stat[:8], "little")
+    if size >= SMALL:
+        return None
+    try:
+        fd = os.open(name, OPEN_FLAGS, dir_fd=folder)
+    except OSError:
+        return None
+    try:
+        data = os.read(fd, size + 1)
+        return data if len(data) == size and pack_stat(os.fstat(fd)) == stat else None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _mode(stat: bytes) -> Mode:
+    """The mode of a regular file, by its packed stat."""
+    return Mode.EXEC if stat[40] & 0o100 else Mode.FILE

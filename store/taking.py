@@ -1,0 +1,115 @@
+"""What a commit of the folder changes in HEAD's snapshot: content goes in, edits and their tally come out.
+
+Invariant: a path is edited only where its entry differs from HEAD's, and what an edit names is in the
+sink. Moves no ref and writes no snapshot: that is `store.worktree`'s matter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aq.formats.identity import Digest
+from aq.formats.objects import Sink
+from aq.formats.prolly import map_get
+from aq.store import snapshots
+from aq.store.content import State
+from aq.store.paths import ancestors
+from aq.store.scan import Batch, Found
+from aq.store.snapshots import Mode, Tally, artifact_size
+from aq.store.statcache import size_of
+
+if TYPE_CHECKING:
+    from aq.store.worktree import Worktree
+
+Edits = dict[bytes, bytes | None]
+"""Path → packed entry, or None where there is none any more."""
+
+
+class Taking:
+    """The edits of one commit. Call `take` for each place, then `finish`."""
+
+    def __init__(self, work: Worktree, head: Digest, sink: Sink) -> None:
+        self.edits: Edits = {}
+        self._work, self._head = work, head
+        self._added = self._changed = self._removed = self._growth = 0
+        self._scan = work.scan(head, work.tracking())
+        self._intake = work.intake(sink)
+
+    @property
+    def tally(self) -> Tally:
+        """Of all edits so far."""
+        return Tally(self._added, self._changed, self._removed, self._growth)
+
+    def take(self, place: bytes) -> None:
+        """Look at a path and all below it. Raises NotFound or UsageError if nothing there is tracked."""
+        before = len(self.edits)
+        gained = False
+        for batch in self._scan.batches(place):
+            gained |= self._batch(batch)
+        if place and len(self.edits) == before:
+            self._require_tracked(place)
+        if place and gained:
+            self._drop_files_above(place)
+
+    def _batch(self, batch: Batch) -> bool:
+        """Edit the paths of one folder; returns whether there is any file among what changed."""
+        gained = False
+        values = self._scan.values
+        for found, state in zip(batch.found, self._states(batch), strict=True):
+            entry = None if state is None else state[1]
+            if entry is not None and found.path in values:
+                raise self._work.taken(found.path)
+            if entry != found.head:
+                self.edits[found.path] = entry
+                self._count(found.head, state)
+                gained |= entry is not None
+        return gained
+
+    def _states(self, batch: Batch) -> list[State | None]:
+        """What each path holds now; what is not known to be in the store is read."""
+        has = self._work.store.has
+        states: list[State | None] = []
+        unread: list[tuple[int, Found]] = []
+        for number, found in enumerate(batch.found):
+            is_known = found.stat is not None and found.entry is not None and has(found.entry[3:35])
+            states.append((found.stat, found.entry) if is_known else None)  # type: ignore[arg-type]
+            if found.stat is not None and not is_known:
+                unread.append((number, found))
+        start = len(batch.folder) + 1 if batch.folder else 0
+        names = [found.path[start:] for _, found in unread]
+        read = self._intake.read(batch.folder, names, [found.stat or b"" for _, found in unread])
+        for (number, _), state in zip(unread, read, strict=True):
+            states[number] = state
+        return states
+
+    def _count(self, head: bytes | None, state: State | None) -> None:
+        if head is None:
+            self._added += 1
+        else:
+            self._growth -= artifact_size(self._work.store, head[3:35])
+            self._changed += state is not None
+            self._removed += state is None
+        if state is not None:
+            stat, entry = state
+            is_link = entry[37] == Mode.SYMLINK  # whose stat need not tell the length of its target
+            store = self._work.store
+            self._growth += artifact_size(store, entry[3:35]) if is_link else size_of(stat)
+
+    def _drop_files_above(self, place: bytes) -> None:
+        """Tracked files of HEAD where a folder lies now."""
+        for folder in ancestors(place):
+            value = map_get(self._work.store, self._head, folder)
+            if value is not None and snapshots.is_file(value) and folder not in self.edits:
+                self.edits[folder] = None
+                self._count(value, None)
+
+    def _require_tracked(self, place: bytes) -> None:
+        """Raise unless HEAD has files at or below `place`."""
+        known = snapshots.packed_entries(self._work.store, self._head, prefix=place)
+        if not any(snapshots.is_file(value) for _, value in known):
+            raise self._work.not_tracked(place, self._head)
+
+    def finish(self) -> None:
+        """Put what was read last."""
+        self._intake.finish()
+        self._work.cache.forget(self._scan.gone)
