@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Edits = dict[str, Entry | None]
 
 
+@finishing
 def folder(
     repo: Repo, paths: Sequence[str | Path] | None, message: str | None, time: str | int | None
 ) -> CommitResult:

@@ -19,6 +19,7 @@ from aq.formats.identity import Digest
 from aq.formats.objects import Overlay, get_record, put_record
 from aq.formats.records import Commit, Run
 from aq.pipeline import facts, freshness, git
+from aq.pipeline.finishing import finishing
 from aq.pipeline.recording import Head, head, require_text
 from aq.pipeline.results import MergeConflict, Merged, PathCounts
 from aq.store import history, revisions, snapshots
@@ -28,6 +29,7 @@ from aq.store.paths import encode, link_above, show
 from aq.store.refs import Ref
 from aq.store.snapshots import Entry
 from aq.store.store import Store
+from aq.store.unfinished import carry_out
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
+@finishing
 def merge(
     repo: Repo, rev: str, *, message: str | None, answers: Mapping[str, Sequence[str | Path]], code: bool
 ) -> Merged:
@@ -280,12 +283,10 @@ def _moved(repo: Repo, description: str, at: Head, id: Digest, snapshot: Digest,
     except Conflict as error:
         raise Conflict(error.message, hint=error.hints[:1]) from None
     change = repo.transaction("merge", description)
-    change.files = done.files
     change.set(at.ref, Ref(id=id), expect=Ref(id=at.id) if at.id is not None else None)
     if at.branch:
         change.set("HEAD", Ref(target=at.ref), expect=Ref(target=at.ref))
-    change.commit()
-    done.apply()
+    carry_out(repo.worktree, change, done)
     return done
 
 

@@ -16,16 +16,19 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit
 from aq.pipeline import git, show
+from aq.pipeline.finishing import finishing
 from aq.pipeline.recording import head
 from aq.pipeline.results import Moved
 from aq.store import revisions, snapshots
 from aq.store.refs import Ref, check_name
 from aq.store.snapshots import Origin
+from aq.store.unfinished import carry_out
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
 
 
+@finishing
 def switch(repo: Repo, name: str, *, create: bool, code: bool, force: bool) -> Moved:
     """Go to a branch, new (`create`) or not, or to any other revision, detached."""
     refs = repo.store.refs()
@@ -48,10 +51,8 @@ def switch(repo: Repo, name: str, *, create: bool, code: bool, force: bool) -> M
         hint = [*error.hints[:1], f"aq switch -f {quote(name)}"]
         raise Conflict(error.message, hint=hint) from None
     change = repo.transaction("switch", f"{at.branch or 'detached'} to {name}")
-    change.files = done.files
     change.set("HEAD", target, expect=refs["HEAD"])
-    change.commit()
-    done.apply()
+    carry_out(repo.worktree, change, done)
     return Moved(
         branch=name if full in refs else None,
         head=str(goal.id),
@@ -109,6 +110,7 @@ def _git_note(repo: Repo, commit: Digest | None, left: Sequence[str]) -> list[st
     return [f"left to Git; to move it too (or use --code): git checkout {recorded.commit[:12]} -- {names}"]
 
 
+@finishing
 def restore(
     repo: Repo, paths: Sequence[str | Path], *, from_: str | None, output: str | Path | None, code: bool
 ) -> Moved:
@@ -123,9 +125,7 @@ def restore(
     done = repo.worktree.prepare_restore(revision.snapshot, wanted, skip=left)
     if done.files is not None:
         change = repo.transaction("restore", f"{' '.join(wanted)} from {revision.text}")
-        change.files = done.files
-        change.commit()
-        done.apply()
+        carry_out(repo.worktree, change, done)
     at = head(repo.store)
     notes = _git_note(repo, revision.commit, done.skipped)
     if done.files is None and not notes:

@@ -16,6 +16,7 @@ from aq.formats.objects import put_record
 from aq.formats.records import Run, Source
 from aq.pipeline import dry, environment, git, published, runner, selecting
 from aq.pipeline.execution import Execution, Made
+from aq.pipeline.finishing import finishing_all
 from aq.pipeline.graph import Read
 from aq.pipeline.load import Project
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
@@ -63,6 +64,7 @@ def project_of(repo: Repo) -> Project:
     return Project(repo.root)
 
 
+@finishing_all
 def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
     """See `Repo.run`."""
     if request.accept and not request.message:

@@ -17,8 +17,10 @@ from aq.formats.records import Operation
 from aq.pipeline import times
 from aq.pipeline.results import OperationEntry, RefMove, Undone
 from aq.store import refs as ref_format
+from aq.store import unfinished
 from aq.store.refs import Ref
 from aq.store.store import Store
+from aq.store.unfinished import carry_out
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
@@ -87,10 +89,8 @@ def undo(repo: Repo) -> Undone:
     change.undoes = operation.sequence
     # the folder follows once the operation is durable, so that another undo can take even half of it back
     back = repo.worktree.prepare_put_back(Digest(operation.files)) if operation.files else None
-    change.files = back.files if back else None
-    new = change.commit()
-    if back:
-        back.apply()
+    new = carry_out(repo.worktree, change, back) if back else change.commit()
+    unfinished.drop(store, operation.sequence)
     return Undone(
         operation=str(new),
         undone=str(id),

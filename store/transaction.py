@@ -15,6 +15,7 @@ from aq.formats.packs import NO_ID
 from aq.formats.prolly import build_map
 from aq.formats.prolly_edit import map_edit
 from aq.formats.records import Operation
+from aq.store import unfinished
 from aq.store.group import Group
 from aq.store.index import Change, State
 from aq.store.publish import Make
@@ -38,6 +39,10 @@ class Transaction:
         self.undoes: int | None = None
         self.horizon = 0
         self.description = description
+        self.holder = ""
+        """The lease of who lets the folder follow `files`, see `store.unfinished`."""
+        self.sequence: int | None = None
+        """The operation's number, once it is committed."""
         self._publish = publish
         self._command = command
         self._time = time
@@ -70,8 +75,11 @@ class Transaction:
             found = change.get("refs", name.encode())
             if (None if found is None else decode_ref(name, found)) != expected:
                 raise _conflict(name)
+        self.sequence = state.sequence + 1
+        if self.files is not None:
+            unfinished.begin(change, self.sequence, self.holder)
         return Operation(
-            sequence=state.sequence + 1,
+            sequence=self.sequence,
             time=self._time,
             command=self._command,
             refs=self._new_refs(change, state, group),

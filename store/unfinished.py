@@ -1,0 +1,176 @@
+"""Rewrites of the folder that were recorded and not finished: their command was killed, stopped or refused.
+
+Invariant: the row of an operation with `files` is in the index from the moment that the operation counts
+until the folder has followed it. It is a hint: a rebuilt index has none, and the folder differs from HEAD.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from struct import Struct
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from aq.formats.errors import Damaged
+from aq.formats.identity import Digest
+from aq.formats.records import Operation
+from aq.store import lease, snapshots
+from aq.store.folders import is_real_folder
+from aq.store.index import Change
+from aq.store.paths import ancestors, link_above
+
+if TYPE_CHECKING:
+    from aq.store.checkout import Rewrite
+    from aq.store.store import Store
+    from aq.store.transaction import Transaction
+    from aq.store.worktree import Worktree
+
+_PREFIX: Final = b"rewriting "
+_sequence = Struct(">Q")
+Touched = dict[bytes, snapshots.PackedTouched]
+
+
+class Unfinished(NamedTuple):
+    """An operation whose files do not all lie in the folder, and those that are still as before."""
+
+    operation: Operation
+    files: Touched
+
+    @property
+    def note(self) -> str:
+        """What a command says that has finished it."""
+        return f"finished what was interrupted: {self._what}, {self._count} written or deleted"
+
+    @property
+    def warning(self) -> str:
+        """What a command says that changes nothing."""
+        later = "the next commit, switch, merge, restore, remove or run finishes it, aq undo takes it back"
+        return f"{self._what} was interrupted: {self._count} still as before ({later})"
+
+    @property
+    def _what(self) -> str:
+        return f"{self.operation.command} {self.operation.description}".rstrip()
+
+    @property
+    def _count(self) -> str:
+        return f"{len(self.files)} file{'s' * (len(self.files) != 1)}"
+
+
+def begin(change: Change, sequence: int, holder: str = "") -> None:
+    """Note that the folder has to follow operation `sequence`; `holder` is the lease of who does that."""
+    change.put("meta", _PREFIX + _sequence.pack(sequence), holder.encode())
+
+
+def taken_back(change: Change, sequence: int) -> None:
+    """The operation never counted."""
+    change.delete("meta", _PREFIX + _sequence.pack(sequence))
+
+
+def carry_out(work: Worktree, transaction: Transaction, rewrite: Rewrite) -> Digest:
+    """Commit a transaction and let the folder follow it; returns the operation's id."""
+    transaction.files = rewrite.files
+    id = transaction.commit()
+    rewrite.apply()
+    if rewrite.files is not None and transaction.sequence is not None:
+        _end(work.store, transaction.sequence)
+    return id
+
+
+def drop(store: Store, sequence: int) -> None:
+    """Another operation has taken these files back."""
+    if store.index.get("meta", _PREFIX + _sequence.pack(sequence)) is not None:
+        _end(store, sequence)
+
+
+def found(work: Worktree) -> list[Unfinished]:
+    """What dead commands have left, oldest first, by the files that are still as they were before."""
+    operations = list(_operations(work.store))
+    return [Unfinished(one, _as_before(work, one)) for one in reversed(operations)]
+
+
+def finish(work: Worktree) -> list[str]:
+    """Write and delete what dead commands have not: files that are as they were. What was done, as notes.
+
+    Files that were changed since stay as they are. Raises AqError where the folder refuses.
+    """
+    notes = []
+    for one in found(work):
+        from aq.store.checkout import Rewrite
+
+        if one.files:
+            Rewrite(work, one.files, []).apply()
+            notes.append(one.note)
+        _end(work.store, one.operation.sequence)
+    return notes
+
+
+def _end(store: Store, sequence: int) -> None:
+    store.index.put_many("meta", [(_PREFIX + _sequence.pack(sequence), None)])
+
+
+def _operations(store: Store) -> Iterator[Operation]:
+    """The operations that nobody is at any more, newest first; rows that name no such operation go."""
+    rows = {
+        _sequence.unpack(key[len(_PREFIX) :])[0]
+        for key, holder in store.index.items("meta", prefix=_PREFIX)
+        if not _is_alive(store, holder.decode())
+    }
+    if not rows or not store.writable:
+        return
+    try:
+        for _id, operation in store.operations():
+            if operation.sequence in rows and operation.files is not None:
+                rows.remove(operation.sequence)
+                yield operation
+            if operation.sequence <= min(rows, default=operation.sequence):
+                break
+    except Damaged:
+        return
+    for sequence in rows:
+        _end(store, sequence)
+
+
+def _is_alive(store: Store, holder: str) -> bool:
+    """Whether another process is still writing: its own store is one of several commands in a row."""
+    return bool(holder) and holder != store.holder and lease.is_held(f"{store.control}/leases/{holder}")
+
+
+def _as_before(work: Worktree, operation: Operation) -> Touched:
+    assert operation.files is not None
+    left: Touched = {}
+    try:
+        for path, (before, after) in snapshots.touched(work.store, operation.files):
+            if before != after and link_above(work.root, path) is None and _lies(work, path) == before:
+                left[path] = before, after
+    except Damaged:
+        return {}  # collected: it is older than anything can be taken back
+    return {path: states for path, states in left.items() if _has_place(work, path, left)}
+
+
+def _lies(work: Worktree, path: bytes) -> bytes | None:
+    entry = work.current(path)
+    return None if entry is None else snapshots.pack(entry)
+
+
+def _has_place(work: Worktree, path: bytes, left: Touched) -> bool:
+    """Whether what is written comes to lie in a folder, and in place of nothing but the file before it."""
+    if left[path][1] is None:
+        return True
+    full = os.path.join(work.root, path)
+    if left[path][0] is None and os.path.lexists(full) and not _goes(work, path, left):
+        return False
+    for folder in ancestors(path):
+        is_free = not os.path.lexists(os.path.join(work.root, folder))
+        if not (is_free or is_real_folder(work.root, folder) or (folder in left and left[folder][1] is None)):
+            return False
+    return True
+
+
+def _goes(work: Worktree, folder: bytes, left: Touched) -> bool:
+    """Whether everything in a folder is deleted too."""
+    for place, _folders, names in os.walk(os.path.join(work.root, folder)):
+        for name in names:
+            path = os.path.relpath(os.path.join(place, name), work.root)
+            if path not in left or left[path][1] is not None:
+                return False
+    return is_real_folder(work.root, folder)
