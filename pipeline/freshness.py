@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -179,11 +180,18 @@ class _Before:
     """A parent, and what its child changed against it."""
 
     def __init__(self, store: Store, parent: Head, snapshot: Digest) -> None:
-        self._store = store
+        self._store, self._snapshots = store, (parent.snapshot, snapshot)
         self._current = set(parent.commit.current) if parent.commit else set()
         self._flows = facts.of(store, parent.id).flows if parent.id else {}
-        self._changed = {path for path, _, _ in snapshots.changes(store, parent.snapshot, snapshot)}
-        self._code_touched = any(path.endswith(".py") for path in self._changed)
+
+    @cached_property
+    def _changed(self) -> set[str]:
+        """Asked for only where there are flows: it may be a million paths."""
+        return {path for path, _, _ in snapshots.changes(self._store, *self._snapshots)}
+
+    @cached_property
+    def _code_touched(self) -> bool:
+        return any(path.endswith(".py") for path in self._changed)
 
     def stays(self, flow: str, run: bytes) -> bool:
         """Whether a flow was current there with this very run, and nothing touches it."""

@@ -169,12 +169,15 @@ class Change(Look):
     def add_places(self, places: Iterable[tuple[bytes, Place]]) -> None:
         """Record frames. The first place of an object stays; the last summary of an object wins."""
         objects, summaries = [], {}
+        mark, summary = _PREFIXES["objects"], int(Kind.SUMMARY)
         for id, place in places:
-            if place.kind == Kind.SUMMARY:
+            if place.kind < summary:
+                objects.append((mark + id, encode_place(place)))
+            elif place.kind == summary:
                 summaries[id] = encode_place(place)
-            elif place.kind < Kind.SUMMARY:
-                objects.append((id, encode_place(place)))
-        self.put_many("objects", objects, overwrite=False)
+        objects.sort()
+        with self.txn.cursor() as cursor:
+            cursor.putmulti(objects, overwrite=False)
         self.put_many("summaries", summaries.items())
 
     def add_step(self, key: bytes, id: bytes) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _FEW: Final = 16
 """So many files are read one by one: `status` after an edit need not import what packs are made with."""
+_MODES: Final = {0: Mode.FILE, 0o100: Mode.EXEC}
 
 
 class Intake:
@@ -75,11 +76,15 @@ class Intake:
             from aq.formats.inline_frames import InlineFrames
 
             self._frames = InlineFrames()
-        frames, entries = self._frames, []
+        frames = self._frames
+        entries: list[bytes | None] = []
         try:
             for name, stat in zip(names, stats, strict=True):
                 data = read_small(fd, name, stat)
-                entries.append(None if data is None else pack_file(frames.add(data), _mode(stat)))
+                if data is None:
+                    entries.append(None)
+                    continue
+                entries.append(pack_file(frames.add(data), _MODES[stat[40] & 0o100]))
                 if frames.is_full:
                     self.finish()
         finally:
@@ -115,8 +120,3 @@ def read_small(folder: int, name: bytes, stat: bytes) -> bytes | None:
         return None
     finally:
         os.close(fd)
-
-
-def _mode(stat: bytes) -> Mode:
-    """The mode of a regular file, by its packed stat."""
-    return Mode.EXEC if stat[40] & 0o100 else Mode.FILE

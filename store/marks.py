@@ -56,8 +56,10 @@ def adding(work: Worktree, chosen: Sequence[str], *, force: bool) -> Marks:
             rules[path] = FORCE if force else ADD
     new = old.dropping(map(from_user, chosen)).adding(rules)
     places = outermost(map(from_user, chosen))
-    before, after = _scan(work, head, old), _scan(work, head, new)
-    added = {p for place in places for p in _tracked(after, new, place) - _tracked(before, old, place)}
+    after = _scan(work, head, new)
+    added: set[bytes] = set()
+    for place in places:
+        added |= _tracked(after, new, place) - _tracked_before(work, head, old, place)
     return _marks(work, new, sorted(added), after.notes)
 
 
@@ -100,7 +102,21 @@ def _scan(work: Worktree, head: Digest, rules: Tracking) -> Scan:
 
 def _tracked(scan: Scan, rules: Tracking, place: bytes) -> set[bytes]:
     """The tracked files at and below a place, in the folder or only in HEAD."""
-    return {found.path for found in scan.found(place) if rules.rule(found.path) != REMOVE}
+    tracked: set[bytes] = set()
+    for folder, found in scan.batches(place):
+        if rules.has_below(folder):
+            tracked.update(one.path for one in found if rules.rule(one.path) != REMOVE)
+        elif rules.rule(folder) != REMOVE:
+            tracked.update([one.path for one in found])
+    return tracked
+
+
+def _tracked_before(work: Worktree, head: Digest, old: Tracking, place: bytes) -> set[bytes]:
+    """As `_tracked`, of the rules so far; where there are none HEAD alone says it."""
+    if old.rule(place) is not None or old.has_below(place):
+        return _tracked(_scan(work, head, old), old, place)
+    known = snapshots.packed_entries(work.store, head, prefix=place)
+    return {path for path, value in known if snapshots.is_file(value)}
 
 
 def _is_kept(work: Worktree, head: Digest, old: Tracking, path: bytes) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterator
-from stat import S_IFDIR, S_IFLNK, S_IFREG
 from typing import Final, NamedTuple
 
 from aq.formats.objects import Source
@@ -28,7 +27,7 @@ from aq.store.folders import (
 from aq.store.ignore import CONTROL, Scope, Scopes, holds_data, is_environment
 from aq.store.paths import decode, show
 from aq.store.snapshots import are_files, is_file
-from aq.store.statblocks import Rows, joined
+from aq.store.statblocks import ENTRY_SIZE, STAT_SIZE, Rows, differing, joined
 from aq.store.statcache import StatCache, known
 from aq.store.tracking import ADD, FORCE, REMOVE, Rule, Tracking
 
@@ -210,7 +209,11 @@ class Scan:
                 return
             scope = scope.darkened()
         scope = scope.within(folder, names)
-        files, stats, folders = self._stats(folder, sorted(names))
+        listed = kinds_in(full) if self._cache is None else stats_in(full, sorted(names))
+        files, stats, folders, others = listed
+        for name, kind in others:
+            what = SPECIAL.get(kind, "no file")
+            self.notes.append(f"{show(decode(join(folder, name)))} is {what}: skipped")
         rows = self._known(folder, files)
         begin = 0
         for name in sorted(folders, key=lambda name: name + b"/"):
@@ -231,31 +234,24 @@ class Scan:
         self.gone += [join(folder, name) for name in each.keys() - set(files)]
         return joined(b"", sorted(each.items()))
 
-    def _stats(self, folder: bytes, names: list[bytes]) -> tuple[list[bytes], list[bytes], list[bytes]]:
-        """Files in order, their packed stats, and folders."""
-        files: list[bytes] = []
-        stats: list[bytes] = []
-        folders: list[bytes] = []
-        full = os.path.join(self._root, folder)
-        for name, kind, stat in kinds_in(full) if self._cache is None else stats_in(full, names):
-            if kind in (S_IFREG, S_IFLNK):
-                files.append(name)
-                stats.append(stat)
-            elif kind == S_IFDIR:
-                folders.append(name)
-            else:
-                shown = show(decode(join(folder, name)))
-                self.notes.append(f"{shown} is {SPECIAL.get(kind, 'no file')}: skipped")
-        return files, stats, folders
-
     def _run(self, run: _Run, missing: dict[bytes, bytes]) -> Iterator[Batch]:
         start = run.folder + b"/" if run.folder else b""
         keys, values = self._head.until(start + run.names[-1])
         rules = self._tracking
         rule, same = rules.rule(run.folder), not rules.has_below(run.folder)
-        if rule is None and same and _is_unchanged(run, start, keys, values):
-            return
-        head, cache = dict(zip(keys, values, strict=True)), dict(run.known.each())
+        if rule is None and same and _is_aligned(run, start, keys):
+            found = list(_touched(run, keys, values))
+        else:
+            found = self._compared(run, start, dict(zip(keys, values, strict=True)), missing)
+        if found:
+            yield Batch(run.folder, found)
+
+    def _compared(
+        self, run: _Run, start: bytes, head: dict[bytes, bytes], missing: dict[bytes, bytes]
+    ) -> list[Found]:
+        """The files of a run file by file; entries of HEAD that are about none of them go to `missing`."""
+        rules, cache = self._tracking, dict(run.known.each())
+        rule, same = rules.rule(run.folder), not rules.has_below(run.folder)
         ignored = run.scope.ignored(run.folder, run.names)
         found: list[Found] = []
         for name, stat in zip(run.names, run.stats, strict=True):
@@ -265,12 +261,11 @@ class Scan:
                 continue
             entry = None if row is None else known(row, stat)
             one = Found(path, value, stat, entry)
-            one_or_none = self._file(one, rule if same else rules.rule(path), name, ignored)
-            if one_or_none is not None:
-                found.append(one_or_none)
+            kept = self._file(one, rule if same else rules.rule(path), name, ignored)
+            if kept is not None:
+                found.append(kept)
         missing.update(head)
-        if found:
-            yield Batch(run.folder, found)
+        return found
 
     def _file(self, found: Found, rule: Rule | None, name: bytes, ignored: Container[bytes]) -> Found | None:
         """What one file of the folder means; None if it is as in HEAD, or not tracked."""
@@ -305,12 +300,18 @@ class Scan:
         return real
 
 
-def _is_unchanged(run: _Run, start: bytes, keys: list[bytes], values: list[bytes]) -> bool:
-    """Whether HEAD has exactly these files, and the cache knows that they hold what HEAD says."""
+def _is_aligned(run: _Run, start: bytes, keys: list[bytes]) -> bool:
+    """Whether the folder, HEAD and the cache have exactly the same files."""
+    names = run.names
+    return len(keys) == len(names) and run.known.names == names and keys == [start + name for name in names]
+
+
+def _touched(run: _Run, keys: list[bytes], values: list[bytes]) -> Iterator[Found]:
+    """The files of an aligned run that are not known to hold what HEAD says."""
     rows = run.known
-    if len(keys) != len(run.names) or rows.names != run.names or rows.entries != b"".join(values):
-        return False
-    return rows.stats == b"".join(run.stats) and keys == [start + name for name in run.names]
+    stats = differing(rows.stats, b"".join(run.stats), STAT_SIZE)
+    for at in sorted({*stats, *differing(rows.entries, b"".join(values), ENTRY_SIZE)}):
+        yield Found(keys[at], values[at], run.stats[at], known(rows.row(at), run.stats[at]))
 
 
 def _sliced(run: _Run, begin: int, end: int) -> Iterator[_Run]:

@@ -21,6 +21,7 @@ ROW_SIZE: Final = STAT_SIZE + ENTRY_SIZE
 FOLDER_KEY_SIZE: Final = 16
 _SPLIT_BEYOND: Final = 256
 _FILES: Final = 128  # of a block that was split: one changed file writes some 12 KiB anew
+_COMPARED: Final = 64  # items at once: one change among thousands costs some tens of comparisons
 _count = Struct("<I")
 
 
@@ -48,10 +49,13 @@ class Rows(NamedTuple):
 
     def each(self) -> Iterator[tuple[bytes, bytes]]:
         """Name and stat ‖ entry of each file."""
-        stats, entries = self.stats, self.entries
         for number, name in enumerate(self.names):
-            stat = stats[number * STAT_SIZE : (number + 1) * STAT_SIZE]
-            yield name, stat + entries[number * ENTRY_SIZE : (number + 1) * ENTRY_SIZE]
+            yield name, self.row(number)
+
+    def row(self, number: int) -> bytes:
+        """stat ‖ entry of one file."""
+        stat = self.stats[number * STAT_SIZE : (number + 1) * STAT_SIZE]
+        return stat + self.entries[number * ENTRY_SIZE : (number + 1) * ENTRY_SIZE]
 
 
 def joined(folder: bytes, rows: Iterable[tuple[bytes, bytes]]) -> Rows:
@@ -59,6 +63,18 @@ def joined(folder: bytes, rows: Iterable[tuple[bytes, bytes]]) -> Rows:
     pairs = list(rows)
     stats = b"".join([row[:STAT_SIZE] for _, row in pairs])
     return Rows(folder, [name for name, _ in pairs], stats, b"".join([row[STAT_SIZE:] for _, row in pairs]))
+
+
+def differing(a: bytes, b: bytes, size: int) -> Iterator[int]:
+    """The numbers of the items of `size` bytes that differ between two runs of equally many."""
+    if a == b:
+        return
+    step = _COMPARED * size
+    for begin in range(0, len(a), step):
+        if a[begin : begin + step] != b[begin : begin + step]:
+            for at in range(begin, min(begin + step, len(a)), size):
+                if a[at : at + size] != b[at : at + size]:
+                    yield at // size
 
 
 def encode(rows: Rows) -> bytes:

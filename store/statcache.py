@@ -19,6 +19,7 @@ from aq.store.statblocks import ROW_SIZE, STAT_SIZE, Rows, joined, of_folder, ro
 from blake3 import blake3
 
 _stat = struct.Struct("<qqqQQI")
+_times = struct.Struct("<qq")
 _MASK: Final = (1 << 63) - 1
 
 
@@ -35,7 +36,7 @@ def pack_stat(found: os.stat_result) -> bytes:
 
 def size_of(stat: bytes) -> int:
     """The size in a packed stat."""
-    return int(_stat.unpack(stat)[0])
+    return int.from_bytes(stat[:8], "little", signed=True)
 
 
 def mode_of(stat: bytes) -> Mode:
@@ -48,8 +49,8 @@ def mode_of(stat: bytes) -> Mode:
 
 def changed_at(stat: bytes) -> int:
     """The later of both times in a packed stat, ns."""
-    _size, mtime, ctime, *_ = _stat.unpack(stat)
-    return int(max(mtime, ctime))
+    mtime, ctime = _times.unpack_from(stat, 8)
+    return int(mtime if mtime > ctime else ctime)
 
 
 def folder_key(folder: bytes) -> bytes:

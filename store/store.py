@@ -21,8 +21,7 @@ from aq.formats.prolly import build_map
 from aq.formats.records import Operation
 from aq.store import disk, layout, operations, recover, statblocks
 from aq.store import refs as ref_maps
-from aq.store.content import HashOnly
-from aq.store.environment import DamagedIndex, is_open, problem_before_opening
+from aq.store.environment import REBUILD, is_open, problem_before_opening
 from aq.store.filesystems import refuse_network
 from aq.store.index import Index, State, create_index
 from aq.store.journal import FolderLock, Journal

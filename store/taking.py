@@ -54,33 +54,39 @@ class Taking:
     def _batch(self, batch: Batch) -> bool:
         """Edit the paths of one folder; returns whether there is any file among what changed."""
         gained = False
-        values = self._scan.values
-        for found, state in zip(batch.found, self._states(batch), strict=True):
+        values, edits, link = self._scan.values, self.edits, int(Mode.SYMLINK)
+        for (path, head, _, _), state in zip(batch.found, self._states(batch), strict=True):
             entry = None if state is None else state[1]
-            if entry is not None and found.path in values:
-                raise self._work.taken(found.path)
-            if entry != found.head:
-                self.edits[found.path] = entry
-                self._count(found.head, state)
-                gained |= entry is not None
+            if entry is not None and path in values:
+                raise self._work.taken(path)
+            if entry == head:
+                continue
+            edits[path] = entry
+            gained |= entry is not None
+            if state is not None and head is None and state[1][37] != link:
+                self._added += 1
+                self._growth += size_of(state[0])
+            else:
+                self._count(head, state)
         return gained
 
     def _states(self, batch: Batch) -> list[State | None]:
         """What each path holds now; what is not known to be in the store is read."""
-        has = self._work.store.has
-        states: list[State | None] = []
-        unread: list[tuple[int, Found]] = []
-        for number, found in enumerate(batch.found):
-            is_known = found.stat is not None and found.entry is not None and has(found.entry[3:35])
-            states.append((found.stat, found.entry) if is_known else None)  # type: ignore[arg-type]
-            if found.stat is not None and not is_known:
-                unread.append((number, found))
         start = len(batch.folder) + 1 if batch.folder else 0
-        names = [found.path[start:] for _, found in unread]
-        read = self._intake.read(batch.folder, names, [found.stat or b"" for _, found in unread])
-        for (number, _), state in zip(unread, read, strict=True):
-            states[number] = state
-        return states
+        known = {found.path: state for found in batch.found if (state := self._known(found)) is not None}
+        unread = [found for found in batch.found if found.stat is not None and found.path not in known]
+        names = [found.path[start:] for found in unread]
+        read = self._intake.read(batch.folder, names, [found.stat or b"" for found in unread])
+        if len(unread) == len(batch.found):
+            return read
+        states = {found.path: state for found, state in zip(unread, read, strict=True)}
+        return [known.get(found.path) or states.get(found.path) for found in batch.found]
+
+    def _known(self, found: Found) -> State | None:
+        """What a file holds whose stat is known and whose content is in the store."""
+        if found.entry is None or found.stat is None or not self._work.store.has(found.entry[3:35]):
+            return None
+        return found.stat, found.entry
 
     def _count(self, head: bytes | None, state: State | None) -> None:
         if head is None:
