@@ -66,7 +66,7 @@ class Rewrite:
             written: list[Written] = []
             for some in writer.write(_by_folder((path, after) for path, (_, after) in changes)):
                 written += some
-                if len(written) >= _LEARN_AT:
+                if sum(len(each.files) for each in written) >= _LEARN_AT:
                     self._learn(written)
                     written = []
             self._learn(written)
@@ -85,8 +85,8 @@ class Rewrite:
     def _learn(self, written: Iterable[Written]) -> None:
         """The files are known, unless their last change is so fresh that another could follow unseen."""
         now = clock_of(os.fspath(self._work.store.control / "tmp"))()
-        for path, seen, entry in written:
-            self._work.cache.learn(path, seen, entry, now)
+        for folder, files in written:
+            self._work.cache.learn_many(folder, files, now)
         self._work.keep_cache()
 
 

@@ -38,16 +38,18 @@ Count = Callable[[int, int], None]
 """Told of files as they are written or deleted: how many, and their bytes together."""
 
 
+_File = tuple[bytes, bytes, bytes]
+
+
 class Written(NamedTuple):
-    """A file that was written: its path, its packed stat under its name, its packed entry."""
+    """Files of one folder that were written, by ascending name: name, packed stat, packed entry of each."""
 
-    path: bytes
-    stat: bytes
-    entry: bytes
+    folder: bytes
+    files: list[_File]
 
 
-_Staged = tuple[bytes, bytes, os.stat_result, bytes]
-"""A file under its own name in a subfolder of the staging folder: name, path, stat, packed entry."""
+_Staged = tuple[bytes, os.stat_result, bytes]
+"""A file under its own name in a subfolder of the staging folder: name, stat, packed entry."""
 
 
 class _Bundle:
@@ -165,7 +167,7 @@ class FolderWriter:
             path = bundle.prefix + name
             try:
                 stat = self._write(folder, bundle.staged + name, path, entry, artifact)
-                bundle.files.append((name, path, stat, entry))
+                bundle.files.append((name, stat, entry))
                 size += stat.st_size
             except Damaged as error:
                 self._damaged.append(error)
@@ -225,12 +227,14 @@ class FolderWriter:
         if bundles:
             now = self._stage_folder().clock()
             for bundle in filter(lambda bundle: bundle.files, bundles):
+                bundle.files.sort()
                 done = self._put_whole(bundle, now)
-                written += self._put_each(bundle, now) if done is None else done
+                files = self._put_each(bundle, now) if done is None else done
+                written.append(Written(bundle.folder, files))
                 bundle.files = []
         return written
 
-    def _put_whole(self, bundle: _Bundle, now: int) -> list[Written] | None:
+    def _put_whole(self, bundle: _Bundle, now: int) -> list[_File] | None:
         """Move a folder that is missing into place; None where that does not go."""
         staging = self._stage_folder()
         if not bundle.folder or self._footing.find(bundle.folder) is not None:
@@ -246,21 +250,19 @@ class FolderWriter:
                 return None
             raise
         return [
-            Written(path, pack_stat(stat), entry)
-            for _name, path, stat, entry in bundle.files
-            if stat.st_mtime_ns < now
+            (name, pack_stat(stat), entry) for name, stat, entry in bundle.files if stat.st_mtime_ns < now
         ]
 
-    def _put_each(self, bundle: _Bundle, now: int) -> list[Written]:
+    def _put_each(self, bundle: _Bundle, now: int) -> list[_File]:
         """Move file after file into a folder that is there, or is made."""
         written = []
         folder = self._footing.make(bundle.folder)
-        for name, path, stat, entry in bundle.files:
-            self._place(bundle.staged + name, folder, name, path)
+        for name, stat, entry in bundle.files:
+            self._place(bundle.staged + name, folder, name, bundle.prefix + name)
             with suppress(OSError):  # gone again at once
                 after = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 if stat.st_mtime_ns < now and _is_same(stat, after):
-                    written.append(Written(path, pack_stat(after), entry))
+                    written.append((name, pack_stat(after), entry))
         staging = self._stage_folder()
         disk.rmdir_at(staging.fd, bundle.place, path=os.path.join(staging.path, bundle.place))
         return written
