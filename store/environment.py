@@ -1,18 +1,22 @@
 """The LMDB environment: opened once a process, reopened after a fork, grown when full.
 
 Invariant: no process opens one environment twice, and none maps a data file that is shorter than
-its newest meta page says. Knows nothing of what the keys mean: see `store.index`.
+its newest meta page says, nor goes on with one whose pages have killed another process.
+Knows nothing of what the keys mean: see `store.index`.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from struct import Struct
 from threading import RLock
 from typing import Final
 
 import lmdb
 from aq.formats.errors import AqError, Damaged, Temporary
+from aq.store import pages
 
 MAP_SIZE = 64 << 30
 """Address space, not disk: the file is as long as what is in it."""
@@ -20,14 +24,30 @@ MAP_SIZE_LEAST: Final = 16 << 20
 READERS: Final = 4_096
 REBUILD: Final = "aq fsck --rebuild"
 """The command that makes the index anew from the packs."""
+CHECKED_MOST: Final = 64
+"""An index of up to so many pages is looked through whenever it is opened: a millisecond."""
 _TRIES: Final = 4
-_META_MAGIC: Final = 0xBEEFC0DE
-_PAGE_LEAST: Final = 512
-_PAGE_MOST: Final = 65_536
-_meta = Struct("<II8xQ")  # magic, version, (address), map size; at byte 16 of a meta page
-_META_BYTES: Final = 152
+_SLOT: Final = Struct("=QiI48x")  # a reader in lock.mdb: transaction, process, (thread, padding)
+_SLOTS_AT: Final = {128: 56, 192: 64}  # where the slots begin on Linux, and their number stands
+_OF_DAMAGE: Final = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+    lmdb.PanicError,
+    lmdb.CursorFullError,
+    lmdb.PageFullError,
+    lmdb.IncompatibleError,
+    lmdb.BadValsizeError,
+)
 _opened: dict[tuple[int, int], Environment] = {}
 _opened_lock = RLock()
+
+
+class DamagedIndex(Damaged):
+    """The index is not what aq wrote. The packs are the truth: it can be made anew."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the index is damaged: {why}", hint=REBUILD)
 
 
 class Environment:
@@ -41,6 +61,8 @@ class Environment:
         self.key: tuple[int, int] | None = None
         self._lock = RLock()
         self._open()
+        mode = os.O_RDONLY if readonly else os.O_RDWR
+        self._fd = os.open(os.path.join(folder, "data.mdb"), mode | os.O_CLOEXEC)
 
     def _open(self) -> None:
         self._inherited = False
@@ -101,10 +123,13 @@ class Environment:
             self.env.set_mapsize(self.map_size)
 
     def reset(self) -> None:
-        """Open anew after an error that LMDB does not recover from."""
+        """Open anew after an error that LMDB does not recover from. Raises DamagedIndex if that is why."""
         with self._lock:
             self._env.close()
             self._open()
+        problem = self.problem()
+        if problem:
+            raise DamagedIndex(problem)
 
     def close(self) -> None:
         """Give up one use; the last one closes the environment."""
@@ -115,17 +140,56 @@ class Environment:
             if self.key is not None and _opened.get(self.key) is self:
                 del _opened[self.key]
             self._env.close()
+            os.close(self._fd)
+
+    def problem(self) -> str:
+        """What is wrong with the pages of the data file, or "". Reads all of them that are in use."""
+        why = ""
+        for _ in range(_TRIES):
+            try:
+                with self.begin() as txn:  # keeps others from writing on these pages meanwhile
+                    found = [meta for meta in pages.metas(self._read) if meta.transaction == txn.id()]
+                    if found:  # and not overwritten already by the second transaction since
+                        pages.check(self._read, found[0])
+                    return ""
+            except pages.BadPage as error:
+                why = str(error)  # where nothing may be locked, perhaps somebody's half-written page
+        return why
+
+    def is_small(self) -> bool:
+        """Whether looking at every page takes no time to speak of."""
+        return os.fstat(self._fd).st_size <= CHECKED_MOST * 4_096
+
+    def is_short(self) -> bool:
+        """Whether the file ends before what its meta page counts: each check before opening reads it all."""
+        try:
+            return os.fstat(self._fd).st_size < pages.newest(pages.metas(self._read)).size
+        except pages.BadPage:
+            return False
+
+    def lengthen(self) -> None:
+        """Make a short file as long as it says. Only for the holder of the lock on the packs."""
+        if hasattr(os, "posix_fallocate"):
+            with self.begin(write=True) as txn:
+                size, wanted = os.fstat(self._fd).st_size, pages.newest(pages.metas(self._read)).size
+                with suppress(OSError):  # a full disk: later
+                    if size < wanted:
+                        os.posix_fallocate(self._fd, size, wanted - size)
+                txn.abort()
+
+    def _read(self, size: int, offset: int) -> bytes:
+        return os.pread(self._fd, size, offset)
 
 
 def open_environment(folder: str, *, readonly: bool) -> Environment:
-    """The environment in `folder`; the same object for every store on it. Raises Damaged."""
+    """The environment in `folder`; the same object for every store on it. Raises DamagedIndex."""
     with _opened_lock:
         key = _file_key(folder)
         found = _opened.get(key) if key else None
         if found is None:
             problem = problem_before_opening(folder)
             if problem:
-                raise Damaged(f"the index cannot be used: {problem}", hint=REBUILD)
+                raise DamagedIndex(problem)
             found = _open_new(folder, readonly=readonly)
             found.key = _file_key(folder)
             if found.key:
@@ -135,10 +199,46 @@ def open_environment(folder: str, *, readonly: bool) -> Environment:
 
 
 def _open_new(folder: str, *, readonly: bool) -> Environment:
+    suspect = somebody_died(folder)
     try:
-        return Environment(folder, readonly=readonly)
+        found = Environment(folder, readonly=readonly)
+        problem = found.problem() if suspect or found.is_small() else ""
     except lmdb.Error as error:
         raise explain(error) from error
+    if problem:
+        found.close()
+        raise DamagedIndex(problem)
+    return found
+
+
+def somebody_died(folder: str) -> bool:
+    """Whether a process that read the index ended without closing it: its pages may have killed it.
+
+    To be asked before the environment is opened here, which may clear the table of readers. What the
+    table looks like is known for Linux; elsewhere the answer is no.
+    """
+    try:
+        with open(os.path.join(folder, "lock.mdb"), "rb") as file:
+            start = os.fstat(file.fileno()).st_size - READERS * _SLOT.size
+            if start not in _SLOTS_AT or sys.platform != "linux":
+                return False
+            table = file.read(start)
+            count = int.from_bytes(table[_SLOTS_AT[start] :][:4], sys.byteorder)
+            slots = file.read(min(count, READERS) * _SLOT.size)
+    except OSError:
+        return False
+    owners = {process for _transaction, process, _thread in _SLOT.iter_unpack(slots)}
+    return not all(process == 0 or _is_alive(process) for process in owners)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def is_open(folder: str) -> bool:
@@ -173,35 +273,33 @@ def _file_key(folder: str) -> tuple[int, int] | None:
 def problem_before_opening(folder: str) -> str:
     """Why the data file must not be mapped, or "". Never to be called while the environment is open here.
 
-    A file shorter than its newest meta page says would kill the process (SIGBUS) when it is read.
+    A page in use behind the file's end would kill the process (SIGBUS) when it is read.
     """
     try:
-        with open(os.path.join(folder, "data.mdb"), "rb") as file:
-            start = file.read(_META_BYTES)
-            page = int.from_bytes(start[40:44], "little") if len(start) == _META_BYTES else 0
-            if not _PAGE_LEAST <= page <= _PAGE_MOST:
-                return "data.mdb has no meta page"
-            file.seek(page)
-            metas = [start, file.read(_META_BYTES)]
-            size = os.fstat(file.fileno()).st_size
+        with open(os.path.join(folder, "data.mdb"), "rb", buffering=0) as file:
+            return _problem_of_file(file.fileno())
     except FileNotFoundError:
         return "data.mdb is missing"
     except OSError as error:
         return str(error.strerror)
-    return _problem_of_metas(metas, page, size)
 
 
-def _problem_of_metas(metas: list[bytes], page: int, size: int) -> str:
-    newest, last_page = -1, 0
-    for meta in metas:
-        if len(meta) < _META_BYTES or _meta.unpack_from(meta, 16)[:2] != (_META_MAGIC, 1):
-            return "a meta page of data.mdb is damaged"
-        transaction = int.from_bytes(meta[144:152], "little")
-        if transaction > newest:
-            newest, last_page = transaction, int.from_bytes(meta[136:144], "little")
-    if (last_page + 1) * page > size:
-        return f"data.mdb has {size} bytes, its meta page says {(last_page + 1) * page}"
-    return ""
+def _problem_of_file(fd: int) -> str:
+    def read(size: int, offset: int) -> bytes:
+        return os.pread(fd, size, offset)
+
+    why = ""
+    for _ in range(_TRIES):
+        try:
+            newest = pages.newest(pages.metas(read))
+            if os.fstat(fd).st_size < newest.size:
+                pages.check(
+                    read, newest
+                )  # pages that were freed at once were never written: they may lie behind
+            return ""
+        except pages.BadPage as error:
+            why = str(error)  # perhaps of a page that somebody writes just now
+    return why
 
 
 def explain(error: lmdb.Error) -> AqError:
@@ -210,6 +308,6 @@ def explain(error: lmdb.Error) -> AqError:
         return Temporary("too many processes read this repository at once")
     if isinstance(error, (lmdb.DiskError, lmdb.LockError, lmdb.ReadonlyError)):
         return AqError(f"the index cannot be used: {error}")
-    if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.PanicError)):
-        return Damaged(f"the index is damaged: {error}", hint=REBUILD)
+    if isinstance(error, _OF_DAMAGE):
+        return DamagedIndex(str(error))
     return AqError(f"the index cannot be used: {error}")

@@ -45,6 +45,7 @@ def fsck(
 
 
 def _fsck(store: Store, *, full: bool, step_key: StepKey | None, known: Sequence[Finding]) -> Checked:
+    store.index.require_sound()
     state = store.index.state()
     assert state is not None
     files = PackFiles(f"{store.control}/packs")

@@ -64,6 +64,7 @@ def collect(
     """
     store.flush()
     with lease.alone(f"{store.control}/leases"):
+        store.index.require_sound()  # what damage hides there would be taken for unneeded
         marked = Marked(store, now, retention)
         before = store.bytes_on_disk()
         if dry_run:

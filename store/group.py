@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.packs import NO_ID, PACKS, Place
+from aq.store.environment import REBUILD
 from aq.store.index import Look
 from aq.store.journal import Journal
 from aq.store.packs import Frame, MissingPack, PackFiles
@@ -35,11 +36,12 @@ class Group:
             return frame.data()
         place = self.look.place(id, kind)
         if place is None or place.kind != kind:
-            raise Damaged(f"{kind.name.lower()} {id.hex()} is missing from the store")
+            raise Damaged(f"{kind.name.lower()} {id.hex()} is missing from the store", hint=REBUILD)
         try:
             return self.files.read(id, place)
         except MissingPack as error:
-            raise Damaged(f"{kind.name.lower()} {id.hex()} is lost: its pack {error} is missing") from None
+            message = f"{kind.name.lower()} {id.hex()} is lost: its pack {error} is missing"
+            raise Damaged(message, hint=REBUILD) from None
 
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
         """See `formats.objects.Sink`."""

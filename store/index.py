@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import lmdb
 from aq.formats.identity import Kind
 from aq.formats.packs import Place
-from aq.store.environment import Environment, explain, is_current, open_environment
+from aq.store.environment import DamagedIndex, Environment, explain, is_current, open_environment
 
 _place = Struct("<8sQQBB")
 _state = Struct("<Q32s32sQQ8s")
@@ -34,6 +34,7 @@ _PREFIXES: Final = {
     "stat": b"t",
 }
 """Databases share one tree: LMDB's named ones cannot be opened without the lock of the writers."""
+_MARKS: Final = frozenset(_PREFIXES.values())
 
 
 _collected = Struct("<QQ")
@@ -120,6 +121,7 @@ class Look:
             if cursor.set_range(max(mark + start, prefix)):
                 for key, value in cursor:
                     if not key.startswith(prefix):  # type: ignore[union-attr]
+                        _require_known(key)  # type: ignore[arg-type]
                         return
                     yield key[1:], value  # type: ignore[misc]
 
@@ -132,6 +134,14 @@ class Look:
             while found and cursor.key()[:1] == mark:
                 yield cursor.key()[1:], cursor.value()  # type: ignore[misc]
                 found = cursor.prev()
+            if found:
+                _require_known(cursor.key())  # type: ignore[arg-type]
+
+
+def _require_known(key: bytes) -> None:
+    """Raise DamagedIndex where a key is of no database: others may be out of reach behind it."""
+    if key[:1] not in _MARKS:
+        raise DamagedIndex("a key in it is of no known sort")
 
 
 class Change(Look):
@@ -218,6 +228,12 @@ class Index:
         """Whether nobody has rebuilt the index since it was opened here."""
         return is_current(self.environment)
 
+    def require_sound(self) -> None:
+        """Look at every page of it. Raises DamagedIndex."""
+        problem = self.environment.problem()
+        if problem:
+            raise DamagedIndex(problem)
+
     def look(self) -> _Look:
         """A consistent view: `with index.look() as look`. Keep it short: it holds back freed pages."""
         return _Look(self.environment)
@@ -249,6 +265,25 @@ class Index:
         """What collectors have done so far."""
         with self.look() as look:
             return look.collected()
+
+    def refs(self, *, unless: bytes) -> tuple[bytes, list[tuple[bytes, bytes]] | None]:
+        """The root of the refs map, and the refs as they are listed here; None if the root is `unless`."""
+        with self.look() as look:
+            state = look.state()
+            root = bytes(32) if state is None else state.refs
+            return root, None if root == unless else list(look.items("refs"))
+
+    def runs(self) -> Iterator[bytes]:
+        """The runs, newest first. Raises DamagedIndex where one in between is not listed."""
+        above = 0
+        for position, id in self.newest("runs"):
+            at = _position.unpack(position)[0] + 1
+            if above not in (0, at + 1):
+                break
+            above = at
+            yield id
+        if above > 1:
+            raise DamagedIndex(f"run {above - 1} is not listed")
 
     def items(self, database: str, *, prefix: bytes = b"", start: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Keys and values in order, copied out of one transaction."""

@@ -7,7 +7,6 @@ writers, at the cost of what was published since.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from aq.formats.errors import Damaged
@@ -51,8 +50,7 @@ class Marked:
     def _meet(self, roots: Iterator[Link]) -> None:
         for visit in self._walk.visit(roots):
             if visit.error is not None:
-                what = f"{visit.item.kind.name.lower()} {visit.item.id.hex()}"
-                raise Damaged(f"nothing was collected: {what} cannot be read", hint="aq fsck")
+                raise _unreadable(visit.item)
 
     def ids(self) -> set[bytes]:
         """Everything that is kept."""
@@ -71,8 +69,10 @@ class Marked:
         for id in self._store.runs():
             if id in self._runs_met:
                 break
-            with suppress(Damaged):
+            try:
                 found.append((id, get_record(self._store, Run, id).time))
+            except Damaged as error:
+                raise _unreadable(Item(Kind.RUN, id)) from error
         self._runs_met |= {id for id, _time in found}
         times = believed([time for _id, time in found], self._now) if first else [self._now] * len(found)
         for (id, _time), time in zip(found, times, strict=True):
@@ -139,3 +139,8 @@ def believed(times: Sequence[int], now: int) -> list[int]:
 def horizon_of(store: Store) -> int:
     """Up to which operation what it referred to may have been collected. Raises Damaged."""
     return max((operation.horizon for _id, operation in store.operations()), default=0)
+
+
+def _unreadable(item: Item) -> Damaged:
+    what = f"{item.kind.name.lower()} {item.id.hex()}"
+    return Damaged(f"nothing was collected: {what} cannot be read", hint="aq fsck")

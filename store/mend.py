@@ -61,6 +61,7 @@ def _state(control: str) -> State | None:
     except AqError:
         return None
     try:
+        index.require_sound()
         return index.state()
     except AqError:
         return None

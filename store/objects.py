@@ -19,6 +19,7 @@ from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.packs import Place
 from aq.formats.records import Step, decode
 from aq.store import disk
+from aq.store.environment import REBUILD
 from aq.store.index import Index
 from aq.store.packs import SEAL_AT, Frame, MissingPack, PackFiles, PackWriter
 from aq.store.sealing import Sealer
@@ -268,13 +269,16 @@ class Objects:
         try:
             return self.files.read(id, place)
         except MissingPack as error:
-            raise Damaged(f"{kind.name.lower()} {id.hex()} is lost: its pack {error} is missing") from None
+            message = f"{kind.name.lower()} {id.hex()} is lost: its pack {error} is missing"
+            raise Damaged(message, hint=REBUILD) from None
 
     def _missing(self, kind: Kind, id: bytes, place: Place | None) -> Damaged:
         name = kind.name.lower()
         if place is None:
-            return Damaged(f"{name} {id.hex()} is missing from the store")
-        return Damaged(f"{id.hex()} is a {Kind(place.kind).name.lower()}, not a {name}")
+            return Damaged(f"{name} {id.hex()} is missing from the store", hint=REBUILD)
+        if place.kind not in tuple(Kind):
+            return Damaged(f"{name} {id.hex()} is of no kind by the index", hint=REBUILD)
+        return Damaged(f"{id.hex()} is a {Kind(place.kind).name.lower()}, not a {name}", hint=REBUILD)
 
     def place(self, id: bytes) -> Place | None:
         """Where a published or spilled object lies."""
@@ -311,7 +315,7 @@ class Objects:
         try:
             return None if place is None else self.files.head(id, place).length
         except MissingPack as error:
-            raise Damaged(f"object {id.hex()} is lost: its pack {error} is missing") from None
+            raise Damaged(f"object {id.hex()} is lost: its pack {error} is missing", hint=REBUILD) from None
 
     def with_prefix(self, prefix: str, kinds: Iterable[Kind]) -> list[Digest]:
         """The ids of these kinds that begin with these hexadecimal digits, in order."""

@@ -6,6 +6,7 @@ pack is locked by its writer until it is in the index. The layout is `formats.pa
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,7 @@ from aq.formats.packs import (
     seed_of,
 )
 from aq.store import disk
+from aq.store.environment import REBUILD
 from xxhash import xxh3_64
 
 if TYPE_CHECKING:
@@ -115,8 +117,8 @@ class PackFiles:
         file = self._file(place.pack)
         try:
             return _read_split(file.fd, id, place) if place.size > _SPLIT_FROM else _read(file.fd, id, place)
-        except OSError as error:
-            raise Damaged(f"{id.hex()}: {self.path(place.pack)}: {error.strerror}") from error
+        except (OSError, OverflowError) as error:
+            raise self._refused(id, place, error) from error
 
     def read_into(self, name: bytes, offset: int, buffer: memoryview) -> int:
         """Read a part of a pack, unverified; how many bytes there were. Raises Damaged, MissingPack."""
@@ -133,9 +135,17 @@ class PackFiles:
 
     def head(self, id: bytes, place: Place) -> Head:
         """The head of the frame at `place`, without checking its payload. Raises Damaged, MissingPack."""
-        return _checked(
-            decode_head(os.pread(self._file(place.pack).fd, _HEAD_BYTES, place.offset)), id, place
-        )
+        file = self._file(place.pack)
+        try:
+            return _checked(decode_head(os.pread(file.fd, _HEAD_BYTES, place.offset)), id, place)
+        except (OSError, OverflowError) as error:
+            raise self._refused(id, place, error) from error
+
+    def _refused(self, id: bytes, place: Place, error: OSError | OverflowError) -> Damaged:
+        """What the disk did not give; or there is no such byte in any file."""
+        if isinstance(error, OverflowError) or error.errno == errno.EINVAL:
+            return _damaged(id, place)
+        return Damaged(f"object {id.hex()}: {self.path(place.pack)}: {error.strerror}", hint="aq fsck")
 
 
 def _read(fd: int, id: bytes, place: Place) -> bytes:
@@ -173,12 +183,12 @@ def _unpack(head: Head, payload: Buffer) -> bytes:
     try:
         return codecs.unpack(head.codec, payload, head.length)
     except Damaged as error:
-        raise Damaged(f"object {head.id.hex()} is damaged: {error.message}") from None
+        raise Damaged(f"object {head.id.hex()} is damaged: {error.message}", hint=REBUILD) from None
 
 
 def _damaged(id: bytes, place: Place) -> Damaged:
     where = f"pack {place.pack.hex()} at byte {place.offset}"
-    return Damaged(f"object {id.hex()} is damaged ({where})")
+    return Damaged(f"object {id.hex()} is damaged ({where})", hint=REBUILD)
 
 
 def read_all(fd: int, size: int, offset: int) -> bytes:

@@ -7,20 +7,23 @@ The crash cases are listed in docs/format.md, section 4.6; making a whole index 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.objects import Source, get_record
-from aq.formats.packs import CONTENTS, NAME_SIZE, NO_ID, PACKS, Head, Place
+from aq.formats.packs import CONTENTS, HEADER_SIZE, NAME_SIZE, NO_ID, PACKS, Head, Place
 from aq.formats.prolly import map_items
 from aq.formats.records import Operation, Step
 from aq.store import unfinished
+from aq.store.environment import DamagedIndex
 from aq.store.group import Group
-from aq.store.index import Change, State
-from aq.store.journal import Journal, find_journal
-from aq.store.packs import PackFiles, read_places, walk
+from aq.store.index import Change, Index, Look, State
+from aq.store.journal import FolderLock, Journal, find_journal
+from aq.store.objects import Batch
+from aq.store.opening import contradiction
+from aq.store.packs import PackFiles, read_all, read_places, walk
 
 _NO_STATE: Final = "the index has no state"
 
@@ -39,7 +42,10 @@ def first_state(journal: Journal) -> State:
 
 
 def catch_up(change: Change, files: PackFiles) -> tuple[State, Journal]:
-    """Follow the journal to its end; returns the state, as written to the index, and the open journal."""
+    """Follow the journal to its end; returns the state, as written to the index, and the open journal.
+
+    Raises DamagedIndex where `state`'s end is not one: nothing is cut off then.
+    """
     before = change.state()
     if before is None:
         raise Damaged(_NO_STATE)
@@ -50,6 +56,8 @@ def catch_up(change: Change, files: PackFiles) -> tuple[State, Journal]:
         journal = Journal.begin(files, state.ordinal + 1)
         state = _at(state, journal)
     try:
+        if journal.size() > journal.end:
+            _require_end(change, files, state, journal)
         while journal.size() != journal.end:
             state, journal = _follow(change, state, journal)
     except BaseException:
@@ -58,6 +66,19 @@ def catch_up(change: Change, files: PackFiles) -> tuple[State, Journal]:
     if state != before:
         change.set_state(state)
     return state, journal
+
+
+def _require_end(look: Look, files: PackFiles, state: State, journal: Journal) -> None:
+    """Raise DamagedIndex unless a frame ends, or the header, where `state` says that all groups end."""
+    why = contradiction(look, files, state)
+    place = look.place(state.operation, Kind.OPERATION)
+    start = place.offset if place is not None and place.pack == state.journal else HEADER_SIZE
+    data = b"" if why else read_all(journal.fd, state.end - start, start)
+    end = start
+    for offset, head in walk(state.journal, data, 0):
+        end = start + offset + head.size
+    if why or end != state.end:
+        raise DamagedIndex(why or f"no frame ends at byte {state.end} of journal {state.ordinal}")
 
 
 def _at(state: State, journal: Journal) -> State:
@@ -181,3 +202,25 @@ def is_behind(state: State, files: PackFiles) -> bool:
         return os.path.getsize(files.path(state.journal)) > state.end
     except OSError:
         return False
+
+
+def follow_dead_writer(index: Index, files: PackFiles, publish: Callable[[Batch], object]) -> None:
+    """Finish what a dead writer has left, unless a live one is at work."""
+    is_short = index.environment.is_short()
+    if not (is_short or _is_behind(index, files)):
+        return
+    lock = FolderLock(files.folder)
+    try:
+        if not lock.take(wait=False):
+            return  # a live writer is between its journal and its index
+        if is_short:
+            index.environment.lengthen()
+    finally:
+        lock.free()
+    if _is_behind(index, files):
+        publish(Batch([], [], [], [], []))
+
+
+def _is_behind(index: Index, files: PackFiles) -> bool:
+    state = index.state()
+    return state is not None and is_behind(state, files)

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 import msgspec
 from aq.formats.errors import Damaged, UsageError
 from aq.formats.identity import Digest
-from aq.formats.objects import Sink, Source
+from aq.formats.objects import MemoryObjects, Sink, Source
+from aq.formats.packs import NO_ID
 from aq.formats.prolly import build_map, map_items
 
 HEAD: Final = "HEAD"
@@ -66,6 +67,18 @@ def build(sink: Sink, refs: Mapping[str, Ref]) -> Digest:
 def read(source: Source, root: bytes) -> dict[str, Ref]:
     """The refs under a root. Raises Damaged."""
     return decode_all(map_items(source, root))
+
+
+def verified(source: Source, root: bytes, rows: list[tuple[bytes, bytes]]) -> dict[str, Ref]:
+    """The refs under a root: by its map, or by `rows` if the map is lost and held these. Raises Damaged."""
+    if root == NO_ID:
+        return {}
+    try:
+        return read(source, root)
+    except Damaged:
+        if build_map(MemoryObjects(), sorted(dict(rows).items())) != root:
+            raise
+        return decode_all(rows)
 
 
 def decode_all(items: Iterable[tuple[bytes, bytes]]) -> dict[str, Ref]:

@@ -14,14 +14,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from aq.formats.errors import AqError, Conflict, Damaged, NewerFormat, Temporary, UsageError
+from aq.formats.errors import AqError, Conflict, NewerFormat, Temporary, UsageError
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.packs import NO_ID, Place
-from aq.formats.prolly import build_map
 from aq.formats.records import Operation
-from aq.store import disk, layout, operations, recover, statblocks
+from aq.store import disk, layout, opening, operations, recover, statblocks
 from aq.store import refs as ref_maps
-from aq.store.environment import REBUILD, is_open, problem_before_opening
+from aq.store.environment import DamagedIndex
 from aq.store.filesystems import refuse_network
 from aq.store.index import Index, State, create_index
 from aq.store.journal import FolderLock, Journal
@@ -58,6 +57,7 @@ class Store:
         self._publishing = RLock()
         self._closed = False
         self._lease: Lease | None = None
+        self._refs: tuple[bytes, Mapping[str, Ref]] = NO_ID, {}
         _stores.add(self)
 
     def after_fork(self) -> None:
@@ -103,14 +103,24 @@ class Store:
         found = layout.read_format(control)
         refuse_network(control)
         unknown = layout.unknown_optional(found)
-        writable = not unknown and _is_writable(control)
-        if not is_open(f"{control}/index"):
-            _mend(control, writable=writable)
+        writable = not unknown and opening.is_writable(control)
+        opening.make_ready(control, writable=writable)
+        try:
+            return cls._opened(root, control, writable=writable, unknown=unknown)
+        except DamagedIndex:
+            if not writable:
+                raise
+        opening.make_index(control)
+        return cls._opened(root, control, writable=writable, unknown=unknown)
+
+    @classmethod
+    def _opened(cls, root: Path, control: str, *, writable: bool, unknown: Sequence[str]) -> Store:
+        """A store on an index that is what it should be, as far as that can be seen at once."""
         store = cls(root, control, writable=writable, unknown=unknown)
         try:
-            if store.index.state() is None:
-                store = store._rebuilt()
-            store._follow_dead_writer()
+            opening.require_sound(store.index, store._files)
+            if writable:
+                recover.follow_dead_writer(store.index, store._files, store._publisher.publish)
         except BaseException:
             store.close()
             raise
@@ -134,33 +144,10 @@ class Store:
     ) -> None:
         self.close()
 
-    def _rebuilt(self) -> Store:
-        """The same store with an index of this version: the one that is there has another layout."""
-        from aq.store.rebuild import rebuild
-
-        self.close()
-        if not self.writable:
-            raise Damaged("the index is of another version and cannot be written")
-        rebuild(str(self.control), strict=True)
-        return Store(self.root, str(self.control), writable=self.writable, unknown=self._unknown)
-
-    def _follow_dead_writer(self) -> None:
-        state = self._state()
-        if not self.writable or not recover.is_behind(state, self._files):
-            return
-        lock = FolderLock(self._files.folder)
-        try:
-            if not lock.take(wait=False):
-                return  # a live writer is between its journal and its index
-        finally:
-            lock.free()
-        if recover.is_behind(self._state(), self._files):
-            self._publisher.publish(Batch([], [], [], [], []))
-
     def _state(self) -> State:
         state = self.index.state()
         if state is None:
-            raise Damaged("the index is empty", hint=REBUILD)
+            raise DamagedIndex("it is empty")
         return state
 
     # Objects
@@ -277,18 +264,20 @@ class Store:
 
     def runs(self) -> Iterator[Digest]:
         """The flushed runs, newest first."""
-        return (Digest(id) for _position, id in self.index.newest("runs"))
+        return map(Digest, self.index.runs())
 
     # Refs and operations
 
     def refs(self) -> Mapping[str, Ref]:
-        """All refs, as of one moment."""
-        return ref_maps.decode_all(self.index.items("refs"))
+        """All refs, as of one moment: as the last operation left them. Raises Damaged."""
+        root, rows = self.index.refs(unless=self._refs[0])
+        if rows is not None:
+            self._refs = root, ref_maps.verified(self, root, rows)
+        return dict(self._refs[1])
 
     def ref(self, name: str) -> Ref | None:
         """One ref, or None."""
-        found = self.index.get("refs", name.encode("utf-8", "surrogateescape"))
-        return None if found is None else ref_maps.decode_ref(name, found)
+        return self.refs().get(name)
 
     def operations(self) -> Iterator[tuple[Digest, Operation]]:
         """The operation log, newest first."""
@@ -346,27 +335,6 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def _is_writable(control: str) -> bool:
-    return os.access(control, os.W_OK) and all(
-        os.access(path, os.W_OK)
-        for path in (f"{control}/packs", f"{control}/index", f"{control}/index/data.mdb")
-        if os.path.exists(path)
-    )
-
-
-def _mend(control: str, *, writable: bool) -> None:
-    """Make again, before it is opened, what the packs can give back: format file and index."""
-    if writable and not os.path.exists(f"{control}/format"):
-        layout.write_format(control)
-    problem = problem_before_opening(f"{control}/index")
-    if problem and not writable:
-        raise Damaged(f"the index cannot be used ({problem}) and {control} cannot be written")
-    if problem:
-        from aq.store.rebuild import rebuild
-
-        rebuild(control, always=False, strict=True)
 
 
 def _fill_new(

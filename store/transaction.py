@@ -12,7 +12,7 @@ from types import EllipsisType
 from aq.formats.errors import Conflict, Damaged
 from aq.formats.identity import Digest
 from aq.formats.packs import NO_ID
-from aq.formats.prolly import build_map
+from aq.formats.prolly import build_map, map_get
 from aq.formats.prolly_edit import map_edit
 from aq.formats.records import Operation
 from aq.store import unfinished
@@ -72,7 +72,7 @@ class Transaction:
 
     def _make(self, change: Change, state: State, group: Group) -> Operation:
         for name, expected in self._expected.items():
-            found = change.get("refs", name.encode())
+            found = _held(change, state, group, name.encode())
             if (None if found is None else decode_ref(name, found)) != expected:
                 raise _conflict(name)
         self.sequence = state.sequence + 1
@@ -106,6 +106,14 @@ class Transaction:
             with suppress(Damaged):  # the map is lost with the pack that held it: the index knows all refs
                 return map_edit(group, state.refs, edits)
         return build_map(group, list(change.items("refs")))
+
+
+def _held(change: Change, state: State, group: Group, name: bytes) -> bytes | None:
+    """A ref by the last operation; the index has it too, for when the map is lost."""
+    if state.refs != NO_ID:
+        with suppress(Damaged):
+            return map_get(group, state.refs, name)
+    return change.get("refs", name)
 
 
 def _conflict(name: str) -> Conflict:
