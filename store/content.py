@@ -28,6 +28,7 @@ SMALL: Final = 64 * 1024
 """Content of fewer bytes lies inline in its artifact (docs/format.md, section 7)."""
 _GONE: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.EINVAL))
 _LINK: Final = frozenset((errno.ELOOP, errno.EMLINK))  # what O_NOFOLLOW says, on BSD too
+OnBytes = Callable[[int], None]
 State = tuple[bytes, bytes]
 """The packed stat of a file and its packed entry."""
 
@@ -51,15 +52,16 @@ def stat_of(full: bytes) -> bytes | None:
     return pack_stat(found) if S_ISREG(found.st_mode) or S_ISLNK(found.st_mode) else None
 
 
-def read_state(root: bytes, path: bytes, sink: Sink) -> State | None:
+def read_state(root: bytes, path: bytes, sink: Sink, on_bytes: OnBytes | None = None) -> State | None:
     """Put a file's content and return its state, or None if there is no file (any more).
 
+    `on_bytes` is told how many bytes went by, of files of at least `SMALL` bytes only.
     Raises Temporary where it changes with every attempt, AqError where it cannot be read.
     """
     full = os.path.join(root, path)
     for _ in range(ATTEMPTS):
         try:
-            state = _attempt(full, sink)
+            state = _attempt(full, sink, on_bytes)
         except OSError as error:
             if error.errno in _GONE:
                 return None
@@ -70,7 +72,7 @@ def read_state(root: bytes, path: bytes, sink: Sink) -> State | None:
     raise Temporary(f"{show(decode(path))} changes while it is read")
 
 
-def _attempt(full: bytes, sink: Sink) -> tuple[bytes, Digest] | None:
+def _attempt(full: bytes, sink: Sink, on_bytes: OnBytes | None) -> tuple[bytes, Digest] | None:
     """The packed stat and the artifact of a file, or None if it changed meanwhile."""
     try:
         fd = os.open(full, OPEN_FLAGS)
@@ -85,23 +87,23 @@ def _attempt(full: bytes, sink: Sink) -> tuple[bytes, Digest] | None:
         if not S_ISREG(found.st_mode):
             raise OSError(errno.ENOENT, "not a regular file")
         stat = pack_stat(found)
-        artifact = _put(fd, found.st_size, sink)
+        artifact = _put(fd, found.st_size, sink, on_bytes)
         return (stat, artifact) if pack_stat(os.fstat(fd)) == stat else None
     finally:
         os.close(fd)
 
 
-def _put(fd: int, size: int, sink: Sink) -> Digest:
+def _put(fd: int, size: int, sink: Sink, on_bytes: OnBytes | None) -> Digest:
     """Put what is left in an open file; a small one is read with one call."""
     if size < SMALL:
         data = os.read(fd, size + 1)
         if len(data) == size:
             return put_record(sink, Artifact(kind="file", format="bytes", size=size, data=data))
         os.lseek(fd, 0, os.SEEK_SET)
-    from aq.formats.values import encode_file  # costs milliseconds that `status` rarely needs
+    from aq.formats.files import encode_stream  # costs milliseconds that `status` rarely needs
 
     with open(fd, "rb", buffering=0, closefd=False) as file:
-        return encode_file(file, size, sink).id
+        return put_record(sink, encode_stream(file, sink, on_bytes=on_bytes))
 
 
 def _refused(full: bytes, error: OSError) -> AqError:

@@ -58,11 +58,14 @@ class Intake:
             if entry is not None:
                 states.append((stat, entry))
             else:
-                states.append(read_state(self._root, join(folder, name), self._sink))
+                states.append(read_state(self._root, join(folder, name), self._sink, self._on_bytes))
         read = [(name, *state) for name, state in zip(names, states, strict=True) if state is not None]
         self._cache.learn_many(folder, read, clock)
-        self._count(len(read), sum([size_of(stat) for _, stat, _ in read]))
+        self._count(len(read), sum([size for _, stat, _ in read if (size := size_of(stat)) < SMALL]))
         return states
+
+    def _on_bytes(self, size: int) -> None:
+        self._count(0, size)
 
     def _together(
         self, folder: bytes, names: Sequence[bytes], stats: Sequence[bytes]

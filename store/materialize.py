@@ -15,6 +15,7 @@ from stat import S_ISGID, S_ISLNK
 from typing import Final, NamedTuple
 
 from aq.formats.errors import AqError, Damaged
+from aq.formats.files import INLINE_BELOW
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
 from aq.store import disk
@@ -168,7 +169,7 @@ class FolderWriter:
             try:
                 stat = self._write(folder, bundle.staged + name, path, entry, artifact)
                 bundle.files.append((name, stat, entry))
-                size += stat.st_size
+                size += stat.st_size if stat.st_size < INLINE_BELOW else 0  # those were counted on their way
             except Damaged as error:
                 self._damaged.append(error)
             bundle.left -= 1
@@ -215,7 +216,9 @@ class FolderWriter:
 
     def _copy_pieces(self, artifact: Artifact, fd: int, path: bytes) -> int:
         try:
-            return copy_content(self._store, artifact, fd, os.fsdecode(path))
+            return copy_content(
+                self._store, artifact, fd, os.fsdecode(path), on_bytes=lambda size: self._count(0, size)
+            )
         except Damaged as error:
             raise Damaged(f"{show(decode(path))}: {error.message}", hint=error.hints) from None
 

@@ -177,11 +177,14 @@ class Worktree:
     def _read(self, path: bytes, sink: Sink | None) -> bytes | None:
         """The packed entry of a file, read anew."""
         clock = self._clock()
-        state = read_state(self.root, path, HashOnly() if sink is None else sink)
+        state = read_state(
+            self.root, path, HashOnly() if sink is None else sink, lambda size: self.done.count(0, size)
+        )
         if state is None:
             return None
         self.cache.learn(path, *state, clock)
-        self.done.count(1, size_of(state[0]))
+        size = size_of(state[0])
+        self.done.count(1, size if size < SMALL else 0)
         return state[1]
 
     def keep_cache(self, *, wait: bool = False) -> None:

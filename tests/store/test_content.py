@@ -37,9 +37,11 @@ class TestStatCache:
         seen: list[bytes] = []
         whole = content._attempt
 
-        def attempt(full: bytes, sink: content.Sink) -> tuple[bytes, content.Digest] | None:
+        def attempt(
+            full: bytes, sink: content.Sink, on_bytes: content.OnBytes | None
+        ) -> tuple[bytes, content.Digest] | None:
             seen.append(os.path.basename(full))
-            return whole(full, sink)
+            return whole(full, sink, on_bytes)
 
         monkeypatch.setattr(content, "_attempt", attempt)
         return seen
@@ -146,8 +148,8 @@ class TestReading:
         whole = content._put
         changes = iter([b"new " * 50_000])
 
-        def put(fd: int, size: int, sink: content.Sink) -> content.Digest:
-            found = whole(fd, size, sink)
+        def put(fd: int, size: int, sink: content.Sink, on_bytes: content.OnBytes | None) -> content.Digest:
+            found = whole(fd, size, sink, on_bytes)
             for data in changes:
                 place.write_bytes(data)
                 break
