@@ -182,8 +182,9 @@ def test_ctrl_c_in_the_middle_of_a_large_file(tmp_path: Path) -> None:
 
 
 BOUNDED = """
-import resource, sys
+import sys
 from pathlib import Path
+from tests.memory import peak
 from tests.store.folder import Bench
 root = Path(sys.argv[1])
 bench = Bench(root)
@@ -192,7 +193,7 @@ commit = bench.commit()
 if sys.argv[2] == "restore":
     (root / "large").unlink()
     bench.work.restore(bench.snapshot_of(commit), ["large"])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, (root / "large").stat().st_size)
+print(peak() >> 20, (root / "large").stat().st_size)
 """
 
 
