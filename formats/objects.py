@@ -6,10 +6,10 @@ of exactly the bytes given. Formats know objects only through these two protocol
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from aq.formats.identity import Buffer, Digest, Kind, object_id
-from aq.formats.records import TYPES, Record, decode, encode
+from aq.formats.records import TYPES, Artifact, Record, decode, encode
 
 R = TypeVar("R", bound=Record)
 _kind_of = {record: kind for kind, record in TYPES.items()}
@@ -31,6 +31,13 @@ class Sink(Protocol):
 
 class SourceAndSink(Source, Sink, Protocol):
     """Both directions."""
+
+
+class Like(NamedTuple):
+    """An earlier artifact that a new one probably resembles, and where its parts are."""
+
+    artifact: Artifact
+    source: Source
 
 
 def get_record(source: Source, record: type[R], id: bytes) -> R:

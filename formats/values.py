@@ -17,7 +17,7 @@ from aq.formats.errors import NewerFormat, Unstorable, UsageError
 from aq.formats.files import content, encode_stream, read_head, stream_bytes, whole_bytes
 from aq.formats.identity import Digest
 from aq.formats.metric_values import Metric, encode_metric
-from aq.formats.objects import Sink, Source, get_record, put_record
+from aq.formats.objects import Like, Sink, Source, get_record, put_record
 from aq.formats.places import placed
 from aq.formats.records import Artifact
 
@@ -47,12 +47,15 @@ class Encoded(NamedTuple):
     summary: dict[str, Any]
 
 
-def encode(value: object, sink: Sink, *, key: Sequence[str] = (), at: str = "") -> Encoded:
+def encode(
+    value: object, sink: Sink, *, key: Sequence[str] = (), at: str = "", like: Like | None = None
+) -> Encoded:
     """Store a value and its artifact; `at` names it in errors, `key` a table's key columns.
 
+    With `like`, what is stored takes less space where it resembles that; ids do not depend on it.
     Raises Unstorable with the place inside the value.
     """
-    artifact, summary = _encode(value, sink, key, at)
+    artifact, summary = _encode(value, sink, key, at, like)
     return Encoded(put_record(sink, artifact), artifact, summary)
 
 
@@ -69,7 +72,9 @@ def is_table(value: object) -> bool:
     return (kind.__module__.partition(".")[0], kind.__name__) in _TABLES
 
 
-def _encode(value: Any, sink: Sink, key: Sequence[str], at: str) -> tuple[Artifact, dict[str, Any]]:
+def _encode(
+    value: Any, sink: Sink, key: Sequence[str], at: str, like: Like | None
+) -> tuple[Artifact, dict[str, Any]]:
     kind = type(value)
     if key and not is_table(value):
         raise UsageError(f"{at or 'the value'} is no table: it has no key columns")
@@ -86,7 +91,7 @@ def _encode(value: Any, sink: Sink, key: Sequence[str], at: str) -> tuple[Artifa
     elif kind is Metric:
         return encode_metric(value, at)
     if is_table(value):
-        return _encode_table(value, sink, key, at)
+        return _encode_table(value, sink, key, at, like)
     if kind.__module__.partition(".")[0] == "numpy":
         from aq.formats.arrays import encode_array
 
@@ -96,11 +101,13 @@ def _encode(value: Any, sink: Sink, key: Sequence[str], at: str) -> tuple[Artifa
     return _encode_object(value, sink, at)
 
 
-def _encode_table(value: Any, sink: Sink, key: Sequence[str], at: str) -> tuple[Artifact, dict[str, Any]]:
+def _encode_table(
+    value: Any, sink: Sink, key: Sequence[str], at: str, like: Like | None
+) -> tuple[Artifact, dict[str, Any]]:
     from aq.formats.tables import encode_table
 
     try:
-        encoded = encode_table(value, sink, key=key)
+        encoded = encode_table(value, sink, key=key, like=like)
     except Unstorable as error:
         raise placed(error, at, ()) from error.__cause__
     return encoded.artifact, encoded.summary

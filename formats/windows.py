@@ -38,7 +38,7 @@ class Stager(Protocol):
     Several threads may stage at a time; the data must not change before it is admitted.
     """
 
-    def stage(self, kind: Kind, data: Buffer) -> Any:
+    def stage(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Any:
         """The costly half: hash, look up, compress."""
 
     def admit(self, staged: Any) -> Digest:

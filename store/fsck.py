@@ -50,7 +50,7 @@ def _fsck(store: Store, *, full: bool, step_key: StepKey | None, known: Sequence
     assert state is not None
     files = PackFiles(f"{store.control}/packs")
     try:
-        packs = PackCheck(store.index, files, state, full=full)
+        packs = PackCheck(store.index, files, store, state, full=full)
         findings = [*known, *_control(str(store.control)), *packs.run()]
     finally:
         files.close()

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from aq.formats import codecs
+from aq.formats import codecs, deltas
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind, object_id
+from aq.formats.objects import Source
 from aq.formats.packs import (
     CONTENTS,
     HEADER_SIZE,
@@ -31,21 +32,24 @@ from aq.formats.packs import (
     seed_of,
 )
 from aq.formats.records import require_canonical
+from aq.store import bases
 from aq.store.findings import REBUILD, Finding
 from aq.store.fsck_frames import FoundPack, Gap, Window, contents_of, load_table, read_at
 from aq.store.index import Index, Look, State, decode_place
-from aq.store.packs import PackFiles, read_header
+from aq.store.packs import PackFiles, read_header, unpacked
 
 _HEAD: Final = 96
 _PAGE: Final = 4_096
 _KINDS: Final = frozenset({*map(int, Kind), PACKS, CONTENTS})
+_IN_FULL: Final = frozenset({codecs.RAW, codecs.ZSTD})
+_OF_DELTAS: Final = frozenset({deltas.PREFIX, deltas.COPIES})
 _WITHOUT_ENTRY: Final = frozenset({int(Kind.VOID), PACKS})
 
 
 class PackCheck:
     """One check of all packs. `full` reads every byte; without it, heads and tables alone."""
 
-    def __init__(self, index: Index, files: PackFiles, state: State, *, full: bool) -> None:
+    def __init__(self, index: Index, files: PackFiles, source: Source, state: State, *, full: bool) -> None:
         self.full = full
         self.objects = self.bytes = self.garbage = 0
         self.operations: list[bytes] = []
@@ -54,6 +58,7 @@ class PackCheck:
         """Damaged bytes that no entry of the index points to."""
         self._index = index
         self._files = files
+        self._source = source
         self._state = state
         self._packs: dict[bytes, FoundPack] = {}
         self._named: set[bytes] = set()
@@ -199,7 +204,9 @@ class PackCheck:
             or data[15]
         ):
             return None
-        if head.codec > codecs.ZSTD or (head.codec == codecs.RAW and head.length != head.stored):
+        if head.codec not in (_OF_DELTAS if head.base else _IN_FULL):
+            return None
+        if head.codec == codecs.RAW and head.length != head.stored:
             return None
         if not self.full:
             return head
@@ -215,13 +222,17 @@ class PackCheck:
         if head.kind >= Kind.SUMMARY:
             return True
         try:
-            data = codecs.unpack(head.codec, memoryview(frame)[head.start :], head.length)
+            data = unpacked(head, memoryview(frame)[head.start :], self._base(head))
             if object_id(Kind(head.kind), data) != head.id:
                 return False
             require_canonical(Kind(head.kind), data)
         except Damaged:
             return False
         return True
+
+    def _base(self, head: Head) -> bytes:
+        """The bytes that a delta is to be applied to. Raises Damaged."""
+        return b"" if head.base is None else self._source.get(Kind.CHUNK, head.base)
 
     def _after(self, fd: int, pack: FoundPack, offset: int) -> int:
         """Where the frame behind a damaged one begins: by the tables, else the next that is whole."""
@@ -253,6 +264,8 @@ class PackCheck:
             if indexed == place:
                 pack.confirmed.append(place.offset)
                 self.objects += head.kind < Kind.SUMMARY
+            if place.base is not None:
+                yield from _check_base(look, head.id, place)
         elif indexed is None and not _has(pack.known, place.offset):
             if not self.full and not self._is_whole(fd, pack, head, place):
                 pack.gaps.append((place.offset, place.offset + place.size))
@@ -302,6 +315,20 @@ class PackCheck:
                 if self.left[-1] not in known:
                     detail = f"bytes {start} to {end} are damaged; nothing in the index lies there"
                     yield Finding("pack", pack.name.hex(), detail, REBUILD)
+
+
+def _check_base(look: Look, id: bytes, place: Place) -> Iterator[Finding]:
+    """The base of a delta is there, and not too far from one that lies in full."""
+    base = place.base
+    for _ in range(bases.DEEPEST):
+        found = None if base is None else look.place(base, Kind.CHUNK)
+        if found is None or found.kind != Kind.CHUNK:
+            yield Finding("chunk", id, f"its base {(base or b'').hex()} is missing", "", place)
+            return
+        if found.base is None:
+            return
+        base = found.base
+    yield Finding("chunk", id, "it is a delta of too many deltas in a row", "", place)
 
 
 def _offset(place: bytes) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
 import lmdb
-from aq.store import lease, litter, statblocks
+from aq.store import bases, lease, litter, statblocks
 from aq.store.compact import compact
 from aq.store.environment import explain
 from aq.store.index import Change, Collected, Condemned, State, decode_place
@@ -148,7 +148,7 @@ def _condemn(change: Change, marked: Marked, now: int) -> None:
     What was condemned at a time that is yet to come (the clock was ahead then) is condemned anew.
     """
     marked.extend()
-    kept = marked.ids()
+    kept = bases.needed(change, marked.ids())
     generation = change.collected().generation + 1
     for id, condemned in list(change.condemned()):
         if id in kept or condemned.time > now:
@@ -161,7 +161,7 @@ def _condemn(change: Change, marked: Marked, now: int) -> None:
 def _sweep(change: Change, marked: Marked, now: int, grace: int, leases: int | None) -> tuple[int, Counts]:
     """Mark again, and drop from the index what was condemned before the grace and the oldest lease."""
     marked.extend()
-    kept = marked.ids()
+    kept = bases.needed(change, marked.ids())
     dead, waiting, size = set(), 0, 0
     for id, condemned in list(change.condemned()):
         if id in kept:
@@ -201,9 +201,9 @@ def _drop(change: Change, dead: set[bytes]) -> None:
 
 
 def _foreseen(store: Store, marked: Marked, before: int) -> Collection:
-    kept = marked.ids()
     leases = lease.oldest(f"{store.control}/leases")
     with store.index.look() as look:
+        kept = bases.needed(look, marked.ids())
         condemned = dict(look.condemned())
         sizes = {id: decode_place(value).size for id, value in look.items("objects")}
     dead = [id for id in sizes if id not in kept]

@@ -81,6 +81,11 @@ def decode_place(data: bytes) -> Place:
     return Place(pack, offset, size, kind, codec, data[_place.size :] or None)
 
 
+def base_in(place: bytes) -> bytes | None:
+    """The base in an encoded place: for whoever looks at all of them."""
+    return place[_place.size :] or None
+
+
 class Look:
     """One transaction, for reading; `Change` adds writing."""
 

@@ -77,7 +77,7 @@ def _lost(before: State, after: State) -> Finding:
 
 
 def _gaps(store: Store, files: PackFiles, state: State) -> list[Gap]:
-    check = PackCheck(store.index, files, state, full=True)
+    check = PackCheck(store.index, files, store, state, full=True)
     for _finding in check.run():
         pass
     return check.left

@@ -18,7 +18,7 @@ from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.packs import Place
 from aq.formats.records import Step, decode
-from aq.store import disk
+from aq.store import bases, disk
 from aq.store.environment import REBUILD
 from aq.store.index import Index
 from aq.store.packs import SEAL_AT, Frame, MissingPack, PackFiles, PackWriter
@@ -84,15 +84,26 @@ class Objects:
 
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
         """Store the bytes once and return their id; `base` is an object that they resemble."""
-        return self.admit(self.stage(kind, data))
+        return self.admit(self.stage(kind, data, base=base))
 
-    def stage(self, kind: Kind, data: Buffer) -> Staged:
+    def stage(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Staged:
         """The first half of `put`, for any thread: hash, look up, compress."""
         digest = object_id(kind, data)
         if not self._is_new(digest):
             return digest, None
+        if base is not None and kind is Kind.CHUNK:
+            delta = bases.delta(self, digest, data, base)
+            if delta is not None:
+                return digest, delta
         codec, payload = codecs.pack(kind, data)
         return digest, Frame(kind, digest, payload, codec=codec, length=len(data))
+
+    def lying(self, id: bytes) -> Frame | Place | None:
+        """How an object lies: not written yet, or where; None where it is not here, or not for long."""
+        frame = self._pending.get(id)
+        if frame is not None or id in self._placed:
+            return frame or self._placed[id]
+        return self.index.place(id) if self.index.get("condemned", id) is None else None
 
     def admit(self, staged: Staged) -> Digest:
         """The second half: append it, unless an equal object was faster."""
@@ -242,17 +253,26 @@ class Objects:
         """The canonical bytes, verified. Raises Damaged where they are missing or do not hold."""
         return self._read(kind, id, id)
 
-    def _read(self, kind: Kind, id: bytes, key: bytes) -> bytes:
+    def _read(self, kind: Kind, id: bytes, key: bytes, depth: int = 0) -> bytes:
         frame = self._pending.get(key)
         if frame is not None and frame.kind == kind:
-            return frame.data()
+            return frame.data(self._base(frame, depth))
         place = self._placed.get(key) or self._indexed(kind, id)
         if place is None or place.kind != kind:
             raise self._missing(kind, id, place)
+        base = self._base(place, depth)
         try:
-            return self.files.read(id, place)
+            return self.files.read(id, place, base)
         except MissingPack:
-            return self._read_again(kind, id)
+            return self._read_again(kind, id, depth)
+
+    def _base(self, lying: Frame | Place, depth: int) -> bytes:
+        """The bytes that a delta is to be applied to."""
+        if lying.base is None:
+            return b""
+        if depth >= bases.DEEPEST:
+            raise Damaged(f"chunk {lying.base.hex()} is the base of too many deltas in a row")
+        return self._read(Kind.CHUNK, lying.base, lying.base, depth + 1)
 
     def _indexed(self, kind: Kind, id: bytes) -> Place | None:
         place = self.index.place(id, kind)
@@ -261,13 +281,13 @@ class Objects:
             place = self.index.place(id, kind)
         return place
 
-    def _read_again(self, kind: Kind, id: bytes) -> bytes:
+    def _read_again(self, kind: Kind, id: bytes, depth: int) -> bytes:
         """The pack went away between the look and the read: gc has moved its frames, or it is lost."""
         place = self.index.place(id, kind)
         if place is None:
             raise self._missing(kind, id, place)
         try:
-            return self.files.read(id, place)
+            return self.files.read(id, place, self._base(place, depth))
         except MissingPack as error:
             message = f"{kind.name.lower()} {id.hex()} is lost: its pack {error} is missing"
             raise Damaged(message, hint=REBUILD) from None

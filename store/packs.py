@@ -15,9 +15,9 @@ from itertools import accumulate
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from aq.formats import codecs
+from aq.formats import codecs, deltas
 from aq.formats.errors import AqError, Damaged
-from aq.formats.identity import Buffer, Kind
+from aq.formats.identity import Buffer, Kind, object_id
 from aq.formats.packs import (
     CONTENTS,
     FOOTER_SIZE,
@@ -112,11 +112,14 @@ class PackFiles:
                 self._open[name] = found
         return found
 
-    def read(self, id: bytes, place: Place) -> bytes:
-        """The canonical bytes of the frame at `place`. Raises Damaged, MissingPack."""
-        file = self._file(place.pack)
+    def read(self, id: bytes, place: Place, base: bytes = b"") -> bytes:
+        """The canonical bytes of the frame at `place`; `base`: those of its base, if it has one.
+
+        Raises Damaged, MissingPack.
+        """
+        file, read = self._file(place.pack), _read_split if place.size > _SPLIT_FROM else _read
         try:
-            return _read_split(file.fd, id, place) if place.size > _SPLIT_FROM else _read(file.fd, id, place)
+            return read(file.fd, id, place, base)
         except (OSError, OverflowError) as error:
             raise self._refused(id, place, error) from error
 
@@ -148,17 +151,17 @@ class PackFiles:
         return Damaged(f"object {id.hex()}: {self.path(place.pack)}: {error.strerror}", hint="aq fsck")
 
 
-def _read(fd: int, id: bytes, place: Place) -> bytes:
+def _read(fd: int, id: bytes, place: Place, base: bytes) -> bytes:
     frame = os.pread(fd, place.size, place.offset)
     head = _checked(decode_head(frame), id, place)
     if len(frame) != place.size or not holds(seed_of(place.pack), frame):
         raise _damaged(id, place)
     if head.codec == codecs.RAW:
         return frame[head.start :]
-    return _unpack(head, memoryview(frame)[head.start :])
+    return _unpack(head, memoryview(frame)[head.start :], base)
 
 
-def _read_split(fd: int, id: bytes, place: Place) -> bytes:
+def _read_split(fd: int, id: bytes, place: Place, base: bytes) -> bytes:
     """The same in two reads: a large payload needs no second copy."""
     start = _HEAD_BYTES if place.base else 64
     before = os.pread(fd, start, place.offset)
@@ -168,7 +171,7 @@ def _read_split(fd: int, id: bytes, place: Place) -> bytes:
     checksum.update(payload)
     if len(payload) != head.stored or checksum.digest() != before[7::-1]:
         raise _damaged(id, place)
-    return _unpack(head, payload)
+    return _unpack(head, payload, base)
 
 
 def _checked(head: Head | None, id: bytes, place: Place) -> Head:
@@ -177,13 +180,23 @@ def _checked(head: Head | None, id: bytes, place: Place) -> Head:
     return head
 
 
-def _unpack(head: Head, payload: Buffer) -> bytes:
+def _unpack(head: Head, payload: Buffer, base: bytes) -> bytes:
     if head.codec == codecs.RAW and isinstance(payload, bytes):
         return payload
     try:
-        return codecs.unpack(head.codec, payload, head.length)
+        return unpacked(head, payload, base)
     except Damaged as error:
         raise Damaged(f"object {head.id.hex()} is damaged: {error.message}", hint=REBUILD) from None
+
+
+def unpacked(head: Head, payload: Buffer, base: bytes) -> bytes:
+    """The canonical bytes; of a delta hashed again, since its checksum says nothing of its base."""
+    if head.base is None:
+        return codecs.unpack(head.codec, payload, head.length)
+    data = deltas.unpack(head.codec, payload, base, head.length)
+    if object_id(Kind(head.kind), data) != head.id:
+        raise Damaged("its base is not the one that it was made from")
+    return data
 
 
 def _damaged(id: bytes, place: Place) -> Damaged:
@@ -314,8 +327,10 @@ class Frame:
         """Where it will lie."""
         return Place(pack, offset, size, self.kind, self.codec, self.base)
 
-    def data(self) -> bytes:
-        """The canonical bytes."""
+    def data(self, base: bytes = b"") -> bytes:
+        """The canonical bytes; `base`: those of its base, if it has one."""
+        if self.base is not None:
+            return deltas.unpack(self.codec, self.payload, base, self.length)
         return codecs.unpack(self.codec, self.payload, self.length)
 
 

@@ -6,7 +6,7 @@ the writers, and only where a collector has been at work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from aq.formats.errors import Damaged, Temporary
@@ -15,7 +15,7 @@ from aq.formats.objects import Source, get_record
 from aq.formats.packs import NO_ID, Place
 from aq.formats.prolly import map_diff, map_items
 from aq.formats.records import TYPES, Operation, decode
-from aq.store.index import Change, Collected, Condemned, Look
+from aq.store.index import Change, Collected, Condemned, Look, base_in
 from aq.store.reach import Item, Role, links, ref_links
 from aq.store.refs import decode_ref
 
@@ -31,8 +31,8 @@ def is_quiet(look: Look, began: Collected) -> bool:
     return look.collected().swept == began.swept and next(look.items("condemned"), None) is None
 
 
-def rely(change: Change, source: Source, places: Iterable[tuple[bytes, Place]]) -> None:
-    """Take new objects, and all that they refer to, from the condemned.
+def rely(change: Change, source: Source, places: Sequence[tuple[bytes, Place]]) -> None:
+    """Take new objects, all that they refer to, and the bases of deltas, from the condemned.
 
     Nodes that no new record leads to are condemned at birth: who refers to them later looks at them again.
     Raises Temporary where something was swept that the writer had met: a second try stores it again.
@@ -44,6 +44,7 @@ def rely(change: Change, source: Source, places: Iterable[tuple[bytes, Place]]) 
     stack += [
         item for id, kind in new.items() if kind is Kind.OPERATION for item in _named(change, source, id)
     ]
+    stack += [Item(Kind.CHUNK, place.base) for _id, place in places if place.base is not None]
     seen: set[tuple[bytes, Role]] = set()
     while stack:
         item = stack.pop()
@@ -51,12 +52,15 @@ def rely(change: Change, source: Source, places: Iterable[tuple[bytes, Place]]) 
             continue
         seen.add((bytes(item.id), item.role))
         if item.id not in new:
-            if change.get("objects", item.id) is None:
+            place = change.get("objects", item.id)
+            if place is None:
                 what = f"{item.kind.name.lower()} {item.id.hex()}"
                 raise Temporary(f"{what} was collected in the meantime; nothing was changed")
             if change.get("condemned", item.id) is None:
                 continue
             change.delete("condemned", item.id)
+            if (base := base_in(place)) is not None:
+                stack.append(Item(Kind.CHUNK, base))
         stack += _referred(source, item)
     met = {id for id, _role in seen}
     waiting = [id for id, kind in new.items() if kind is Kind.NODE and id not in met]

@@ -162,11 +162,11 @@ class Store:
             self.lease()
         return self._objects.put(kind, data, base=base)
 
-    def stage(self, kind: Kind, data: Buffer) -> Staged:
+    def stage(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Staged:
         """The half of `put` that any thread may do: hash, look up, compress."""
         if self._lease is None:
             self.lease()
-        return self._objects.stage(kind, data)
+        return self._objects.stage(kind, data, base=base)
 
     def admit(self, staged: Staged) -> Digest:
         """The other half, which keeps order: append."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pyarrow as pa
 from aq.formats.errors import Damaged, Unstorable
@@ -23,6 +23,9 @@ from aq.formats.tables import references
 from aq.formats.tables.cut import LONGEST, slice_rows
 from aq.formats.tables.layout import write_array
 from aq.formats.tables.references import ROWS, Tag
+
+if TYPE_CHECKING:
+    from aq.formats.tables.resemble import Pairing
 
 INLINE_MOST: Final = 64 * 1024
 _SEGMENTS: Final = b"s"
@@ -45,12 +48,14 @@ def write_content(
     ends: Sequence[int],
     sink: Sink,
     observe: Observe,
+    earlier: Pairing | None = None,
 ) -> Content:
     """Store all segments; `observe` sees each column of each segment once, as an array.
 
+    `earlier` tells what each chunk resembles.
     Raises Unstorable naming the column and the rows of what the layout cannot hold.
     """
-    writer = _Writer(sink, len(columns))
+    writer = _Writer(sink, len(columns), earlier)
     start = 0
     for stop in ends or [0]:
         blobs = []
@@ -66,7 +71,7 @@ def write_content(
             packed = references.pack(stop, blobs)
             if len(packed) < INLINE_MOST or not ends:
                 return Content(sum(map(len, blobs)), packed, None)
-        writer.add(stop - start, blobs)
+        writer.add(start, stop, blobs)
         start = stop
     return writer.close()
 
@@ -74,22 +79,26 @@ def write_content(
 class _Writer:
     """Collects the references of all segments."""
 
-    def __init__(self, sink: Sink, columns: int) -> None:
-        self.sink = sink
+    def __init__(self, sink: Sink, columns: int, earlier: Pairing | None) -> None:
+        self.sink, self.earlier = sink, earlier
         self.size = 0
         self.segments: list[bytes] = []
         self.columns: list[list[bytes]] = [[] for _ in range(columns)]
 
-    def add(self, rows: int, blobs: list[bytes]) -> None:
+    def add(self, start: int, stop: int, blobs: list[bytes]) -> None:
         sizes = list(map(len, blobs))
         self.size += sum(sizes)
         if references.is_small(sizes):
             found = [bytes((Tag.NOTHING,))] * len(blobs)
-            segment = references.put_chunk(self.sink, references.pack(rows, blobs))
+            base = self.earlier.packed(start) if self.earlier else None
+            segment = references.put_chunk(self.sink, references.pack(stop - start, blobs), base)
         else:
-            found = [references.put_chunk(self.sink, blob) for blob in blobs]
+            bases = self.earlier.bases(start, blobs) if self.earlier else [None] * len(blobs)
+            found = [references.put_chunk(self.sink, *pair) for pair in zip(blobs, bases, strict=True)]
             segment = bytes((Tag.NOTHING,)) + object_id(Kind.CHUNK, b"".join(found))
-        self.segments.append(ROWS.pack(rows) + segment)
+        if self.earlier:
+            self.earlier.stored(start, segment[1:])
+        self.segments.append(ROWS.pack(stop - start) + segment)
         for column, reference in zip(self.columns, found, strict=True):
             column.append(reference)
 

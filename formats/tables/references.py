@@ -33,10 +33,10 @@ class Tag(IntEnum):
     LIST = 3
 
 
-def put_chunk(sink: Sink, data: bytes) -> bytes:
-    """Store bytes of any size and return the reference to them."""
+def put_chunk(sink: Sink, data: bytes, base: bytes | None = None) -> bytes:
+    """Store bytes of any size and return the reference to them; `base` is a chunk that they resemble."""
     if len(data) <= PIECE:
-        return bytes((Tag.CHUNK,)) + sink.put(Kind.CHUNK, data)
+        return bytes((Tag.CHUNK,)) + sink.put(Kind.CHUNK, data, base=base)
     view = memoryview(data)
     pieces = (sink.put(Kind.CHUNK, view[at : at + PIECE]) for at in range(0, len(data), PIECE))
     return bytes((Tag.PIECES,)) + build_list(sink, pieces)

@@ -11,13 +11,14 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 from aq.formats.errors import Damaged, NotFound, Unstorable, UsageError
-from aq.formats.objects import Sink, Source
+from aq.formats.objects import Like, Sink, Source
 from aq.formats.records import Artifact
 from aq.formats.tables.columns import Columns, from_arrow
 from aq.formats.tables.content import Reader, Segment, write_content
 from aq.formats.tables.cut import SHORTEST, choose_cut_columns, segment_ends
 from aq.formats.tables.described import described
 from aq.formats.tables.layout_read import LARGE, read_array
+from aq.formats.tables.resemble import pairing
 from aq.formats.tables.summary import Summary
 from aq.formats.tables.types import arrow_type, describe
 
@@ -32,10 +33,13 @@ class EncodedTable(NamedTuple):
     summary: dict[str, Any]
 
 
-def encode_table(table: Any, sink: Sink, *, key: Sequence[str] = ()) -> EncodedTable:
+def encode_table(
+    table: Any, sink: Sink, *, key: Sequence[str] = (), like: Like | None = None
+) -> EncodedTable:
     """Store the parts of a table: a pandas DataFrame or Series, a polars DataFrame, an Arrow Table.
 
-    `key` names the columns that identify a row; it is part of the type and decides the cuts.
+    `key` names the columns that identify a row; it is part of the type and decides the cuts. `like` is
+    an earlier version: what is stored takes less space, and is the same.
     Raises Unstorable naming column and row, NotFound on an unknown key column.
     """
     columns = as_columns(table, sink)
@@ -49,7 +53,8 @@ def encode_table(table: Any, sink: Sink, *, key: Sequence[str] = ()) -> EncodedT
     if len(ends) > 1 and columns.rows > SHORTEST:
         kind["cut"] = cut
     summary = Summary(kind["columns"], [at for _, at in kind.get("pandas", {}).get("markers", [])])
-    content = write_content(columns.names, columns.values, ends, sink, summary.add)
+    earlier = pairing(like, kind["columns"], cut)
+    content = write_content(columns.names, columns.values, ends, sink, summary.add, earlier)
     artifact = Artifact(
         kind="table", format="table", size=content.size, type=kind, root=content.root, data=content.data
     )

@@ -1,0 +1,166 @@
+"""Copies and insertions: bytes as pieces of a base and what is new between them (docs/format.md, 4.2).
+
+Invariant: `follow(copies_of(data, base), base)` is `data`. Meant for few edits, each found with some
+comparisons and searches at the speed of memory; where there are many it gives up quickly.
+Source of the idea: the delta encoding of Git's packs; instructions and search are our own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aq.formats.errors import Damaged
+
+NEEDLE: Final = 48
+"""Bytes that must agree for both sides to count as being in step again."""
+_SKIPS: Final = (0, 4, 8, 16, 24, 40, 64, 96, 160, 256, 416, 672)
+_COPY_LEAST: Final = 8
+_BEHIND: Final = 256
+_AHEAD: Final = 4_096
+_EDITS_MOST: Final = 32
+_LOST_MOST: Final = 4
+_FIRST_STEP: Final = 512
+_STEP_MOST: Final = 65_536
+
+
+def copies_of(data: bytes, base: bytes, most: int) -> bytes | None:
+    """The instructions that make `data` of `base`; None where they are many, or more than `most` bytes."""
+    out = _Instructions()
+    at = there = lost = edits = 0
+    while at < len(data):
+        same = _common(data, at, base, there)
+        if same >= _COPY_LEAST or not at:
+            out.copy(there, same)
+        else:
+            out.insert(data[at : at + same])
+        at, there = at + same, there + same
+        if at == len(data):
+            break
+        found = _in_step(data, at, base, there)
+        if found is None:
+            lost += 1
+            skip = min(_SKIPS[-1], len(data) - at)
+            found = at + skip, there + skip
+        edits += 1
+        out.insert(data[at : found[0]])
+        at, there = found
+        if lost > _LOST_MOST or edits > _EDITS_MOST or out.size > most:
+            return None
+    written = out.finish()
+    return written if len(written) <= most else None
+
+
+def _common(data: bytes, at: int, base: bytes, there: int) -> int:
+    """How many bytes are equal from here on."""
+    most, done, step = min(len(data) - at, len(base) - there), 0, _FIRST_STEP
+    while done < most:
+        size = min(step, most - done)
+        start, other = at + done, there + done
+        if data[start : start + size] != base[other : other + size]:
+            return done + _first_difference(data[start : start + size], base[other : other + size])
+        done, step = done + size, min(step * 4, _STEP_MOST)
+    return max(done, 0)
+
+
+def _first_difference(one: bytes, other: bytes) -> int:
+    low, high = 0, len(one)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _in_step(data: bytes, at: int, base: bytes, there: int) -> tuple[int, int] | None:
+    """The nearest positions behind an edit from where both sides agree again, or None."""
+    for skip in _SKIPS:
+        start = at + skip
+        if start + NEEDLE > len(data):
+            return (len(data), there)
+        found = base.find(data[start : start + NEEDLE], max(0, there - _BEHIND), start - at + there + _AHEAD)
+        if found >= 0:
+            break
+    else:
+        start, found = at, base.find(data[at : at + NEEDLE])
+        if found < 0:
+            return None
+    while start > at and found and data[start - 1] == base[found - 1]:
+        start, found = start - 1, found - 1
+    return start, found
+
+
+class _Instructions:
+    """Instructions being written: numbers as LEB128, positions relative to where the last copy ended."""
+
+    def __init__(self) -> None:
+        self._done, self._new, self._end = bytearray(), bytearray(), 0
+
+    @property
+    def size(self) -> int:
+        return len(self._done) + len(self._new)
+
+    def insert(self, data: bytes) -> None:
+        self._new += data
+
+    def copy(self, start: int, size: int) -> None:
+        if size:
+            self._flush()
+            away = start - self._end
+            self._number(size << 1 | 1)
+            self._number(away << 1 if away >= 0 else ~away << 1 | 1)
+            self._end = start + size
+
+    def finish(self) -> bytes:
+        self._flush()
+        return bytes(self._done)
+
+    def _flush(self) -> None:
+        if self._new:
+            self._number(len(self._new) << 1)
+            self._done += self._new
+            self._new.clear()
+
+    def _number(self, value: int) -> None:
+        while value > 127:
+            self._done.append(value & 127 | 128)
+            value >>= 7
+        self._done.append(value)
+
+
+def follow(instructions: bytes, base: bytes, length: int) -> bytes:
+    """Make the `length` bytes again. Raises Damaged where the instructions lead elsewhere."""
+    out, size, at, there = [], 0, 0, 0
+    while at < len(instructions):
+        number, at = _number(instructions, at)
+        count = number >> 1
+        size += count
+        if size > length:
+            break
+        if number & 1:
+            away, at = _number(instructions, at)
+            there += ~(away >> 1) if away & 1 else away >> 1
+            if there < 0 or there + count > len(base):
+                raise Damaged("a delta copies from outside of its base")
+            out.append(base[there : there + count])
+            there += count
+        else:
+            out.append(instructions[at : at + count])
+            at += count
+    if size != length or at != len(instructions):
+        raise Damaged(f"a delta does not make the {length} bytes it should")
+    return b"".join(out)
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """A LEB128 number of at most five bytes, and where it ends."""
+    value = 0
+    for shift in range(0, 35, 7):
+        if at >= len(data):
+            break
+        value |= (data[at] & 127) << shift
+        at += 1
+        if data[at - 1] < 128:
+            return value, at
+    raise Damaged("a delta holds a number that does not end")

@@ -1,0 +1,127 @@
+"""Which chunk of an earlier version of a table each new chunk resembles, so that it may lie as a delta.
+
+Invariant: this decides about space alone, never about content or ids; a wrong guess costs bytes.
+New segments come in order; each is paired with the earlier one that begins where it does, corrected
+by how far the last pair was apart, if a few of its bytes are found there; else that one is sought.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
+from typing import Any, Final
+
+from aq.formats.errors import Damaged
+from aq.formats.identity import Kind, object_id
+from aq.formats.objects import Like
+from aq.formats.tables.content import Reader, Segment
+from aq.formats.tables.described import described
+from aq.formats.tables.references import Tag
+
+_NEEDLE: Final = 64
+_LOOKS_EACH: Final = 3
+"""How many earlier chunks are read for each earlier segment, all in all."""
+
+
+class Pairing:
+    """The segments of an earlier table beside those of a new one.
+
+    `columns`: for each new column the position of the earlier one; `probe`: the new column to compare.
+    """
+
+    def __init__(self, content: Reader, columns: Sequence[int | None], probe: int) -> None:
+        self._content, self._columns, self._probe = content, columns, probe
+        self._segments = content.segments
+        self._starts = [segment.start for segment in self._segments]
+        self._at = {segment.id: segment.at for segment in self._segments}
+        self._drift = 0
+        self._paired: Segment | None = None
+        self._looks = _LOOKS_EACH * len(self._segments)
+
+    def bases(self, start: int, blobs: Sequence[bytes]) -> list[bytes | None]:
+        """For each new column an earlier chunk, for the segment of `blobs` that begins at row `start`."""
+        self._paired = found = self._partner(start + self._drift, blobs[self._probe])
+        if found is None:
+            return [None] * len(self._columns)
+        earlier = self._content.chunk_ids(found)
+        return [None if at is None else _chunk(earlier[at]) for at in self._columns]
+
+    def packed(self, start: int) -> bytes | None:
+        """An earlier chunk that holds all columns."""
+        near = self._near(start + self._drift)
+        self._paired = near[0] if near and near[0].is_packed else None
+        return self._paired.id if self._paired else None
+
+    def stored(self, start: int, id: bytes) -> None:
+        """Learn from the segment just stored how far apart the versions are by now."""
+        found = self._paired
+        if id in self._at and (found is None or found.id != id):
+            found = self._segments[self._at[id]]
+        if found is not None:
+            self._drift = found.start - start
+
+    def _near(self, start: int) -> list[Segment]:
+        """The segments that begin nearby, the nearest first."""
+        at = bisect_left(self._starts, start)
+        near = self._segments[max(0, at - 1) : at + 1]
+        return sorted(near, key=lambda segment: abs(segment.start - start))
+
+    def _partner(self, start: int, blob: bytes) -> Segment | None:
+        if self._columns[self._probe] is None:
+            return None
+        id, needles = object_id(Kind.CHUNK, blob), _needles(blob)
+        near = self._near(start)
+        for found in chain(near, self._others(near)):
+            if self._looks <= 0:
+                return None
+            if not found.is_packed and self._holds(found, id, needles):
+                return found
+        return None
+
+    def _others(self, near: Sequence[Segment]) -> Iterator[Segment]:
+        """All other segments, outward from these."""
+        if near:
+            low, high = min(segment.at for segment in near), max(segment.at for segment in near)
+            for away in range(1, len(self._segments)):
+                yield from self._segments[high + away : high + away + 1]
+                if low >= away:
+                    yield self._segments[low - away]
+
+    def _holds(self, found: Segment, id: bytes, needles: Sequence[bytes]) -> bool:
+        """Whether an earlier segment's probe column is equal, or holds some bytes of the new one."""
+        at = self._columns[self._probe]
+        reference = None if at is None else _chunk(self._content.chunk_ids(found)[at])
+        if reference is None:
+            return False
+        if reference == id:
+            return True
+        self._looks -= 1
+        earlier = self._content.source.get(Kind.CHUNK, reference)
+        return any(needle in earlier for needle in needles)
+
+
+def _needles(blob: bytes) -> list[bytes]:
+    """Some bytes from several places: an edit may have hit one."""
+    places = (len(blob) * part // 8 for part in (3, 5, 7))
+    return [blob[place : place + _NEEDLE] for place in places if place + _NEEDLE <= len(blob)]
+
+
+def _chunk(reference: bytes) -> bytes | None:
+    return reference[1:] if reference[0] == Tag.CHUNK else None
+
+
+def pairing(like: Like | None, columns: Sequence[Sequence[Any]], cut: Sequence[int]) -> Pairing | None:
+    """The pairing with an earlier table; None where there is none that can be read.
+
+    `columns`: name and type of each new column; `cut`: positions of those that decide the cuts.
+    """
+    if not columns or like is None or like.artifact.format != "table":
+        return None
+    with suppress(Damaged):  # what cannot be read resembles nothing
+        earlier = described(like.artifact)
+        known = {(name, repr(kind)): at for at, (name, kind) in enumerate(earlier.columns)}
+        content = Reader(like.source, like.artifact, len(earlier.columns), earlier.rows)
+        return Pairing(content, [known.get((name, repr(kind))) for name, kind in columns], (*cut, 0)[0])
+    return None
