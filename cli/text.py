@@ -18,7 +18,10 @@ MINUS: Final = "−"
 _STYLES: Final[Mapping[str, str]] = {
     "id": "33", "good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1", "ref": "36",
 }  # fmt: skip
-_CONTROLS: Final = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
+_CONTROLS: Final = re.compile(
+    r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+"""Also what turns the direction of a line, or breaks it in some terminals."""
 _COLORS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -91,7 +94,11 @@ def cut(text: str, most: int) -> str:
 
 def visible(text: str) -> str:
     """Control characters, which could steer a terminal, as escapes; line ends, tabs, colours stay."""
-    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _CONTROLS.sub(lambda found: _escaped(ord(found[0])), text)
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def first_line(text: str) -> str:

@@ -15,6 +15,7 @@ from aq.cli.text_record import heading
 from aq.cli.text_show import value
 from aq.cli.text_table_diff import table_diff
 from aq.pipeline.results import Diff, PathDiff
+from aq.store.paths import show as shown
 
 _STYLES: Final = {"added": "good", "changed": "warn", "removed": "bad", "provenance": "dim"}
 _DIFF_LINES: Final = 60
@@ -63,7 +64,7 @@ def stat(record: Diff, view: View) -> Iterator[str]:
     rows: list[Row] = []
     for one in record.paths:
         change = Cell(one.change, _STYLES.get(one.change, ""))
-        rows.append([change, one.path, Cell(one.kind, "dim"), _counts(one.detail)])
+        rows.append([change, shown(one.path), Cell(one.kind, "dim"), _counts(one.detail)])
     yield from columns(view, rows)
     counts = Counter(one.change for one in record.paths)
     told = [*((counts[word], word) for word in _STYLES), (len(record.code), "definitions changed")]
@@ -97,7 +98,7 @@ def path_diff(one: PathDiff, view: View, *, sampled: bool = True) -> Iterator[st
     change = view.paint(f"{one.change:10}", _STYLES.get(one.change, ""))
     detail = dict(one.detail)
     sizes = _sizes(detail.pop("size", None)) if "schema" not in detail else ""
-    yield f"  {change}  {one.path}  {view.paint(f'{one.kind} {sizes}'.rstrip(), 'dim')}"
+    yield f"  {change}  {shown(one.path)}  {view.paint(f'{one.kind} {sizes}'.rstrip(), 'dim')}"
     if one.change == "provenance":
         yield f"    {view.paint('same content, made by another step', 'dim')}"
     if not sampled:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from aq.cli.text import Cell, Row, View, columns, plural, short, size
 from aq.pipeline.inventory import Checked, Collected, DiskUsage, Problem, Usage
+from aq.store.paths import show as shown
 
 
 def checked(found: Checked, view: View) -> Iterator[str]:
@@ -30,7 +31,7 @@ def _problem(problem: Problem, view: View) -> Iterator[str]:
     if problem.commits:
         commits = ", ".join(short(commit) for commit in problem.commits)
         more = ", …" if len(problem.commits) == 10 else ""
-        yield f"  needed by {problem.path or 'the commit itself'} in {commits}{more}"
+        yield f"  needed by {shown(problem.path) if problem.path else 'the commit itself'} in {commits}{more}"
     if problem.repair:
         yield f"  repair: {problem.repair}"
 
@@ -51,7 +52,7 @@ def usage(found: DiskUsage, view: View) -> Iterator[str]:
 def _rows(shares: Sequence[Usage]) -> list[Row]:
     most = 40 if len(shares) > 41 else len(shares)
     rows: list[Row] = [
-        [Cell(size(one.bytes), right=True), Cell(f"{size(one.own)} own", "dim", right=True), one.name]
+        [Cell(size(one.bytes), right=True), Cell(f"{size(one.own)} own", "dim", right=True), shown(one.name)]
         for one in shares[:most]
     ]
     if shares[most:]:

@@ -11,6 +11,7 @@ from typing import Final
 from aq.cli.text import Cell, Row, View, columns, duration, first_line, number, short, signed
 from aq.cli.text_record import heading, some
 from aq.pipeline.outcomes import Bisect, CommitValue, Probe, Repro
+from aq.store.paths import show as shown
 
 _VERDICTS: Final = {
     "identical": "good", "equal": "good", "source": "dim", "different": "bad",
@@ -24,13 +25,13 @@ def repro(record: Repro, view: View) -> Iterator[str]:
     took = f" ({duration(record.seconds)})" if record.seconds else ""
     yield f"{verdict}: {view.paint(short(record.commit), 'id')} made again{took}"
     rows: list[Row] = [
-        [Cell(one.verdict, _VERDICTS.get(one.verdict, "")), one.path, Cell(one.detail, "dim")]
+        [Cell(one.verdict, _VERDICTS.get(one.verdict, "")), shown(one.path), Cell(one.detail, "dim")]
         for one in record.artifacts
     ]
     yield from some(view, rows, indent=2)
     if record.first_difference:
         first = record.first_difference
-        yield f"first difference: {first.path} by {first.step}: {first.detail}"
+        yield f"first difference: {shown(first.path)} by {first.step}: {first.detail}"
     if record.environment:
         yield from heading(view, "Environment, then and now")
         env: list[Row] = [[p.package, p.from_ or "–", "→", p.to or "–"] for p in record.environment]

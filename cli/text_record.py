@@ -20,6 +20,7 @@ from aq.pipeline.results import (
     Tracked,
     Undone,
 )
+from aq.store.paths import show as shown
 
 MOST: Final = 20
 _CHANGES: Final = {"added": "good", "changed": "warn", "removed": "bad"}
@@ -27,13 +28,13 @@ _CHANGES: Final = {"added": "good", "changed": "warn", "removed": "bad"}
 
 def init(record: Mapping[str, str], view: View) -> Iterator[str]:
     """Where the repository is."""
-    yield f"Repository in {record['path']}/.aq"
+    yield f"Repository in {shown(record['path'])}/.aq"
 
 
 def tracked(record: Tracked, view: View) -> Iterator[str]:
     """What the next commit tracks, and what it does not any more."""
     rows = [("tracked", path) for path in record.added] + [("untracked", path) for path in record.removed]
-    yield from some(view, [[Cell(what, "dim"), path] for what, path in rows])
+    yield from some(view, [[Cell(what, "dim"), shown(path)] for what, path in rows])
     if not rows:
         yield "Nothing to change"
 
@@ -47,11 +48,11 @@ def status(record: Status, view: View) -> Iterator[str]:
     if record.changes:
         yield from heading(view, "Changes for the next commit")
         yield from columns(
-            view, [[Cell(c.change, _CHANGES[c.change]), c.path] for c in record.changes], indent=2
+            view, [[Cell(c.change, _CHANGES[c.change]), shown(c.path)] for c in record.changes], indent=2
         )
     if record.untracked:
         yield from heading(view, "Untracked")
-        yield from columns(view, [[path] for path in record.untracked], indent=2)
+        yield from columns(view, [[shown(path)] for path in record.untracked], indent=2)
     if stale:
         yield from heading(view, "Stale")
         yield from columns(view, [row for flow in stale for row in _stale(flow)], indent=2)
@@ -124,7 +125,7 @@ def _conflicts(record: Merged, view: View) -> Iterator[str]:
     rows: list[Row] = [
         [
             Cell(one.kind, "warn"),
-            one.path,
+            shown(one.path),
             "ours",
             Cell(short(one.ours), "id"),
             "theirs",
@@ -156,8 +157,8 @@ def undone(record: Undone, view: View) -> Iterator[str]:
 
 def files(written: Sequence[str], deleted: Sequence[str]) -> list[Row]:
     """Rows of what happened to files of the folder."""
-    rows: list[Row] = [[Cell("written", "good"), path] for path in written]
-    rows += [[Cell("deleted", "bad"), path] for path in deleted]
+    rows: list[Row] = [[Cell("written", "good"), shown(path)] for path in written]
+    rows += [[Cell("deleted", "bad"), shown(path)] for path in deleted]
     return rows
 
 

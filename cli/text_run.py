@@ -15,6 +15,7 @@ from aq.cli.text import Cell, Row, View, columns, cut, duration, number, plural,
 from aq.cli.text_record import reasons
 from aq.pipeline.outcomes import CheckEntry, LogText, Plan, RunDone, RunEntry
 from aq.pipeline.results import Reason, Violation
+from aq.store.paths import show as shown
 
 RUN_STYLES: Final = {
     "committed": "good", "unchanged": "dim", "gated": "bad", "failed": "bad", "uncommitted": "warn",
@@ -163,5 +164,5 @@ def log_text(record: LogText, view: View) -> Iterator[str]:
     if record.inputs:
         yield ""
         yield view.paint("inputs:", "bold")
-        rows: list[Row] = [[Cell(short(one.id), "id"), one.kind, one.path] for one in record.inputs]
+        rows: list[Row] = [[Cell(short(one.id), "id"), one.kind, shown(one.path)] for one in record.inputs]
         yield from columns(view, rows, indent=2)

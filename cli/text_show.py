@@ -13,6 +13,7 @@ from aq.cli.text_history import full
 from aq.cli.text_record import counts, heading, some
 from aq.cli.text_run import RUN_STYLES, params_text, step_counts, violations
 from aq.pipeline.results import PathEntry, RunInfo, ShowPath, ShowRevision
+from aq.store.paths import show as shown
 
 _FACTS: Final = ("nulls", "distinct", "min", "max", "mean", "std")
 _PLACES: Final = {"name": 0, "digest": 2}
@@ -71,7 +72,7 @@ def paths(entries: Sequence[PathEntry], view: View, *, indent: int = 0) -> Itera
             Cell(size(entry.size), "", right=True),
             Cell(short(entry.id), "id"),
             Cell(entry.origin if entry.origin != "file" else "", "dim"),
-            entry.path,
+            shown(entry.path),
         ]
         for entry in entries
     ]
@@ -80,7 +81,8 @@ def paths(entries: Sequence[PathEntry], view: View, *, indent: int = 0) -> Itera
 
 def path(record: ShowPath, view: View) -> Iterator[str]:
     """One path: what it is, where it comes from, what its summary says."""
-    yield view.paint(f"{record.revision}:{record.path}" if record.revision else record.path, "bold")
+    name = shown(record.path)
+    yield view.paint(f"{record.revision}:{name}" if record.revision else name, "bold")
     rows: list[tuple[str, str | Cell]] = [
         ("kind", f"{record.kind} ({record.format})" if record.format != record.kind else record.kind),
         ("id", Cell(record.id, "id")),

@@ -13,6 +13,7 @@ from aq.cli.text_record import reasons
 from aq.cli.text_run import STEP_STYLES, STEP_WORDS
 from aq.pipeline.outcomes import Downstream, Lineage
 from aq.pipeline.results import StepEntry
+from aq.store.paths import show as shown
 
 
 def steps(found: Sequence[StepEntry], view: View) -> Iterator[str]:
@@ -83,7 +84,7 @@ def lineage(record: Lineage, view: View) -> Iterator[str]:
         again = bool(node.inputs) and (node.path, node.artifact) in seen
         seen.add((node.path, node.artifact))
         made = "as above" if again else f"by {node.step}" if node.step and node.step != node.path else ""
-        rows.append([f"{here}{node.path}", Cell(short(node.artifact), "id"), Cell(made, "dim")])
+        rows.append([f"{here}{shown(node.path)}", Cell(short(node.artifact), "id"), Cell(made, "dim")])
         children = [] if again else node.inputs
         for position, child in reversed(list(enumerate(children))):
             last = position == len(children) - 1
@@ -94,6 +95,6 @@ def lineage(record: Lineage, view: View) -> Iterator[str]:
 
 def used_by(record: Downstream, view: View) -> Iterator[str]:
     """Where an artifact went, a line a commit and path."""
-    yield from columns(view, [[Cell(short(use.commit), "id"), use.path] for use in record.used_by])
+    yield from columns(view, [[Cell(short(use.commit), "id"), shown(use.path)] for use in record.used_by])
     if not record.used_by:
         yield "Nothing was made from it"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from aq.store.paths import show
+
 _SCANNED_MOST = 20_000
 
 
@@ -27,5 +29,5 @@ def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A part of a message, with a space before it: " (did you mean main?)", or "" if nothing is close."""
-    found = nearest(name, known)
+    found = list(map(show, nearest(name, known)))
     return f" (did you mean {' or '.join(found)}?)" if found else ""

@@ -80,12 +80,16 @@ def folded(part: bytes) -> str:
 
 
 def twins(chosen: Iterable[bytes]) -> tuple[bytes, bytes] | None:
-    """Two paths that are one on a file system that ignores case or normalises names, or None."""
+    """Two paths that are one on a file system that ignores case or normalises names, or None.
+
+    Folders count: in `a/x` and `A/y`, or `a/x` and `A`, these are `a` and `A`.
+    """
     seen: dict[tuple[str, ...], bytes] = {}
     for path in chosen:
-        other = seen.setdefault(tuple(folded(part) for part in path.split(b"/")), path)
-        if other != path:
-            return other, path
+        for place in (*reversed(list(ancestors(path))), path):
+            other = seen.setdefault(tuple(folded(part) for part in place.split(b"/")), place)
+            if other != place:
+                return other, place
     return None
 
 

@@ -73,7 +73,9 @@ def test_text_that_is_no_path() -> None:
 
 def test_names_that_some_file_systems_take_for_one() -> None:
     assert paths.twins([b"a", b"b", b"a/b"]) is None
-    assert paths.twins([b"data/A.csv", b"x", b"Data/a.csv"]) == (b"data/A.csv", b"Data/a.csv")
+    assert paths.twins([b"data/A.csv", b"x", b"data/a.csv"]) == (b"data/A.csv", b"data/a.csv")
+    assert paths.twins([b"a/x", b"A/y"]) == (b"a", b"A"), "one folder would hold the files of both"
+    assert paths.twins([b"A", b"a/x"]) == (b"A", b"a"), "a file where a folder is needed"
     assert paths.twins(["\u00e9".encode(), "e\u0301".encode()]) is not None
 
 
