@@ -107,6 +107,24 @@ def test_pieces_scattered_over_packs_come_together(
         assert copied(store, artifact, tmp_path / "out") == data
 
 
+def test_pieces_that_lie_as_deltas_come_back(store: Store, tmp_path: Path) -> None:
+    elements, whole = [], b""
+    base = None
+    for number in range(5):
+        data = bytearray(noise(500_000))
+        data[number * 1_000 : number * 1_000 + 10] = b"difference"
+        id = store.put(Kind.CHUNK, bytes(data), base=base)
+        base = base or id
+        elements.append(bytes(id) + (len(data) | (number < 4) << 31).to_bytes(4, "little"))
+        whole += data
+    root = build_list(store, elements)
+    store.flush()
+    places = store.places([element[:32] for element in elements])
+    assert [place is not None and place.base is not None for place in places] == [False] + [True] * 4
+    artifact = Artifact(kind="file", format="bytes", size=len(whole), root=root)
+    assert copied(store, artifact, tmp_path / "out") == whole
+
+
 class Stale:
     """A store whose answers about places are those of an earlier moment."""
 
