@@ -7,7 +7,7 @@ full store is no failure of the step and passes through, as do Ctrl-C and SIGTER
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +42,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Executor:
-    """Runs steps one after the other. `root` shortens file names; `tee` hears what ops write."""
+    """Runs steps one after the other. `root` shortens file names; `tee` hears what ops write.
+
+    `last` is the id of the step that an op's results were made by before.
+    """
 
     store: StepStore
     root: Path | None = None
     tee: Tee | None = None
+    last: Callable[[str], bytes | None] = lambda name: None
 
     def attempt(self, node: Node, given: Mapping[str, Input], seed: int) -> Outcome:
         """Run a step, again after an exception as often as its op allows."""
@@ -127,7 +131,7 @@ class Executor:
         if node.role == "check":
             verdict, evidence = measures.verdict(result, node.op.name, loaded, node.op.preset)
             return returns.store_check(self.store, node, verdict, evidence)
-        return returns.store_outputs(self.store, node, result)
+        return returns.store_outputs(self.store, node, result, self.last(node.name))
 
 
 class _Raised(Exception):

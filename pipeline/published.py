@@ -61,15 +61,15 @@ def _inside(flow: str, path: str, hint: str) -> UsageError:
 
 
 def last_steps(store: Store, at: Head, flow: str) -> dict[str, bytes]:
-    """{FLOW/NAME: id of the step} of the newest run of a flow at HEAD: what reasons are told against."""
+    """{FLOW/NAME, or what was parsed: id of the step} of the newest run of a flow at HEAD.
+
+    What reasons are told against, and what new results may resemble.
+    """
     run = facts.of(store, at.id).flows.get(flow) if at.id else None
     if run is None:
         return {}
-    return {
-        one.name: bytes(one.step)
-        for one in get_record(store, Run, run).steps
-        if one.step is not None and one.role != "parse"
-    }
+    steps = get_record(store, Run, run).steps
+    return {one.name: bytes(one.step) for one in steps if one.step is not None}
 
 
 def edits_of(

@@ -14,8 +14,10 @@ from typing import Any
 
 import msgspec
 from aq.formats import values
-from aq.formats.errors import Unstorable, UsageError
+from aq.formats.errors import Damaged, Unstorable, UsageError
 from aq.formats.identity import Digest
+from aq.formats.objects import Like, get_record
+from aq.formats.records import Artifact, Step
 from aq.formats.values import Encoded, Metric
 from aq.pipeline.execution import StepStore
 from aq.pipeline.graph import Node
@@ -37,10 +39,15 @@ async def _awaited(result: Any) -> Any:
     return await result
 
 
-def store_outputs(store: StepStore, node: Node, result: Any) -> Outputs:
-    """Store the results of an op. Raises UsageError for their number, Unstorable for a value."""
+def store_outputs(store: StepStore, node: Node, result: Any, last: bytes | None = None) -> Outputs:
+    """Store the results of an op; `last`: the step that made them before, which they may resemble.
+
+    Raises UsageError for their number, Unstorable for a value.
+    """
+    likes = earlier(store, last)
     if node.outputs == ("",):
-        return [("", put(store, result, node.op.options.key, f"the result of {node.op.name}"))]
+        at = f"the result of {node.op.name}"
+        return [("", put(store, result, node.op.options.key, at, likes.get("")))]
     if not isinstance(result, tuple | list):
         raise UsageError(
             f"{node.op.name} declares {len(node.outputs)} outputs, but returned a {type(result).__name__}"
@@ -51,7 +58,7 @@ def store_outputs(store: StepStore, node: Node, result: Any) -> Outputs:
         )
     key = node.op.options.key
     return [
-        (output, put(store, value, key, f"the output {output} of {node.op.name}"))
+        (output, put(store, value, key, f"the output {output} of {node.op.name}", likes.get(output)))
         for output, value in zip(node.outputs, result, strict=True)
     ]
 
@@ -70,15 +77,26 @@ def store_check(store: StepStore, node: Node, verdict: Verdict, evidence: Any) -
     return outputs
 
 
-def put(store: StepStore, value: Any, key: Sequence[str], at: str) -> Digest:
-    """Store one value with its summary."""
-    encoded = _encode(store, value, key, at)
+def earlier(store: StepStore, step: bytes | None) -> dict[str, Like]:
+    """The outputs of a step by name; none where they cannot be read."""
+    if step is None:
+        return {}
+    try:
+        outputs = get_record(store, Step, step).outputs
+        return {name: Like(get_record(store, Artifact, id), store) for name, id in outputs}
+    except Damaged:
+        return {}
+
+
+def put(store: StepStore, value: Any, key: Sequence[str], at: str, like: Like | None = None) -> Digest:
+    """Store one value with its summary; with `like` it takes less space where it resembles that."""
+    encoded = _encode(store, value, key, at, like)
     if encoded.summary and store.summary(encoded.id) is None:
         store.put_summary(encoded.id, encoded.summary)
     return encoded.id
 
 
-def _encode(store: StepStore, value: Any, key: Sequence[str], at: str) -> Encoded:
+def _encode(store: StepStore, value: Any, key: Sequence[str], at: str, like: Like | None) -> Encoded:
     if isinstance(value, PurePath):
         return _file(store, Path(value), at)
     if _is_figure(value):
@@ -86,7 +104,7 @@ def _encode(store: StepStore, value: Any, key: Sequence[str], at: str) -> Encode
         value.savefig(stream, format="png", metadata={"Software": None})
         stream.seek(0)
         return values.encode_file(stream, stream.getbuffer().nbytes, store)
-    return values.encode(value, store, key=key, at=at)
+    return values.encode(value, store, key=key, at=at, like=like)
 
 
 def _file(store: StepStore, path: Path, at: str) -> Encoded:

@@ -171,7 +171,7 @@ class _Walk:
         why = self.planner.why(node, step, force=self.force)
         self.on_event({"event": "start", "step": node.name, "total": len(self.planner.graph.steps)})
         began = self.clock()
-        executor = Executor(self.store, self.planner.project.root, self.tee)
+        executor = Executor(self.store, self.planner.project.root, self.tee, self.planner.previous)
         outcome = executor.attempt(node, given, step.seed)
         seconds = self.clock() - began
         self.notes += outcome.notes
@@ -296,7 +296,8 @@ class _Walk:
             table = parsing.parse(
                 wanted.record, self.store, wanted.parser, wanted.options, label=wanted.label
             )
-            output = returns.put(self.store, table, (), wanted.label)
+            likes = returns.earlier(self.store, self.planner.previous(wanted.label))
+            output = returns.put(self.store, table, (), wanted.label, likes.get(""))
         except AqError as error:
             raise _Unreadable(error) from error
         step = msgspec.structs.replace(wanted.step, outputs=[("", bytes(output))])
