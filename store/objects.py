@@ -21,6 +21,7 @@ from aq.formats.records import Step, decode
 from aq.store import bases, disk
 from aq.store.environment import REBUILD
 from aq.store.index import Index
+from aq.store.open_files import leave_room
 from aq.store.packs import SEAL_AT, Frame, MissingPack, PackFiles, PackWriter
 from aq.store.sealing import Sealer
 from aq.store.statblocks import Rows
@@ -171,6 +172,7 @@ class Objects:
         try:
             if self._writer is None:
                 self._writer = PackWriter(self.files.folder)
+                leave_room(self._writer.fd)
             before = self._writer.end
             if self._pending:
                 places = self._writer.add(list(self._pending.values()))

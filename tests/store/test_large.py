@@ -238,3 +238,42 @@ def test_progress_counts_a_large_file_as_it_goes_by(bench: Bench) -> None:
     (bench.root / "small").unlink()
     bench.work.restore(bench.snapshot_of(commit), ["large", "small"])
     assert bench.work.done.bytes - before == 2 * len(DATA) + len(b"kept")
+
+
+MANY_PACKS = """
+import resource, sys
+from pathlib import Path
+from aq.store import objects
+from aq.store.fsck import fsck
+from tests.store.folder import Bench
+objects.SEAL_AT = 1
+bench = Bench(Path(sys.argv[1]))
+bench.add("large")
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, int(sys.argv[2])))
+bench.commit()
+print(len(fsck(bench.store, full=True).problems), len(list((bench.store.control / "packs").iterdir())))
+"""
+
+
+@pytest.mark.parametrize("hard", [400, 40])
+def test_a_file_may_take_more_packs_than_may_be_open_at_first(tmp_path: Path, hard: int) -> None:
+    """Each pack stays open, and so locked, until it is published: a limit of 1,024 would be 64 GiB."""
+    root = tmp_path / "repo"
+    root.mkdir()
+    (root / "large").write_bytes(blake3(b"many").digest(length=48 * MIB))
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_PACKS, str(root), str(hard)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if hard > 40:
+        problems, count = map(int, done.stdout.split())
+        assert problems == 0
+        assert count > 40
+    else:
+        assert "Too many open files" in done.stderr.splitlines()[-1]
+        assert "AqError" in done.stderr.splitlines()[-1]
+        with Store.open(root) as store:
+            assert not fsck(store, full=True).problems
