@@ -62,6 +62,8 @@ class Model:
     commits: dict[str, Commit] = field(default_factory=dict)
     folder: Files = field(default_factory=dict)
     log: list[Operation] = field(default_factory=list)
+    unfinished: dict[int, Touched] = field(default_factory=dict)
+    """By place in `log` what killed commands had still to write."""
 
     def copy(self) -> Model:
         return replace(
@@ -70,6 +72,7 @@ class Model:
             commits=dict(self.commits),
             folder=dict(self.folder),
             log=list(self.log),
+            unfinished=dict(self.unfinished),
         )
 
     # Looking
@@ -149,6 +152,15 @@ class Model:
         return sorted(common - below)
 
     # Recording
+
+    def finish(self) -> None:
+        """What a command does first that records the folder or writes into it."""
+        for place in sorted(self.unfinished):
+            for path, (before, after) in self.unfinished.pop(place).items():
+                if self.folder.get(path) == before and after is None:
+                    self.folder.pop(path, None)
+                elif self.folder.get(path) == before:
+                    self.folder[path] = after
 
     def done(
         self, command: str, files: Mapping[str, tuple[Entry | None, Entry | None]], **refs: object
@@ -273,6 +285,7 @@ class Model:
         last = self.last_effective()
         if last is None:
             raise Refused(1)
+        place = self.log.index(last)
         files = {}
         for path, (before, after) in last.files.items():
             lies = self.folder.get(path)
@@ -282,6 +295,7 @@ class Model:
                 files[path] = (lies, before)
         gone = dict.fromkeys(last.after.keys() - last.before.keys())
         self.done("undo", files, **gone, **last.before)
+        self.unfinished.pop(place, None)
 
     def merge(self, other: str, answers: Mapping[str, str]) -> None:
         """`answers`: path → ours | theirs | take."""

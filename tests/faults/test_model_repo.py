@@ -133,9 +133,14 @@ class Machine(RuleBasedStateMachine):
 
     # One command
 
-    def perform(self, second: bool, do: Do, expect: Expect) -> Any:
-        """Do it here and in the model; both succeed, or both refuse and nothing has changed."""
+    def perform(self, second: bool, do: Do, expect: Expect, *, finishing: bool = False) -> Any:
+        """Do it here and in the model; both succeed, or both refuse and nothing has changed.
+
+        `finishing`: the command first finishes what a killed one has left of the folder.
+        """
         self.tick()
+        if finishing:
+            self.model.finish()
         after, refused = self.model.copy(), None
         try:
             expect(after)
@@ -217,12 +222,17 @@ class Machine(RuleBasedStateMachine):
     def remove(self, second: bool, place: str, delete: bool) -> None:
         name = str(self.root / place)
         self.perform(
-            second, lambda r: r.remove([name], delete=delete), lambda m: m.remove(place, delete=delete)
+            second,
+            lambda r: r.remove([name], delete=delete),
+            lambda m: m.remove(place, delete=delete),
+            finishing=True,
         )
 
     @rule(second=st.booleans())
     def commit(self, second: bool) -> None:
-        self.perform(second, lambda r: r.commit(message="all"), lambda m: m.commit(m.next_head()))
+        self.perform(
+            second, lambda r: r.commit(message="all"), lambda m: m.commit(m.next_head()), finishing=True
+        )
 
     @rule(second=st.booleans(), files=st.dictionaries(FILES, DATA, min_size=1, max_size=3))
     def write_and_commit(self, second: bool, files: dict[str, str]) -> None:
@@ -232,7 +242,12 @@ class Machine(RuleBasedStateMachine):
     @rule(second=st.booleans(), places=st.lists(PLACES, min_size=1, max_size=2))
     def commit_some(self, second: bool, places: list[str]) -> None:
         names = [str(self.root / place) for place in places]
-        self.perform(second, lambda r: r.commit(names, message="some"), lambda m: m.commit_paths(places))
+        self.perform(
+            second,
+            lambda r: r.commit(names, message="some"),
+            lambda m: m.commit_paths(places),
+            finishing=True,
+        )
 
     @rule(second=st.booleans(), values=st.dictionaries(VALUES, st.integers(0, 3), min_size=1))
     def commit_values(self, second: bool, values: dict[str, int]) -> None:
@@ -245,20 +260,27 @@ class Machine(RuleBasedStateMachine):
 
     @rule(second=st.booleans(), path=VALUES)
     def remove_value(self, second: bool, path: str) -> None:
-        self.perform(second, lambda r: r.remove([path]), lambda m: m.remove(path, delete=False))
+        self.perform(
+            second, lambda r: r.remove([path]), lambda m: m.remove(path, delete=False), finishing=True
+        )
 
     # Branches
 
     @rule(second=st.booleans(), name=NAMES)
     def create(self, second: bool, name: str) -> None:
-        self.perform(second, lambda r: r.switch(name, create=True), lambda m: m.create(name))
+        self.perform(second, lambda r: r.switch(name, create=True), lambda m: m.create(name), finishing=True)
 
     @rule(second=st.booleans(), data=st.data(), force=st.booleans())
     def switch(self, second: bool, data: st.DataObject, force: bool) -> None:
         self.switch_to(second, self.some_revision(data), force=force)
 
     def switch_to(self, second: bool, name: str, *, force: bool) -> None:
-        self.perform(second, lambda r: r.switch(name, force=force), lambda m: m.switch(name, force=force))
+        self.perform(
+            second,
+            lambda r: r.switch(name, force=force),
+            lambda m: m.switch(name, force=force),
+            finishing=True,
+        )
 
     def some_revision(self, data: st.DataObject) -> str:
         """The current branch, any other, a tag, or a commit that something reaches."""
@@ -298,7 +320,9 @@ class Machine(RuleBasedStateMachine):
                 given = "given" in (model.head.get(path, "  ")[1], theirs.get(path, "  ")[1])
                 answers[path] = data.draw(st.sampled_from(["ours", "theirs", *([] if given else ["take"])]))
         sides = {side: [str(self.root / p) for p in answers if answers[p] == side] for side in SIDES}
-        self.perform(second, lambda r: r.merge(name, **sides), lambda m: m.merge(other, answers))
+        self.perform(
+            second, lambda r: r.merge(name, **sides), lambda m: m.merge(other, answers), finishing=True
+        )
 
     @rule(second=st.booleans(), place=PLACES, data=st.data())
     def restore(self, second: bool, place: str, data: st.DataObject) -> None:
@@ -308,6 +332,7 @@ class Machine(RuleBasedStateMachine):
                 second,
                 lambda r: r.restore([str(self.root / place)], from_=name),
                 lambda m: m.restore(place, self.tip(name)),
+                finishing=True,
             )
 
     @rule(second=st.booleans())
@@ -344,6 +369,7 @@ class Machine(RuleBasedStateMachine):
             assert repo.fsck(rebuild=True).problems == []
         self.repos = [self.open(), self.open()]
         self.checked.clear()
+        self.model.unfinished.clear()
 
     @rule()
     def sound(self) -> None:
@@ -354,12 +380,14 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), point=st.integers(0, 16))
     def crash(self, data: st.DataObject, point: int) -> None:
         """A process is killed at its n-th change of the disk: all of the command has happened, or nothing."""
-        do, expect = data.draw(st.sampled_from(self.killable()), label="command")
-        if do is None:
-            name = self.some_revision(data)
-            do, expect = (lambda r: r.switch(name, force=True)), (lambda m: m.switch(name, force=True))
+        name = self.some_revision(data)
+        commands = self.killable(name)
+        chosen = data.draw(st.sampled_from(sorted(commands)), label="command")
+        do, expect = commands[chosen]
         self.tick()
         after = self.model.copy()
+        if chosen not in ("undo", "add", "value"):
+            after.finish()
         try:
             expect(after)
         except Refused:
@@ -373,16 +401,20 @@ class Machine(RuleBasedStateMachine):
             assert status == 0
             self.adopt(after)
 
-    def killable(self) -> list[tuple[Any, Any]]:
-        return [
-            (lambda r: r.commit(message="all"), lambda m: m.commit(m.next_head())),
-            (lambda r: r.undo(), lambda m: m.undo()),
-            (lambda r: r.restore([str(self.root)]), lambda m: m.restore("", m.at)),
-            (lambda r: r.add([str(self.root)]), lambda m: m.add("", force=False, is_folder=True)),
-            (lambda r: r.remove([str(self.root)], delete=True), lambda m: m.remove("", delete=True)),
-            (lambda r: r.commit({"v/x": 9}), lambda m: m.commit(m.head | NINE, keep_rules=True)),
-            (None, None),
-        ]
+    def killable(self, name: str) -> dict[str, tuple[Do, Expect]]:
+        place = str(self.root)
+        return {
+            "commit": (lambda r: r.commit(message="all"), lambda m: m.commit(m.next_head())),
+            "undo": (lambda r: r.undo(), lambda m: m.undo()),
+            "restore": (lambda r: r.restore([place]), lambda m: m.restore("", m.at)),
+            "add": (lambda r: r.add([place]), lambda m: m.add("", force=False, is_folder=True)),
+            "remove": (lambda r: r.remove([place], delete=True), lambda m: m.remove("", delete=True)),
+            "value": (
+                lambda r: r.commit({"v/x": 9}),
+                lambda m: m.commit(m.head | NINE, keep_rules=True),
+            ),
+            "switch": (lambda r: r.switch(name, force=True), lambda m: m.switch(name, force=True)),
+        }
 
     def killed(self, do: Do, point: int) -> None:
         seen = 0
@@ -399,6 +431,8 @@ class Machine(RuleBasedStateMachine):
     def settle(self, after: Model) -> None:
         """Take the state that is there, which must be the old or the new one, each file of the folder too."""
         found, before = self.refs(), self.model
+        finished = before.copy()
+        finished.finish()
         operations = sum(1 for _one in self.repos[0].store.operations()) - 1
         assert operations in (len(before.log), len(after.log))
         if operations == len(after.log):
@@ -406,8 +440,11 @@ class Machine(RuleBasedStateMachine):
         assert found == self.model.refs
         there, old = lying(self.root), before.folder
         for path in {*there, *old, *after.folder}:
-            assert there.get(path) in (old.get(path), self.model.folder.get(path))
+            assert there.get(path) in (old.get(path), finished.folder.get(path), after.folder.get(path))
         self.model.folder = there
+        rows = self.repos[0].store.index.items("meta", prefix=b"rewriting ")
+        places = [int.from_bytes(key[-8:], "big") - 2 for key, _holder in rows]
+        self.model.unfinished = {place: self.model.log[place].files for place in places}
 
     # What must hold
 
