@@ -27,6 +27,7 @@ REBUILD: Final = "aq fsck --rebuild"
 CHECKED_MOST: Final = 64
 """An index of up to so many pages is looked through whenever it is opened: a millisecond."""
 _TRIES: Final = 4
+_WRITES_PER_CHECK: Final = 64
 _SLOT: Final = Struct("=QiI48x")  # a reader in lock.mdb: transaction, process, (thread, padding)
 _SLOTS_AT: Final = {128: 56, 192: 64}  # where the slots begin on Linux, and their number stands
 _OF_DAMAGE: Final = (
@@ -58,6 +59,7 @@ class Environment:
         self.readonly = readonly
         self.map_size = MAP_SIZE
         self.users = 0
+        self._writes = 0
         self.key: tuple[int, int] | None = None
         self._lock = RLock()
         self._open()
@@ -105,7 +107,13 @@ class Environment:
         self._inherited = True
 
     def begin(self, *, write: bool = False) -> lmdb.Transaction:
-        """Start a transaction, following a map that another process has grown."""
+        """Start a transaction, following a map that another process has grown.
+
+        Readers that died inside a transaction hold freed pages back: writers look for them now and then.
+        """
+        self._writes += write
+        if write and self._writes % _WRITES_PER_CHECK == 0:
+            self.env.reader_check()
         for _ in range(_TRIES):
             try:
                 return self.env.begin(write=write)

@@ -62,6 +62,7 @@ def collect(
 
     Raises Damaged where something that is needed cannot be read, Temporary where another one is at work.
     """
+    now = max(now, 0)  # a clock may say anything; the index counts from 1970
     store.flush()
     with lease.alone(f"{store.control}/leases"):
         store.index.require_sound()  # what damage hides there would be taken for unneeded
