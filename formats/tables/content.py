@@ -7,6 +7,7 @@ Types, names and what a container needs beside the columns stand in the artifact
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pyarrow as pa
+from aq.formats.ahead import BEHIND_MOST, Ahead
 from aq.formats.errors import Damaged, Unstorable
 from aq.formats.identity import Digest, Kind, object_id
 from aq.formats.objects import Sink, Source
@@ -55,33 +57,49 @@ def write_content(
     `earlier` tells what each chunk resembles.
     Raises Unstorable naming the column and the rows of what the layout cannot hold.
     """
-    writer = _Writer(sink, len(columns), earlier)
-    start = 0
-    for stop in ends or [0]:
-        blobs = []
-        for at, column in enumerate(columns):
-            array = slice_rows(column, start, stop)
-            try:
-                blobs.append(write_array(array))
-            except Unstorable as error:
-                where = f"column {names[at]!r}, rows {start} to {stop - 1}"
-                raise Unstorable(f"{where}: {error.message}") from None
-            observe(at, array)
-        if len(ends) <= 1 and references.is_small(list(map(len, blobs))):
-            packed = references.pack(stop, blobs)
-            if len(packed) < INLINE_MOST or not ends:
-                return Content(sum(map(len, blobs)), packed, None)
-        writer.add(start, stop, blobs)
-        start = stop
-    return writer.close()
+    with Ahead(sink) as ahead:
+        writer = _Writer(sink, ahead, len(columns), earlier)
+        start = 0
+        for stop in ends or [0]:
+            blobs = list(_segment(names, columns, start, stop, observe))
+            if len(ends) <= 1 and references.is_small(list(map(len, blobs))):
+                packed = references.pack(stop, blobs)
+                if len(packed) < INLINE_MOST or not ends:
+                    return Content(sum(map(len, blobs)), packed, None)
+            writer.add(start, stop, blobs)
+            start = stop
+        return writer.close()
+
+
+def _segment(
+    names: Sequence[str], columns: Sequence[pa.ChunkedArray], start: int, stop: int, observe: Observe
+) -> Iterator[bytes]:
+    """The canonical bytes of each column of one segment."""
+    for at, column in enumerate(columns):
+        array = slice_rows(column, start, stop)
+        try:
+            yield write_array(array)
+        except Unstorable as error:
+            where = f"column {names[at]!r}, rows {start} to {stop - 1}"
+            raise Unstorable(f"{where}: {error.message}") from None
+        observe(at, array)
+
+
+class _Waiting(NamedTuple):
+    """A segment whose chunks are on their way; all columns in one chunk, or one each."""
+
+    rows: int
+    chunks: list[references.Pending]
+    is_packed: bool
 
 
 class _Writer:
     """Collects the references of all segments."""
 
-    def __init__(self, sink: Sink, columns: int, earlier: Pairing | None) -> None:
-        self.sink, self.earlier = sink, earlier
+    def __init__(self, sink: Sink, ahead: Ahead, columns: int, earlier: Pairing | None) -> None:
+        self.sink, self.ahead, self.earlier = sink, ahead, earlier
         self.size = 0
+        self.waiting: deque[_Waiting] = deque()
         self.segments: list[bytes] = []
         self.columns: list[list[bytes]] = [[] for _ in range(columns)]
 
@@ -89,20 +107,31 @@ class _Writer:
         sizes = list(map(len, blobs))
         self.size += sum(sizes)
         if references.is_small(sizes):
-            found = [bytes((Tag.NOTHING,))] * len(blobs)
             base = self.earlier.packed(start) if self.earlier else None
-            segment = references.put_chunk(self.sink, references.pack(stop - start, blobs), base)
+            chunks = [references.put_chunk(self.ahead, references.pack(stop - start, blobs), base)]
+            self.waiting.append(_Waiting(stop - start, chunks, is_packed=True))
         else:
             bases = self.earlier.bases(start, blobs) if self.earlier else [None] * len(blobs)
-            found = [references.put_chunk(self.sink, *pair) for pair in zip(blobs, bases, strict=True)]
+            chunks = [references.put_chunk(self.ahead, *pair) for pair in zip(blobs, bases, strict=True)]
+            self.waiting.append(_Waiting(stop - start, chunks, is_packed=False))
+        while self.ahead.behind > BEHIND_MOST:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Note the references of the oldest segment, once it is stored."""
+        rows, chunks, is_packed = self.waiting.popleft()
+        found = [references.settle(self.ahead, pending, self.sink) for pending in chunks]
+        if is_packed:
+            segment, found = found[0], [bytes((Tag.NOTHING,))] * len(self.columns)
+        else:
             segment = bytes((Tag.NOTHING,)) + object_id(Kind.CHUNK, b"".join(found))
-        if self.earlier:
-            self.earlier.stored(start, segment[1:])
-        self.segments.append(ROWS.pack(stop - start) + segment)
+        self.segments.append(ROWS.pack(rows) + segment)
         for column, reference in zip(self.columns, found, strict=True):
             column.append(reference)
 
     def close(self) -> Content:
+        while self.waiting:
+            self._settle()
         entries = []
         if any(segment[ROWS.size] == Tag.NOTHING for segment in self.segments):
             for at, found in enumerate(self.columns):

@@ -211,7 +211,7 @@ def _store(written: Written, sink: Sink) -> dict[str, Any]:
     values = written.values.combine_chunks()
     found: dict[str, Any] = {"type": describe(values.type), "rows": len(values), "dtype": written.dtype}
     data = write_array(values)
-    found |= {"data": data} if len(data) <= INLINE_MOST else {"at": references.put_chunk(sink, data)}
+    found |= {"data": data} if len(data) <= INLINE_MOST else {"at": references.put_at_once(sink, data)}
     if written.markers is not None:
         found["markers"] = write_array(written.markers.combine_chunks())
     return found

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from enum import IntEnum
 from itertools import accumulate, pairwise
 from struct import Struct, error
-from typing import Final
+from typing import Final, NamedTuple
 
+from aq.formats.ahead import Ahead, Job
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.objects import Sink, Source
@@ -33,13 +34,34 @@ class Tag(IntEnum):
     LIST = 3
 
 
-def put_chunk(sink: Sink, data: bytes, base: bytes | None = None) -> bytes:
-    """Store bytes of any size and return the reference to them; `base` is a chunk that they resemble."""
+class Pending(NamedTuple):
+    """A reference to bytes that are on their way: one job, or one for each piece of what is too large."""
+
+    jobs: list[Job]
+    is_whole: bool
+
+
+def put_chunk(ahead: Ahead, data: bytes, base: bytes | None = None) -> Pending:
+    """Store bytes of any size; `base` is a chunk that they resemble."""
     if len(data) <= PIECE:
-        return bytes((Tag.CHUNK,)) + sink.put(Kind.CHUNK, data, base=base)
+        return Pending([ahead.put(Kind.CHUNK, data, base=base)], is_whole=True)
     view = memoryview(data)
-    pieces = (sink.put(Kind.CHUNK, view[at : at + PIECE]) for at in range(0, len(data), PIECE))
-    return bytes((Tag.PIECES,)) + build_list(sink, pieces)
+    jobs = [ahead.put(Kind.CHUNK, view[at : at + PIECE]) for at in range(0, len(data), PIECE)]
+    return Pending(jobs, is_whole=False)
+
+
+def settle(ahead: Ahead, pending: Pending, sink: Sink) -> bytes:
+    """The reference to what was put."""
+    ids = [ahead.settle(job) for job in pending.jobs]
+    if pending.is_whole:
+        return bytes((Tag.CHUNK,)) + ids[0]
+    return bytes((Tag.PIECES,)) + build_list(sink, ids)
+
+
+def put_at_once(sink: Sink, data: bytes) -> bytes:
+    """Store bytes of any size and return the reference to them."""
+    with Ahead(sink) as ahead:
+        return settle(ahead, put_chunk(ahead, data), sink)
 
 
 def read(source: Source, reference: bytes) -> bytes:

@@ -35,32 +35,22 @@ class Pairing:
         self._content, self._columns, self._probe = content, columns, probe
         self._segments = content.segments
         self._starts = [segment.start for segment in self._segments]
-        self._at = {segment.id: segment.at for segment in self._segments}
         self._drift = 0
-        self._paired: Segment | None = None
         self._looks = _LOOKS_EACH * len(self._segments)
 
     def bases(self, start: int, blobs: Sequence[bytes]) -> list[bytes | None]:
         """For each new column an earlier chunk, for the segment of `blobs` that begins at row `start`."""
-        self._paired = found = self._partner(start + self._drift, blobs[self._probe])
+        found = self._partner(start + self._drift, blobs[self._probe])
         if found is None:
             return [None] * len(self._columns)
+        self._drift = found.start - start
         earlier = self._content.chunk_ids(found)
         return [None if at is None else _chunk(earlier[at]) for at in self._columns]
 
     def packed(self, start: int) -> bytes | None:
         """An earlier chunk that holds all columns."""
         near = self._near(start + self._drift)
-        self._paired = near[0] if near and near[0].is_packed else None
-        return self._paired.id if self._paired else None
-
-    def stored(self, start: int, id: bytes) -> None:
-        """Learn from the segment just stored how far apart the versions are by now."""
-        found = self._paired
-        if id in self._at and (found is None or found.id != id):
-            found = self._segments[self._at[id]]
-        if found is not None:
-            self._drift = found.start - start
+        return near[0].id if near and near[0].is_packed else None
 
     def _near(self, start: int) -> list[Segment]:
         """The segments that begin nearby, the nearest first."""
