@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
@@ -18,6 +20,9 @@ from aq.pipeline.outcomes import MetricPoint
 from aq.pipeline.results import LogEntry
 from aq.store import history, revisions, snapshots
 from aq.store.store import Store
+
+if TYPE_CHECKING:
+    from aq.pipeline.sequences import Log
 
 
 def git_json(git: Git | None) -> dict[str, object] | None:
@@ -55,6 +60,27 @@ def entry_fields(
         "flows": flows,
         "runs": [bytes(run).hex() for run in commit.runs],
     }
+
+
+def listed(
+    store: Store,
+    range: str | None,
+    *,
+    metric: str | None,
+    since: str | None,
+    until: str | None,
+    paths: Sequence[str],
+    limit: int | None,
+) -> Log:
+    """See `Repo.log`. Raises NotFound for a metric or paths that no commit has."""
+    from aq.pipeline.sequences import Log
+
+    if metric is not None:
+        resolve_metric(metric_names(store, range), metric)
+    found = Log(islice(entries(store, range, since=since, until=until, paths=paths), limit))
+    if paths and not found:
+        require_paths(store, range, paths)
+    return found
 
 
 def entries(

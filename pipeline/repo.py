@@ -182,18 +182,10 @@ class Repo:
         limit: int | None = None,
     ) -> Log:
         """Commits newest first: of `A..B`, or of a revision and its ancestors. `metric` must exist."""
-        from itertools import islice
-
-        from aq.pipeline.sequences import Log
-
-        if metric is not None:
-            log.resolve_metric(log.metric_names(self.store, range), metric)
         inside = [self.worktree.relative(path, self.context.cwd) for path in _list(paths)]
-        entries = log.entries(self.store, range, since=since, until=until, paths=inside)
-        found = Log(islice(entries, limit))
-        if inside and not found:
-            log.require_paths(self.store, range, inside)
-        return found
+        return log.listed(
+            self.store, range, metric=metric, since=since, until=until, paths=inside, limit=limit
+        )
 
     def show(self, spec: str = "HEAD") -> results.ShowRevision | results.ShowPath:
         """A commit or a run (REV), or one path (REV:PATH, or PATH at HEAD)."""
