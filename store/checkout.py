@@ -49,22 +49,21 @@ class Rewrite:
     """
 
     def __init__(self, work: Worktree, changes: dict[bytes, PackedTouched], skipped: list[str]) -> None:
-        self._work, self._changes = work, changes
+        self._work, self._changes = work, sorted(changes.items())
         self.skipped = skipped
         self.files = snapshots.build_touched(work.store, changes)
-        self.written = [decode(path) for path in sorted(changes) if changes[path][1] is not None]
-        self.deleted = [decode(path) for path in sorted(changes) if changes[path][1] is None]
+        self.written = [decode(path) for path, (_, after) in self._changes if after is not None]
+        self.deleted = [decode(path) for path, (_, after) in self._changes if after is None]
 
     def apply(self) -> None:
         """Write and delete. Paths that are done stay done if a later one fails."""
         work = self._work
-        changes = sorted(self._changes.items())
-        removed = [path for path, (_before, after) in changes if after is None]
+        removed = [path for path, (_, after) in self._changes if after is None]
         temporary = os.fsencode(work.store.control / "tmp")
         with FolderWriter(work.store, work.root, temporary, work.done.count) as writer:
             self._remove(writer, removed)
             written: list[Written] = []
-            for some in writer.write(_by_folder((path, after) for path, (_, after) in changes)):
+            for some in writer.write(_by_folder((path, after) for path, (_, after) in self._changes)):
                 written += some
                 if sum(len(each.files) for each in written) >= _LEARN_AT:
                     self._learn(written)

@@ -37,6 +37,11 @@ def observed(hook: Hook) -> Iterator[None]:
         _hook = before
 
 
+def is_observed() -> bool:
+    """Whether a hook sees the changes: then all of them must be made in this process."""
+    return _hook is not None
+
+
 class _Doing:
     """Let the hook see one change, and say in the user's terms what is refused inside the block."""
 

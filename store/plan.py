@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import closing
 from stat import S_ISLNK, S_ISREG
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -74,12 +74,21 @@ class Plan:
 
     def _in_folder(self, fd: int, folder: bytes, steps: list[Step]) -> None:
         found = list(self._files(fd, folder, steps))
+        safe = self._stored(found)
         for step, stat, entry in found:
             current = entry
             if current is None:
                 read = self._work.current_at(step.path, stat)
                 current = None if read is None else pack(read)
-            self._meet(step, current)
+            self._meet(step, current, safe)
+
+    def _stored(self, found: Sequence[_Here]) -> set[bytes]:
+        """Known entries that are to be overwritten, as far as their content is in the store already."""
+        if not self._force:
+            return set()
+        wanted = {entry for step, _, entry in found if entry is not None and entry not in step[1:]}
+        with self._work.store.index.look() as look:
+            return {entry for entry in wanted if look.get("objects", entry[3:35]) is not None}
 
     def _files(self, fd: int, folder: bytes, steps: list[Step]) -> Iterator[_Here]:
         """The steps with a file at their path; the others are dealt with at once."""
@@ -104,9 +113,9 @@ class Plan:
             entry = cache.entry(step.path, stat) if rows is None else known(rows.get(name, b""), stat)
             yield _Here(step, stat, entry)
 
-    def _meet(self, step: Step, current: bytes | None) -> None:
-        """Note what lies there; stored, if it is neither of the two states that the step knows."""
-        if current is not None and current not in (step.expected, step.after):
+    def _meet(self, step: Step, current: bytes | None, safe: Container[bytes] = ()) -> None:
+        """Note what lies there; stored, if it is neither `safe` nor a state that the step knows."""
+        if current is not None and current not in step[1:] and current not in safe:
             current = self._keep(step.path)
         if current != step.after:
             self._changes[step.path] = current, step.after
@@ -177,13 +186,14 @@ def _everything(root: bytes, folder: bytes) -> Iterator[tuple[bytes, bool]]:
 def require_sound(root: bytes, steps: Sequence[Step]) -> None:
     """Refuse what a hostile snapshot may hold, before anything is written below `root`. Raises Damaged."""
     files = {step.path for step in steps if step.after is not None}
-    names: dict[bytes, bytes] = {}
+    longest, is_harmless = _PATH_MOST - len(root), _harmless.fullmatch
+    folders: dict[bytes, bytes] = {}
     for path in files:
         folder, _, name = path.rpartition(b"/")
-        if not _harmless.fullmatch(name) or len(root) + len(path) >= _PATH_MOST:
+        folders[folder] = path
+        if not is_harmless(name) or len(path) >= longest:
             _require_harmless(root, path)
-        names[folder] = path
-    for folder, path in names.items():
+    for folder, path in folders.items():
         if folder:
             _require_harmless(root, path)
             if folder in files or not files.isdisjoint(ancestors(folder)):

@@ -10,27 +10,45 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.packs import raw_payload, seed_of
 from aq.formats.records import Artifact, decode
-from aq.store.store import Store
+
+if TYPE_CHECKING:
+    from aq.store.store import Store
 
 _WINDOW: Final = 1 << 20
 _GAP_MOST: Final = 64 << 10
 _OPEN_MOST: Final = 16
 _place = Struct("<8sQQBB")
-_Row = tuple[bytes, int, int, int]
+Row = tuple[bytes, int, int, int]
 """Pack, offset, size, and which of the wanted it is."""
 
 
-class Prefetch:
-    """Reads from the packs of one store; close it in the end. Not safe for two threads."""
+def find_places(store: Store, ids: Sequence[bytes]) -> tuple[list[Row], list[int]]:
+    """Where records lie, in the order of the packs; and which of them the index does not know like that."""
+    with store.index.look() as look:
+        found = [look.get("objects", id) for id in ids]
+    rows, left = [], []
+    for at, value in enumerate(found):
+        if value is not None and len(value) == _place.size:
+            pack, offset, size, _kind, _codec = _place.unpack(value)
+            if size <= _WINDOW:
+                rows.append((pack, offset, size, at))
+                continue
+        left.append(at)
+    rows.sort()
+    return rows, left
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+
+class Prefetch:
+    """Reads from the packs in one folder; close it in the end. Not safe for two threads."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
         self._buffer = memoryview(bytearray(_WINDOW))
         self._files: dict[bytes, int] = {}
 
@@ -39,44 +57,22 @@ class Prefetch:
         while self._files:
             os.close(self._files.popitem()[1])
 
-    def artifacts(self, ids: Sequence[bytes]) -> Iterator[tuple[int, Artifact | None]]:
-        """Each position in `ids` once, with its record, or None where `Store.get` must look for it."""
-        rows, left = self._places(ids)
+    def artifacts(self, rows: Sequence[Row], ids: Sequence[bytes]) -> Iterator[tuple[int, Artifact | None]]:
+        """Which of `ids` each row is of, with its record, or None where `Store.get` must look for it."""
         for run in _runs(rows):
             found = self._read(run)
-            if found is None:
-                left += [row[3] for row in run]
-                continue
             start, seed = run[0][1], seed_of(run[0][0])
             for _pack, offset, size, at in run:
-                frame = found[offset - start : offset - start + size]
-                payload = raw_payload(seed, frame, Kind.ARTIFACT, ids[at])
                 record = None
-                if payload is not None:
-                    with suppress(Damaged):
-                        record = decode(Artifact, payload)
+                if found is not None:
+                    frame = found[offset - start : offset - start + size]
+                    payload = raw_payload(seed, frame, Kind.ARTIFACT, ids[at])
+                    if payload is not None:
+                        with suppress(Damaged):
+                            record = decode(Artifact, payload)
                 yield at, record
-        for at in left:
-            yield at, None
 
-    def _places(self, ids: Sequence[bytes]) -> tuple[list[_Row], list[int]]:
-        """Where records lie, in the order of the packs, and those that the index does not know so."""
-        with self._store.index.look() as look:
-            found = [look.get("objects", id) for id in ids]
-        rows, left = [], []
-        for at, value in enumerate(found):
-            if value is None or len(value) != _place.size:
-                left.append(at)
-                continue
-            pack, offset, size, _kind, _codec = _place.unpack(value)
-            if size > _WINDOW:
-                left.append(at)
-            else:
-                rows.append((pack, offset, size, at))
-        rows.sort()
-        return rows, left
-
-    def _read(self, run: list[_Row]) -> memoryview | None:
+    def _read(self, run: list[Row]) -> memoryview | None:
         """The bytes from the first frame of a run to the end of its last, until the next call."""
         pack, start = run[0][:2]
         window = self._buffer[: run[-1][1] + run[-1][2] - start]
@@ -90,14 +86,14 @@ class Prefetch:
         if pack not in self._files:
             if len(self._files) >= _OPEN_MOST:
                 os.close(self._files.pop(next(iter(self._files))))
-            path = f"{self._store.control}/packs/{pack.hex()}.pack"
+            path = f"{self._folder}/{pack.hex()}.pack"
             self._files[pack] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return self._files[pack]
 
 
-def _runs(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
+def _runs(rows: Sequence[Row]) -> Iterator[list[Row]]:
     """Neighbours in one pack, as many as one read takes."""
-    run: list[_Row] = []
+    run: list[Row] = []
     for row in rows:
         if run:
             pack, start = run[0][:2]

@@ -47,6 +47,11 @@ def mode_of(stat: bytes) -> Mode:
     return Mode.EXEC if bits & 0o100 else Mode.FILE
 
 
+def is_same_content(a: bytes, b: bytes) -> bool:
+    """Whether two packed stats are of one unchanged file; being renamed changes its ctime alone."""
+    return a[:16] == b[:16] and a[24:] == b[24:]
+
+
 def changed_at(stat: bytes) -> int:
     """The later of both times in a packed stat, ns."""
     mtime, ctime = _times.unpack_from(stat, 8)
