@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 from aq.cli import text_record
 from aq.cli.command import command
-from aq.cli.session import Session
+from aq.cli.session import Session, working_directory
 
 
 @command("init", examples=["aq init", "aq init forecasts"], exits=(1, 2))
@@ -20,5 +18,5 @@ def init(session: Session, directory: str) -> None:
     """
     from aq.pipeline.repo import Repo
 
-    with Repo.create(Path(directory).absolute(), session.context()) as repo:
+    with Repo.create(working_directory() / directory, session.context()) as repo:
         session.report({"path": str(repo.root)}, text_record.init)

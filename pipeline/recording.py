@@ -185,6 +185,7 @@ def _nothing(store: Store, context: Context, proposal: Proposal, at: Head) -> Re
         )
         change.set("tracking", None)
         change.commit()
+    store.flush()  # what was lost, and has come back with a file or value that HEAD holds
     if at.id is None or at.commit is None:
         return None
     return Recorded(at.id, at.commit, facts.of(store, at.id), created=False)

@@ -56,7 +56,7 @@ def repro(repo: Repo, spec: str, *, rtol: float, atol: float, on_event: OnEvent)
         environment=differences,
         artifacts=verdicts,
         first_difference=first,
-        seconds=(repo.context.now() - started) / 1e9,
+        seconds=max(0, repo.context.now() - started) / 1e9,
     )
 
 
@@ -68,7 +68,7 @@ def _source(repo: Repo, revision: Revision, path: str, started: int) -> Repro:
         environment=[],
         artifacts=[note],
         first_difference=None,
-        seconds=(repo.context.now() - started) / 1e9,
+        seconds=max(0, repo.context.now() - started) / 1e9,
     )
 
 

@@ -132,7 +132,7 @@ class _Walk:
             failures=tuple(sorted(self.failures, key=lambda failure: failure.step in self.checks)),
             fingerprints={name: one.fingerprint for name, one in self.planner.prepared.items()},
             notes=(*self.planner.opaque(), *dict.fromkeys(self.notes)),
-            seconds=self.clock() - self.began,
+            seconds=max(0.0, self.clock() - self.began),  # clocks are set back
             interrupted=interrupted,
         )
 
@@ -173,7 +173,7 @@ class _Walk:
         began = self.clock()
         executor = Executor(self.store, self.planner.project.root, self.tee, self.planner.previous)
         outcome = executor.attempt(node, given, step.seed)
-        seconds = self.clock() - began
+        seconds = max(0.0, self.clock() - began)
         self.notes += outcome.notes
         if outcome.failure is not None:
             self._fail(node, outcome, seconds, why, step)
@@ -283,7 +283,7 @@ class _Walk:
         else:
             began = self.clock()
             id, step = self._parsed(wanted)
-            seconds = self.clock() - began
+            seconds = max(0.0, self.clock() - began)
             self.store.put_summary(id, {"seconds": seconds})
             self._keep(seconds)
             one = RunStep(name=wanted.label, status="run", role="parse", step=id, seconds=seconds)

@@ -196,7 +196,7 @@ class _Attempt:
             violations=list(found.violations),
             accepted=accepted,
             renamed=published.renamed(job),
-            seconds=(repo.context.now() - self.started) / 1e9,
+            seconds=max(0, repo.context.now() - self.started) / 1e9,
             error=_error(found),
             author=repo.author(),
         )

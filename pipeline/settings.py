@@ -32,6 +32,8 @@ def load(control: Path) -> dict[str, str]:
         text = path.read_text("utf-8")
     except FileNotFoundError:
         return {}
+    except UnicodeDecodeError as error:
+        raise AqError(f".aq/config cannot be read: {error}", hint="edit .aq/config") from None
     try:
         sections = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
