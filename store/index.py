@@ -72,7 +72,9 @@ class State(NamedTuple):
 
 def encode_place(place: Place) -> bytes:
     """The value of a place in the index."""
-    return _place.pack(*place[:5]) + (place.base or b"")
+    pack, offset, size, kind, codec, base = place
+    value = _place.pack(pack, offset, size, kind, codec)
+    return value + base if base else value
 
 
 def decode_place(data: bytes) -> Place:
@@ -100,6 +102,11 @@ class Look:
         """Where the object lies, or the summary of the object of this id."""
         found = self.get("summaries" if kind == Kind.SUMMARY else "objects", id)
         return None if found is None else decode_place(found)
+
+    def unreliable(self, ids: Iterable[bytes]) -> list[bytes]:
+        """Those that are in no pack, or that are condemned and may be gone when they are needed."""
+        get, objects, condemned = self.txn.get, _PREFIXES["objects"], _PREFIXES["condemned"]
+        return [id for id in ids if get(objects + id) is None or get(condemned + id) is not None]
 
     def state(self) -> State | None:
         """How far the index has followed the journal; None in one that was never filled."""
@@ -186,9 +193,9 @@ class Change(Look):
         objects, summaries = [], {}
         mark, summary = _PREFIXES["objects"], int(Kind.SUMMARY)
         for id, place in places:
-            if place.kind < summary:
+            if place[3] < summary:
                 objects.append((mark + id, encode_place(place)))
-            elif place.kind == summary:
+            elif place[3] == summary:
                 summaries[id] = encode_place(place)
         objects.sort()
         with self.txn.cursor() as cursor:

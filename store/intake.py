@@ -53,16 +53,17 @@ class Intake:
             return []
         clock = self._clock()
         entries = self._together(folder, names, stats)
-        states: list[State | None] = []
-        for name, stat, entry in zip(names, stats, entries, strict=True):
-            if entry is not None:
-                states.append((stat, entry))
-            else:
-                states.append(read_state(self._root, join(folder, name), self._sink, self._on_bytes))
+        states: list[State | None] = [
+            (stat, entry) if entry is not None else self._alone(join(folder, name))
+            for name, stat, entry in zip(names, stats, entries, strict=True)
+        ]
         read = [(name, *state) for name, state in zip(names, states, strict=True) if state is not None]
         self._cache.learn_many(folder, read, clock)
         self._count(len(read), sum([size for _, stat, _ in read if (size := size_of(stat)) < SMALL]))
         return states
+
+    def _alone(self, path: bytes) -> State | None:
+        return read_state(self._root, path, self._sink, self._on_bytes)
 
     def _on_bytes(self, size: int) -> None:
         self._count(0, size)

@@ -136,16 +136,12 @@ class Objects:
 
     def _new_among(self, ids: Sequence[bytes]) -> list[int]:
         """Which of these are to be written, as `_is_new` says; of equal ones the first."""
-        seen: set[bytes] = set()
-        chosen = []
+        first: dict[bytes, int] = {}
+        for number, id in enumerate(ids):
+            if id not in self._placed and id not in self._pending:
+                first.setdefault(id, number)
         with self.index.look() as look:
-            for number, id in enumerate(ids):
-                if id in self._placed or id in self._pending or id in seen:
-                    continue
-                if look.get("objects", id) is None or look.get("condemned", id) is not None:
-                    seen.add(id)
-                    chosen.append(number)
-        return chosen
+            return [first[id] for id in look.unreliable(first)]
 
     def _is_new(self, digest: bytes) -> bool:
         """Whether it is to be written: also what is condemned, and may be gone when this is published."""

@@ -253,6 +253,9 @@ class Scan:
         rules, cache = self._tracking, dict(run.known.each())
         rule, same = rules.rule(run.folder), not rules.has_below(run.folder)
         ignored = run.scope.ignored(run.folder, run.names)
+        if same and rule == ADD and not head and not cache:  # all of them are new: the first commit
+            files = zip(run.names, run.stats, strict=True)
+            return [Found(start + name, None, stat, None) for name, stat in files if name not in ignored]
         found: list[Found] = []
         for name, stat in zip(run.names, run.stats, strict=True):
             path = start + name
