@@ -8,6 +8,7 @@ is redo. Operations that moved no ref and no file are passed over.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aq.formats.errors import AqError, Conflict
@@ -74,6 +75,8 @@ def _text(ref: Ref | None) -> str | None:
 def undo(repo: Repo) -> Undone:
     """Take back the newest operation that did something. Raises AqError where there is none."""
     store = repo.store
+    with suppress(AqError):  # where the folder refuses, what was done of it is taken back
+        unfinished.finish(repo.worktree)  # so that taking this back in turn brings all of it
     id, operation = _last_effective(store)
     before = _before(store, operation)
     after = ref_format.read(store, operation.refs)

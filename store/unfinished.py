@@ -91,17 +91,25 @@ def found(work: Worktree) -> list[Unfinished]:
 def finish(work: Worktree) -> list[str]:
     """Write and delete what dead commands have not: files that are as they were. What was done, as notes.
 
-    Files that were changed since stay as they are. Raises AqError where the folder refuses.
+    Files that were changed since stay as they are, and so does what is lost. Raises AqError where the folder
+    refuses.
     """
     notes = []
     for one in found(work):
-        from aq.store.checkout import Rewrite
-
         if one.files:
-            Rewrite(work, one.files, []).apply()
-            notes.append(one.note)
+            notes.append(_finished(work, one))
         _end(work.store, one.operation.sequence)
     return notes
+
+
+def _finished(work: Worktree, one: Unfinished) -> str:
+    from aq.store.checkout import Rewrite
+
+    try:
+        Rewrite(work, one.files, []).apply()
+    except Damaged as error:
+        return f"{one.note}, but {error.message}"
+    return one.note
 
 
 def _end(store: Store, sequence: int) -> None:

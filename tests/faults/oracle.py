@@ -77,6 +77,18 @@ def refs_of(store: Store) -> dict[str, str | None]:
     return {name: _text(ref) for name, ref in store.refs().items()}
 
 
+def reachable(store: Store) -> set[str]:
+    """The commits that branches, tags and a detached HEAD lead to, in hexadecimal."""
+    tips = [ref.id for name, ref in store.refs().items() if ref.id is not None and name != "tracking"]
+    found: set[str] = set()
+    while tips:
+        id = tips.pop()
+        if id.hex() not in found:
+            found.add(id.hex())
+            tips += map(Digest, get_record(store, Commit, id).parents)
+    return found
+
+
 def contents_of(store: Store, commit: bytes) -> dict[str, bytes | str]:
     """Everything that a commit holds, read and verified."""
     root = Digest(history.commit(store, Digest(commit)).snapshot)
@@ -158,12 +170,7 @@ class _Question:
             assert found.get(name) in allowed, (
                 f"{name} is {found.get(name)}, not one of {sorted(map(str, allowed))}"
             )
-        tips = [
-            bytes.fromhex(value)
-            for name, value in found.items()
-            if value and len(value) == 64 and name != "tracking"
-        ]
-        commits = _reachable(store, tips)
+        commits = reachable(store)
         for id, content in self.acknowledged.items():
             assert id in commits, f"commit {id} was acknowledged and is in no history"
             holds = contents_of(store, bytes.fromhex(id))
@@ -185,16 +192,6 @@ class _Question:
             assert head.commit == id and contents_of(store, id)[name] == text
             parent = before.refs.get(f"branch/{done.branch}") if done.branch else before.refs.get("HEAD")
             assert done.parents == ([parent] if parent else [])
-
-
-def _reachable(store: Store, tips: list[bytes]) -> set[str]:
-    found: set[str] = set()
-    while tips:
-        id = tips.pop()
-        if id.hex() not in found:
-            found.add(id.hex())
-            tips += get_record(store, Commit, id).parents
-    return found
 
 
 def _context(root: Path) -> Context:
