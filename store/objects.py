@@ -181,7 +181,7 @@ class Objects:
             self.new_bytes += self._writer.end - before
             if self._writer.end >= SEAL_AT and (full := self._finish()) is not None:
                 self._sealer.force(full)
-        except AqError:
+        except BaseException:  # a signal too: where the pack ends is not known then
             self.discard()
             raise
 
@@ -214,7 +214,7 @@ class Objects:
                 last.force()
             self._sealer.wait()
             disk.fsync_folder(self.files.folder)
-        except AqError:
+        except BaseException:
             self.discard()
             raise
 
@@ -240,9 +240,7 @@ class Objects:
         with self._lock:
             packs, sealer = self._unpublished(), self._sealer
             self._reset()
-        sealer.cancel()
-        with suppress(AqError):  # the error that led here is the one to report
-            sealer.wait()
+        sealer.stop()
         for pack in packs:
             with suppress(AqError):  # garbage that gc finds
                 pack.discard() if remove else pack.close()

@@ -20,6 +20,7 @@ class Sealer:
         self._lock = Lock()
         self._waiting: deque[PackWriter] = deque()
         self._thread: Thread | None = None
+        self._working = False
         self._error: BaseException | None = None
 
     def force(self, pack: PackWriter) -> None:
@@ -28,20 +29,20 @@ class Sealer:
             raise self._error
         with self._lock:
             self._waiting.append(pack)
-            if self._thread is not None:
+            if self._working:
                 return
+            self._working = True
             self._thread = Thread(target=self._work, name="aq sealer", daemon=True)
         try:
             self._thread.start()
         except RuntimeError:  # no more threads are to be had
-            self._work()
             self.wait()
 
     def _work(self) -> None:
         while True:
             with self._lock:
                 if not self._waiting:
-                    self._thread = None
+                    self._working = False
                     return
                 pack = self._waiting.popleft()
             try:
@@ -55,15 +56,24 @@ class Sealer:
         with self._lock:
             self._waiting.clear()
 
+    def stop(self) -> None:
+        """Try no further pack, and return when nothing is under way any more, whatever came of it."""
+        self.cancel()
+        self._join()
+
     def wait(self) -> None:
         """Return when nothing is under way any more. Raises AqError if a pack could not be forced."""
+        self._join()
+        self._work()  # what no thread came to take
+        if self._error is not None:
+            raise self._error
+
+    def _join(self) -> None:
         interrupted: BaseException | None = None
-        while (thread := self._thread) is not None and thread.is_alive():
+        while self._thread is not None and self._thread.is_alive():
             try:
-                thread.join()
+                self._thread.join()
             except BaseException as error:  # a signal: the file must not be closed under the thread
                 interrupted = error
         if interrupted is not None:
             raise interrupted
-        if self._error is not None:
-            raise self._error

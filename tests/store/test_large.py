@@ -129,6 +129,39 @@ def test_an_interrupt_anywhere_leaves_a_usable_store(bench: Bench, number: int) 
     check_usable(bench)
 
 
+@pytest.mark.parametrize("number", range(1, 40, 3))
+def test_work_goes_on_in_the_process_that_was_interrupted(bench: Bench, number: int) -> None:
+    """As in a notebook: what a signal cut off in the middle of a pack is not in the next commit's."""
+    left = [number]
+
+    def interrupt(call: str, path: str) -> None:
+        left[0] -= path.endswith(".pack")
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    with disk.observed(interrupt), pytest.raises(KeyboardInterrupt):
+        bench.commit()
+    bench.commit()
+    assert content(bench, "large") == DATA
+    check_usable(bench)
+
+
+def test_without_further_threads_packs_are_forced_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    seen: list[tuple[str, str]] = []
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with disk.observed(lambda call, path: seen.append((call, path))):
+        bench.commit()
+    written = {path for call, path in seen if call == "write" and path.endswith(".pack")}
+    assert written == {path for call, path in seen if call == "fsync" and path.endswith(".pack")}
+    assert len(written) > 3
+    check_usable(bench)
+
+
 def test_a_fork_while_packs_are_forced_leaves_both_sides_whole(bench: Bench) -> None:
     snapshot = bench.work.snapshot(bench.work.head())
     child = os.fork()
