@@ -20,6 +20,7 @@ from blake3 import blake3
 
 _stat = struct.Struct("<qqqQQI")
 _times = struct.Struct("<qq")
+_all_times = struct.Struct("<8xqq20x")
 _MASK: Final = (1 << 63) - 1
 
 
@@ -100,9 +101,13 @@ class StatCache:
         self, folder: bytes, files: Iterable[tuple[bytes, bytes, bytes]], clock: int | None
     ) -> None:
         """As `learn`, of files of one folder in ascending order: name, stat and entry of each."""
-        chosen = [] if clock is None else [file for file in files if changed_at(file[1]) < clock]
+        chosen = [] if clock is None else list(files)
+        stats = b"".join([file[1] for file in chosen])
+        if clock is not None and any(m >= clock or c >= clock for m, c in _all_times.iter_unpack(stats)):
+            chosen = [file for file in chosen if changed_at(file[1]) < clock]
+            stats = b"".join([file[1] for file in chosen])
         if chosen:
-            stats, entries = b"".join([file[1] for file in chosen]), b"".join([file[2] for file in chosen])
+            entries = b"".join([file[2] for file in chosen])
             self._runs.append(Rows(folder_key(folder), [file[0] for file in chosen], stats, entries))
 
     def forget(self, paths: Iterable[bytes]) -> None:
