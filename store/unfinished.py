@@ -69,6 +69,7 @@ def taken_back(change: Change, sequence: int) -> None:
 def carry_out(work: Worktree, transaction: Transaction, rewrite: Rewrite) -> Digest:
     """Commit a transaction and let the folder follow it; returns the operation's id."""
     transaction.files = rewrite.files
+    transaction.holder = work.store.holder
     id = transaction.commit()
     rewrite.apply()
     if rewrite.files is not None and transaction.sequence is not None:
