@@ -1,0 +1,198 @@
+"""Ctrl-C and SIGTERM at any moment of a command: 130 and 143, one line, no process left, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.cases import Case, Prepared, lying, noise, prepared, write
+from tests.faults.cases import aq as typed
+from tests.faults.oracle import check_oracle, copy_of
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+FLOW = """
+import subprocess
+import aq
+
+@aq.op
+def first():
+    return list(range(1000))
+
+@aq.op
+def slow(first):
+    subprocess.run(["sleep", "20"], check=True)
+    return 1
+
+@aq.flow
+def f():
+    slow(first())
+"""
+
+
+def many_files(root: Path) -> None:
+    for number in range(600):
+        write(root, f"old/{number % 7}/{number}.txt", noise(number, 900))
+    typed(root, "init", "add .", "commit -m first")
+    for number in range(600):
+        write(root, f"new/{number % 7}/{number}.txt", noise(9_000 + number, 900))
+    for number in range(30):
+        write(root, f"large/{number}", noise(number, 700_000))
+    typed(root, "add .")
+
+
+def changed_files(root: Path) -> None:
+    many_files(root)
+    for path in sorted((root / "old").rglob("*.txt")):
+        path.write_bytes(b"changed")
+
+
+def garbage(root: Path) -> None:
+    many_files(root)
+    typed(
+        root, "commit -m second", "undo", "config set gc.retention 0d", "config set gc.grace 0s", "tag add a"
+    )
+
+
+def flow(root: Path) -> None:
+    write(root, "flow.py", FLOW)
+    typed(root, "init")
+
+
+CASES = {
+    "commit": Case("commit", many_files, [("commit", "-m", "second")]),
+    "restore": Case("restore", changed_files, [("restore", "old")]),
+    "gc": Case("gc", garbage, [("gc",)]),
+    "run": Case("run", flow, []),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Prepared]:
+    known: dict[str, Prepared] = {}
+
+    def make(name: str) -> Prepared:
+        if name not in known:
+            before = os.getcwd()
+            known[name] = prepared(CASES[name], tmp_path_factory.mktemp(name))
+            os.chdir(before)
+        return known[name]
+
+    return make
+
+
+def start(root: Path, words: list[str]) -> subprocess.Popen[str]:
+    """A command in a session of its own, once it has opened the index."""
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", "aq", *words],
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while child.poll() is None and not _has_open(child.pid, "data.mdb"):
+        time.sleep(0.001)
+    return child
+
+
+def _has_open(pid: int, name: str) -> bool:
+    try:
+        return any(os.readlink(f"/proc/{pid}/fd/{fd}").endswith(name) for fd in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
+
+
+def left_of(session: int) -> list[str]:
+    """Processes of a session that still run."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+        except (OSError, ValueError):
+            continue
+        if entry.isdigit() and int(fields[3]) == session and fields[0] != "Z":
+            found.append(Path(f"/proc/{entry}/cmdline").read_text())
+    return found
+
+
+def stop(root: Path, words: list[str], number: signal.Signals, delay: float) -> int:
+    """Send the signal after a while; the exit code, after looking at all that may be told."""
+    child = start(root, words)
+    time.sleep(delay)
+    child.send_signal(number)
+    out, err = child.communicate(timeout=60)
+    told = f"aq {' '.join(words)}, {number.name} after {delay:.3f} s → {child.returncode}\n{out}{err}"
+    assert child.returncode in (0, CODES[number]), told
+    assert "Traceback" not in err, told
+    if child.returncode:
+        word = "interrupted" if number == signal.SIGINT else "terminated"
+        assert [line for line in err.splitlines() if "error:" in line] == [f"error: {word}"], told
+    assert left_of(child.pid) == [], told
+    return child.returncode
+
+
+def duration(root: Path, words: list[str]) -> float:
+    began = time.monotonic()
+    child = start(root, words)
+    opened = time.monotonic()
+    child.communicate(timeout=60)
+    assert began <= opened
+    return time.monotonic() - opened
+
+
+def stop_at_random(one: Prepared, root: Path, times: int) -> int:
+    """How many of them ended by the signal."""
+    words = list(one.case.commands[0])
+    longest = duration(copy_of(one.template, root), words)
+    stopped = 0
+    for turn in range(times):
+        number = (signal.SIGINT, signal.SIGTERM)[turn % 2]
+        stopped += stop(copy_of(one.template, root), words, number, random.random() * longest) != 0
+        one.judge_folder(root, 0)
+        before = one.states[0]
+        kept = {id: content for id, content in before.commits.items() if id in one.after(0).commits}
+        check_oracle(root, acknowledged=kept, fresh=turn == 0)
+    return stopped
+
+
+@pytest.mark.parametrize("name", ["commit", "restore", "gc"])
+def test_stopped_at_a_random_time(made: Callable[[str], Prepared], name: str, tmp_path: Path) -> None:
+    stop_at_random(made(name), tmp_path / "r", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["commit", "restore", "gc"])
+def test_stopped_at_many_random_times(made: Callable[[str], Prepared], name: str, tmp_path: Path) -> None:
+    assert stop_at_random(made(name), tmp_path / "r", 40) > 5
+
+
+@pytest.mark.parametrize("number", list(CODES))
+def test_an_op_is_stopped_with_what_it_has_started(
+    made: Callable[[str], Prepared], number: signal.Signals, tmp_path: Path
+) -> None:
+    """What had finished is kept, and the run is told of."""
+    root = copy_of(made("run").template, tmp_path / "r")
+    child = start(root, ["run", "flow.py"])
+    deadline = time.monotonic() + 30
+    while not any("sleep" in command for command in left_of(child.pid)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.send_signal(number)
+    _out, err = child.communicate(timeout=60)
+    assert child.returncode == CODES[number] and "Traceback" not in err, err
+    assert left_of(child.pid) == []
+    assert set(lying(root)) == {"flow.py"}
+    runs = subprocess.run(
+        [sys.executable, "-P", "-m", "aq", "runs", "--json"], cwd=root, capture_output=True, text=True
+    )
+    assert '"failed"' in runs.stdout, runs.stdout
+    check_oracle(root)
