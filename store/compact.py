@@ -35,18 +35,25 @@ def compact(store: Store, locked: Locked) -> None:
     files = PackFiles(f"{store.control}/packs")
     try:
         state = _state(store)
+        left = _without_dead(store, files, state, locked)
         if _dead(store, files, state.journal, upto=state.end):
             locked(store, lambda change, state, journal: _next_journal(change, state, journal, files))
-        state, left = _state(store), []
-        for name in files.names():
-            if name != state.journal:
-                live = _compact_one(store, files, name, state, locked, write=False)
-                if live is not None:
-                    left.append((live, name))
+            left = _without_dead(store, files, _state(store), locked)
         for _live, name in sorted(left):
-            _compact_one(store, files, name, state, locked, write=True)
+            _compact_one(store, files, name, _state(store), locked, write=True)
     finally:
         files.close()
+
+
+def _without_dead(store: Store, files: PackFiles, state: State, locked: Locked) -> list[tuple[int, bytes]]:
+    """Remove packs that nothing needs; those of which a part is needed, and how many bytes of it."""
+    left = []
+    for name in files.names():
+        if name != state.journal:
+            live = _compact_one(store, files, name, state, locked, write=False)
+            if live is not None:
+                left.append((live, name))
+    return left
 
 
 def _state(store: Store) -> State:

@@ -32,7 +32,11 @@ class Lease:
             if _is_at(self._fd, self.path):
                 break
             os.close(self._fd)  # a collector took it for one that was left behind
-        self.renew()
+        try:
+            self.renew()
+        except BaseException:
+            self.end()  # an empty one would hold back every collector while this process lives
+            raise
 
     def renew(self) -> None:
         """Everything that was relied on so far is published: begin anew."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from pathlib import Path
 
 import msgspec
 import pytest
-from aq.formats.errors import Temporary
+from aq.formats.errors import AqError, Temporary
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
 from aq.formats.records import Run
@@ -195,3 +196,18 @@ def test_the_last_command_can_be_undone_whatever_was_collected(bench: Bench) -> 
         assert bench.store.has(second) and bench.store.has(bench.snapshot_of(second))
     bench.refs({"branch/main": Ref(second)})
     sound(bench.root)
+
+
+def test_a_lease_that_could_not_be_written_holds_nothing_back(bench: Bench) -> None:
+    """The disk was full when a command of this process began; the process lives on."""
+
+    def refuse(call: str, path: str) -> None:
+        if call == "write" and path.endswith(".lease"):
+            raise OSError(errno.ENOSPC, "full")
+
+    id = bench.store.put(Kind.CHUNK, bytes(1_000))
+    bench.store.flush()
+    bench.reopen()
+    with disk.observed(refuse), pytest.raises(AqError, match="no space left"):
+        bench.store.put(Kind.CHUNK, b"new")
+    assert gc(bench.store, TODAY).freed.objects == 1 and not bench.store.has(id)
