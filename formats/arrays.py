@@ -146,8 +146,10 @@ def rebuild(data: Buffer, dtype: Any, shape: Any) -> np.ndarray[Any, Any]:
     """An array over `data`: the very memory where it is writable, else a copy. Raises ValueError."""
     import numpy as np
 
-    memory = bytearray(data) if isinstance(data, bytes) else data
-    array: np.ndarray[Any, Any] = np.ndarray(tuple(shape), dtype_of(dtype), memory)
+    memory, kind = bytearray(data) if isinstance(data, bytes) else data, dtype_of(dtype)
+    if kind.hasobject:
+        raise ValueError("bytes are no objects: as pointers they would lead anywhere")
+    array: np.ndarray[Any, Any] = np.ndarray(tuple(shape), kind, memory)
     if array.nbytes != len(memory) or min(shape, default=0) < 0:
         raise ValueError(f"an array of {array.nbytes} bytes has {len(memory)}")
     return array
@@ -204,7 +206,7 @@ def decode_array(artifact: Artifact, source: Source) -> Any:
         data, information = bytearray(whole_bytes(artifact, source)), artifact.type
         array = rebuild(data, information["dtype"], information["shape"])
         return array[()] if information.get("scalar") else array
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _NO_DTYPE as error:
         raise Damaged(f"an array cannot be read: {error}") from None
 
 

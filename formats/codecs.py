@@ -21,6 +21,10 @@ ZSTD: Final = 1
 SMALLEST: Final = 256
 """Shorter chunks are not worth a try."""
 LEVEL: Final = 1
+LENGTH_MOST: Final = 256 << 20
+"""Longer chunks are not compressed, so that nothing that is has to be unpacked to more."""
+RATIO_MOST: Final = 32_768
+"""The most that zstd makes of a byte: a block of 128 KiB takes four. Source: RFC 8878, 3.1.1.2."""
 _SAMPLE: Final = 4_096
 _SAMPLED_FROM: Final = 32_768
 _threads = local()
@@ -29,7 +33,7 @@ _threads = local()
 def pack(kind: Kind, data: Buffer) -> tuple[int, Buffer]:
     """Codec and payload for the canonical bytes: zstd where it saves an eighth, else the bytes themselves."""
     size = len(data)
-    if kind is not Kind.CHUNK or size < SMALLEST:
+    if kind is not Kind.CHUNK or not SMALLEST <= size <= LENGTH_MOST:
         return RAW, data
     compressor = _compressor()
     if size >= _SAMPLED_FROM:
@@ -60,6 +64,8 @@ def _pays(packed: int, size: int) -> bool:
 
 def _decompress(payload: Buffer, length: int) -> bytes:
     zstd = _zstd()
+    if not 0 <= length <= min(LENGTH_MOST, RATIO_MOST * len(payload)):
+        raise Damaged(f"a compressed frame of {len(payload)} bytes cannot hold {length}")
     try:
         if zstd.frame_content_size(payload) != length:
             raise Damaged(f"a compressed frame does not declare the {length} bytes it should hold")

@@ -243,7 +243,10 @@ def require_canonical(kind: Kind, data: bytes | memoryview) -> None:
     if kind not in TYPES:
         return
     decode(TYPES[kind], data)
-    plain = _plain.decode(data)
+    try:
+        plain = _plain.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Damaged(f"a {kind.name.lower()} record cannot be read: {error}") from None
     if depth(plain) > DEPTH_MOST:
         raise Damaged(f"a {kind.name.lower()} record nests deeper than {DEPTH_MOST}")
     if _encoder.encode(plain) != bytes(data):

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from aq.formats import json_values
 from aq.formats.chunking import Readable
-from aq.formats.errors import NewerFormat, Unstorable, UsageError
+from aq.formats.errors import Damaged, NewerFormat, Unstorable, UsageError
 from aq.formats.files import content, encode_stream, read_head, stream_bytes, whole_bytes
 from aq.formats.identity import Digest
 from aq.formats.metric_values import Metric, encode_metric
@@ -209,13 +209,20 @@ def summarise(artifact: Artifact, source: Source) -> dict[str, Any]:
         return summarise_array(decode_array(artifact, source), artifact.type)
     if artifact.format == "metric":
         value = json_values.load(whole_bytes(artifact, source))
-        return {"value": value, "better": (artifact.type or {}).get("better", "")}
+        return {"value": value, "better": _better(artifact)}
     if artifact.format == "json":
         text = whole_bytes(artifact, source)
         return _summarise_json(json_values.load(text), text)
     if artifact.format == "raw":
         return {"type": "bytes", "size": artifact.size}
     return _summarise_file(b"".join(islice(stream_bytes(artifact, source), 1)))
+
+
+def _better(artifact: Artifact) -> Any:
+    """What a metric's type says. Raises Damaged where that is no map."""
+    if not isinstance(artifact.type, dict | None):
+        raise Damaged("a metric's type cannot be read")
+    return (artifact.type or {}).get("better", "")
 
 
 def _summarise_json(value: object, text: bytes) -> dict[str, Any]:

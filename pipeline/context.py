@@ -12,7 +12,7 @@ from pathlib import Path
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _QUERY = re.compile(r"(?<=\?)\S+")
-_SECRET = re.compile(r"(?i)(pass|secret|token|key|credential|auth)[^=]*=")
+_SECRET = re.compile(r"(?i)[^=\s]*(pass|secret|token|key|credential|auth)[^=\s]*=")
 
 
 @dataclass(frozen=True, slots=True)

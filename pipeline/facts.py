@@ -8,6 +8,7 @@ commit only where the commit says that its flow is current, or where it was give
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 from aq.formats.identity import Digest
@@ -48,6 +49,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 NONE = Facts()
+_MADE_MOST = 50_000
+_made: WeakKeyDictionary[Store, dict[bytes, Facts]] = WeakKeyDictionary()
+"""Facts that were made again, or some of very many: a log asks for those of each commit's parent next."""
 
 
 def of(store: Store, commit: bytes) -> Facts:
@@ -55,16 +59,22 @@ def of(store: Store, commit: bytes) -> Facts:
     known = _stored(store, commit)
     if known is not None:
         return known
+    made = _made.setdefault(store, {})
+    if len(made) > 2 * _MADE_MOST:
+        made.clear()
     missing: list[tuple[Digest, Commit]] = []
     base = NONE
     for id, record in history.first_parents(store, Digest(commit)):
-        found = _stored(store, id)
+        found = made.get(id) or _stored(store, id)
         if found is not None:
             base = found
             break
         missing.append((id, record))
-    for _, record in reversed(missing):
+    every = 1 + len(missing) // _MADE_MOST
+    for position, (id, record) in enumerate(reversed(missing)):
         base = derive(store, record, base)
+        if position % every == 0:
+            made[bytes(id)] = base
     return base
 
 

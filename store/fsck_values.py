@@ -167,7 +167,7 @@ def _misnamed(artifact: Artifact, named: int, buffers: int, artifacts: list[byte
     if named != buffers:
         yield f"its opcodes name {named} buffers, and it has {buffers}"
     told = artifact.type.get("artifacts", []) if isinstance(artifact.type, dict) else []
-    if set(told) != set(artifacts) or len(told) != len(artifacts):
+    if not isinstance(told, list) or sorted(map(repr, told)) != sorted(map(repr, artifacts)):
         yield "its opcodes name other artifacts than its type"
 
 

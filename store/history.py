@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from aq.formats.identity import Digest
 from aq.formats.objects import Source, get_record
 from aq.formats.records import Commit
+from aq.store.laps import Laps
 from aq.store.refs import HEAD, Ref
 
 _LEFT: Final = 1
@@ -51,7 +52,9 @@ def commit(store: Source, id: bytes) -> Commit:
 
 def first_parents(store: Source, id: bytes) -> Iterator[tuple[Digest, Commit]]:
     """A commit and its first parents up to the first commit of all."""
+    laps = Laps("commit")
     while True:
+        laps.step(id)
         record = commit(store, id)
         yield Digest(id), record
         if not record.parents:

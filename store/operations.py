@@ -12,13 +12,15 @@ from aq.formats.objects import Source, get_record
 from aq.formats.packs import NO_ID
 from aq.formats.records import Operation
 from aq.store import refs
+from aq.store.laps import Laps
 from aq.store.refs import Ref
 
 
 def walk(source: Source, newest: bytes) -> Iterator[tuple[Digest, Operation]]:
     """Operations from `newest` back to the first. Raises Damaged."""
-    id = newest
+    id, laps = newest, Laps("operation")
     while id != NO_ID:
+        laps.step(id)
         operation = get_record(source, Operation, id)
         yield Digest(id), operation
         id = operation.parents[0] if operation.parents else NO_ID

@@ -78,7 +78,7 @@ def load(source: Source, id: bytes | None) -> Tracking:
         return Tracking()
     try:
         return Tracking(_decoder.decode(source.get(Kind.CHUNK, id)))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(f"the list of pending additions cannot be read: {error}") from None
 
 

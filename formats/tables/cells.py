@@ -54,7 +54,7 @@ def read_cell(data: bytes | memoryview) -> Any:
     reader = _Reader(bytes(data))
     try:
         value = reader.cell(0)
-    except (struct.error, ValueError, KeyError, TypeError, OverflowError, ArithmeticError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, ArithmeticError, SyntaxError) as error:
         raise Damaged(f"a table's cell cannot be read: {error}") from None
     if reader.at != len(reader.data):
         raise Damaged("a table's cell has bytes too many")

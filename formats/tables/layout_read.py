@@ -6,6 +6,7 @@ Values are used where they lie: the array keeps the bytes alive and copies only 
 
 from __future__ import annotations
 
+import struct
 from typing import Any, Final
 
 import numpy as np
@@ -17,13 +18,19 @@ from aq.formats.tables.physical import width
 from pyarrow import types as is_
 
 LARGE: Final = 2**31 - 1
+SPREAD_MOST: Final = 1 << 28
+"""Slots of fixed lists, those of nulls among them: segments are cut long before (docs/format.md, 8.3)."""
 Mask = npt.NDArray[np.bool_]
 
 
 def read_array(data: bytes | memoryview, kind: pa.DataType, rows: int) -> pa.Array:
     """One array of `rows` values of an Arrow type that `arrow_type` made. Raises Damaged."""
     reader = _Reader(data)
-    array = reader.array(kind, rows)
+    try:
+        array = reader.array(kind, rows)
+    except (pa.ArrowException, ValueError, OverflowError, struct.error, MemoryError) as error:
+        reason = str(error).partition("\n")[0]
+        raise Damaged(f"a table chunk is not what its type says: {reason}") from None
     if reader.at != len(reader.view):
         raise Damaged("a table chunk has bytes too many")
     return array
@@ -109,6 +116,8 @@ class _Reader:
         is_struct = is_.is_struct(kind)
         kinds = [field.type for field in kind] if is_struct else [kind.value_type]
         each = 1 if is_struct else kind.list_size
+        if valid is not None and count * each > SPREAD_MOST:
+            raise Damaged(f"a table chunk holds {count} fixed lists of {each} values")
         children = []
         for child_kind in kinds:
             child = self.array(child_kind, (count - nulls) * each)
