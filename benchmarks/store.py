@@ -63,7 +63,10 @@ def one_file_limits(costs: Costs, peers: list[Tool]) -> list[Limit]:
         Limit("no-op", costs.wall("aq", "no-op"), 0.15, "s"),
         Limit("commit v2", costs.wall("aq", "commit v2"), 1.0, "s"),
         Limit("new bytes of v2", added, 2.0, "MB"),
-        Limit("restore v1 ÷ cp", ratio(costs.wall("aq", "restore v1"), costs.wall("cp", "restore v1")), 2),
+        *(
+            Limit(f"{step} ÷ cp", ratio(costs.wall("aq", step), costs.wall("cp", step)), 2)
+            for step in ("restore over v2", "restore missing")
+        ),
     ]
 
 
@@ -79,7 +82,7 @@ def run_one_file(bench: Bench, options: argparse.Namespace) -> list[Limit]:
     peers = available(set(ONE_FILE_PEERS) & options.peers, bench.path)
     costs = one_file(bench, [aq(), *peers], options.size)
     title = f"W1: one incompressible file of {options.size / MIB:g} MiB, 1 MiB of it changed"
-    steps = ("add+commit", "no-op", "commit v2", "restore v1")
+    steps = ("add+commit", "no-op", "commit v2", "restore over v2", "restore missing")
     return report(title, costs, steps, one_file_limits(costs, peers))
 
 

@@ -17,7 +17,7 @@ def test_store_quick(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for line in ("W1: one incompressible file", "W2: 200 files", "One changed file among 300", "ms a commit"):
         assert line in done.stdout
-    for figure in ("add+commit ÷ (cp + fsync)", "restore v1 ÷ cp", "add+commit ÷ git", "checkout ÷ git"):
+    for figure in ("add+commit ÷ (cp + fsync)", "restore over v2 ÷ cp", "add+commit ÷ git", "checkout ÷ git"):
         measured = next(line for line in done.stdout.splitlines() if line.startswith(figure))
         assert "not measured" not in measured and "at most" in measured
     assert os.listdir(tmp_path) == []

@@ -102,7 +102,7 @@ def change_middle(path: Path, size: int) -> None:
 
 
 def one_file(bench: Bench, tools: Sequence[Tool], size: int) -> Costs:
-    """Add+commit, no-op, commit of v2 and restore of v1 of one file, beside `cp`."""
+    """Add+commit, no-op, commit of v2, restore of v1 over it and where it is missing, beside `cp`."""
     costs = Costs()
     source = bench.folder / "noise.bin"
     write_noise(source, size)
@@ -115,12 +115,16 @@ def one_file(bench: Bench, tools: Sequence[Tool], size: int) -> Costs:
         costs.add(tool.name, "no-op", reading(tool.again, home, variables))
         change_middle(data / "noise.bin", size)
         costs.add(tool.name, "commit v2", storing(tool, tool.second, home, variables))
-        costs.add(tool.name, "restore v1", reading(tool.back, home, variables))
+        costs.add(tool.name, "restore over v2", reading(tool.back, home, variables))
+        check(middle(data / "noise.bin", size) == middle(source, size), "restored other bytes")
+        (data / "noise.bin").unlink()
+        costs.add(tool.name, "restore missing", reading(tool.back, home, variables))
         check(middle(data / "noise.bin", size) == middle(source, size), "restored other bytes")
 
     def copy(home: Path, variables: Mapping[str, str]) -> None:
         plain = ["cp", str(source), "a"]
-        costs.add("cp", "restore v1", reading([plain], home, variables))
+        costs.add("cp", "restore missing", reading([plain], home, variables))
+        costs.add("cp", "restore over v2", reading([plain], home, variables))
         synced = [["cp", str(source), "b"], ["sync", "b"]]
         costs.add("cp+fsync", "add+commit", reading(synced, home, variables))
 
