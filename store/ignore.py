@@ -7,6 +7,7 @@ where none speaks, the defaults below do. Ignoring matters only to paths that ar
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect_left
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, replace
@@ -191,5 +192,5 @@ def _read(root: bytes, folder: bytes) -> Any:
         raise AqError(f"{shown} cannot be read: {error.strerror}") from None
     try:
         return pathspec.GitIgnoreSpec.from_lines(lines)
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         raise UsageError(f"{shown}: {error}") from None
