@@ -43,7 +43,7 @@ def _block(key: bytes, value: bytes) -> Iterator[Finding]:
     block = statblocks.decode(key, value)
     if block is None:
         shown = paths.show(paths.decode(key[statblocks.FOLDER_KEY_SIZE :]))
-        yield Finding("stat", shown, f"a row of the stat cache has {len(value)} bytes", REBUILD)
+        yield Finding("stat", shown, "a block of the stat cache does not match its checksum", REBUILD)
         return
     for name, row in block.each():
         problem = _row_problem(row)

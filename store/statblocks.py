@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from xxhash import xxh3_64_intdigest
+
 if TYPE_CHECKING:
     from aq.store.index import Change, Look
 
@@ -23,6 +25,7 @@ _SPLIT_BEYOND: Final = 256
 _FILES: Final = 128  # of a block that was split: one changed file writes some 12 KiB anew
 _COMPARED: Final = 64  # items at once: one change among thousands costs some tens of comparisons
 _count = Struct("<I")
+_checksum = Struct("<Q")
 
 
 class Rows(NamedTuple):
@@ -78,8 +81,9 @@ def differing(a: bytes, b: bytes, size: int) -> Iterator[int]:
 
 
 def encode(rows: Rows) -> bytes:
-    """The value of a block."""
-    return b"".join((_count.pack(len(rows.names)), rows.stats, rows.entries, b"/".join(rows.names)))
+    """The value of a block, checksum and all: nothing but this cache says which file holds what."""
+    body = b"".join((_count.pack(len(rows.names)), rows.stats, rows.entries, b"/".join(rows.names)))
+    return body + _checksum.pack(xxh3_64_intdigest(body))
 
 
 def decode(key: bytes, value: bytes) -> Rows | None:
@@ -87,13 +91,14 @@ def decode(key: bytes, value: bytes) -> Rows | None:
     folder, name = key[:FOLDER_KEY_SIZE], key[FOLDER_KEY_SIZE:]
     if len(value) == ROW_SIZE:
         return Rows(folder, [name], value[:STAT_SIZE], value[STAT_SIZE:])
-    if len(value) < _count.size:
+    last = len(value) - _checksum.size
+    if last < _count.size or _checksum.unpack_from(value, last)[0] != xxh3_64_intdigest(value[:last]):
         return None
     count = _count.unpack_from(value)[0]
     middle = _count.size + count * STAT_SIZE
     end = middle + count * ENTRY_SIZE
-    names = value[end:].split(b"/")
-    if len(names) != count or end > len(value):
+    names = value[end:last].split(b"/")
+    if len(names) != count or end > last:
         return None
     return Rows(folder, names, value[_count.size : middle], value[middle:end])
 

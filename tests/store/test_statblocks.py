@@ -12,6 +12,7 @@ from aq.store.statblocks import ENTRY_SIZE, ROW_SIZE, Rows, joined
 from aq.store.store import Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from xxhash import xxh3_64_intdigest
 
 FOLDERS = [bytes([number]) * 16 for number in (0, 7, 255)]
 NAMES = st.binary(min_size=1, max_size=3).filter(lambda name: b"/" not in name and b"\0" not in name)
@@ -120,5 +121,15 @@ def test_rows_of_swept_artifacts_go(store: Store) -> None:
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_block_or_none(value: bytes) -> None:
-    found = statblocks.decode(bytes(16) + b"name", value)
+    sealed = value + xxh3_64_intdigest(value).to_bytes(8, "little")
+    found = statblocks.decode(bytes(16) + b"name", sealed)
     assert found is None or len(found.names) * ENTRY_SIZE == len(found.entries)
+
+
+@given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_no_block(at: int, bit: int) -> None:
+    rows = [(b"%02d" % number, bytes((number,)) * statblocks.ROW_SIZE) for number in range(5)]
+    value = bytearray(statblocks.encode(joined(bytes(16), rows)))
+    assert statblocks.decode(bytes(16), bytes(value)) is not None
+    value[at % len(value)] ^= 1 << bit
+    assert statblocks.decode(bytes(16), bytes(value)) is None
