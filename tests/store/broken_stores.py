@@ -334,4 +334,4 @@ def a_row_about_other_bytes(bench: Bench) -> Broken:
 @breaks("I28")
 def a_row_that_is_none(bench: Bench) -> Broken:
     bench.store.index.put_many("stat", [(bytes(16) + b"a", b"short")])
-    return Broken("a row of the stat cache", "a")
+    return Broken("a block of the stat cache", "a")
