@@ -155,7 +155,8 @@ class Prepared:
     def is_done(self, root: Path, done: int) -> bool:
         """Whether command `done` counts: all its operations are there."""
         with Store.open(root) as store:
-            return len(list(store.operations())) == self.after(done).operations
+            counted = len(list(store.operations())) >= self.after(done).operations
+            return counted and refs_of(store) == self.after(done).refs
 
     def after(self, done: int) -> State:
         """The state that the command after `done` leads to."""

@@ -156,12 +156,13 @@ class _Question:
                 collect(store, now=self.now, user="oracle", grace=0)
                 self._sound(store)
                 self._look(store, refs={})
-            assert litter(self.root) == []
+            assert (left := litter(self.root)) == [], f"left over: {left}"
         return found
 
     def _sound(self, store: Store) -> None:
         """(a)."""
-        assert fsck(store, full=True, step_key=step_key).problems == []
+        problems = fsck(store, full=True, step_key=step_key).problems
+        assert problems == [], f"damaged: {problems}"
 
     def _look(self, store: Store, refs: Values | None = None) -> Found:
         """(b) and (c)."""
@@ -223,7 +224,7 @@ def _in_a_fresh_process(question: _Question) -> Found:
         _aq(root, "gc")
         _aq(root, "config", "set", "gc.grace", "")
         _aq(root, "fsck", "--full")
-        assert litter(root) == []
+        assert (left := litter(root)) == [], f"left over: {left}"
     return found
 
 

@@ -24,7 +24,7 @@ from tests.faults.cases import CASES
 from tests.faults.points import strace
 
 _CALLS = (
-    "openat,close,write,writev,pwrite64,pwritev,pwritev2,ftruncate,truncate,fallocate,fsync,fdatasync,syncfs,sync,"
+    "openat,close,lseek,write,writev,pwrite64,pwritev,pwritev2,ftruncate,truncate,fallocate,fsync,fdatasync,syncfs,sync,"
     "rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,symlink,symlinkat,"
     "copy_file_range,sendfile"
 )
@@ -145,6 +145,8 @@ class _Reader:
         fd = (pid, text.split("<", 1)[0])
         if call == "openat":
             yield from self._opened((pid, str(result)), _joined(places[0], texts[0]), text)
+        elif call == "lseek":
+            self.positions[fd] = result
         elif "write" in call:
             yield self._written(fd, call, text, places[0], b"".join(texts)[:result])
         elif call == "close":

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -218,81 +216,3 @@ def test_that_test_has_teeth(
     monkeypatch.setattr(disk, "fsync", lambda fd, *, path: None)
     with pytest.raises((AssertionError, AqError)):
         lose_power_everywhere(fresh, Acknowledged(tmp_path / "acknowledged"), every=7)
-
-
-CHILD = """
-import sys
-import tempfile
-from pathlib import Path
-from tests.store.scenario import work
-told = Path(sys.argv[2])
-work(Path(sys.argv[1]), lambda number: told.write_text(str(number)), last=3)
-"""
-
-
-def strace() -> list[str]:
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
-    probe = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True)
-    if probe.returncode:
-        pytest.skip("strace may not trace here")
-    return ["strace", "-f", "-o", os.devnull]
-
-
-def run_injected(
-    root: Path, told: Path, syscall: str, action: str, n: int
-) -> subprocess.CompletedProcess[bytes]:
-    command = [*strace(), "-e", f"trace={syscall}", "-e", f"inject={syscall}:{action}:when={n}"]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    source = Path(__file__).parents[2]
-    return subprocess.run(
-        [*command, sys.executable, "-c", CHILD, str(root), str(told)],
-        cwd=source,
-        env=environment,
-        capture_output=True,
-    )
-
-
-def sweep(fresh: Callable[[], Path], told: Path, syscall: str, action: str, points: list[int]) -> int:
-    """Returns how many of the points were reached."""
-    hit = 0
-    for n in points:
-        root = fresh()
-        told.write_text("0")
-        done = run_injected(root, told, syscall, action, n)
-        acknowledged = int(told.read_text())
-        hit += done.returncode != 0
-        if done.returncode:
-            assert action.startswith("signal") or b"AqError" in done.stderr, done.stderr.decode()
-        check(root, acknowledged, min(acknowledged + 1, 3))
-    return hit
-
-
-@pytest.mark.parametrize(
-    ("syscall", "action"),
-    [
-        ("pwrite64", "signal=KILL"),
-        ("fdatasync", "signal=KILL"),
-        ("pwrite64", "error=ENOSPC"),
-        ("fdatasync", "error=EIO"),
-    ],
-)
-def test_the_kernel_kills_or_refuses(
-    fresh: Callable[[], Path], tmp_path: Path, syscall: str, action: str
-) -> None:
-    """A sample of what the seam cannot see: LMDB's own writes."""
-    assert sweep(fresh, tmp_path / "told", syscall, action, [2, 5, 9])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("syscall", ["pwrite64", "pwritev", "fdatasync", "fsync", "openat"])
-@pytest.mark.parametrize("action", ["signal=KILL", "error=ENOSPC", "error=EIO"])
-def test_the_kernel_kills_or_refuses_everywhere(
-    fresh: Callable[[], Path], tmp_path: Path, syscall: str, action: str
-) -> None:
-    if syscall == "openat" and action != "signal=KILL":
-        pytest.skip("the interpreter itself cannot start")
-    step = 40 if syscall == "openat" else 1
-    for n in range(1, 600, step):
-        if not sweep(fresh, tmp_path / "told", syscall, action, [n]):
-            break
