@@ -38,6 +38,7 @@ class Failure(NamedTuple):
 
 def failure(error: BaseException) -> Failure:
     """What to tell of any exception."""
+    error = _stop_behind(error)
     if isinstance(error, AqError):
         return Failure(error.kind, error.message, error.hints[:2], error.exit_code)
     if isinstance(error, click.ClickException):
@@ -54,6 +55,12 @@ def failure(error: BaseException) -> Failure:
         place = f"{shown(os.fsdecode(error.filename))}: " if isinstance(error.filename, (str, bytes)) else ""
         return Failure("failed", f"{place}{error.strerror}", (), 1)
     return _bug(error)
+
+
+def _stop_behind(error: BaseException) -> BaseException:
+    """The signal that an error was made of: Python wraps what interrupts the making of a class."""
+    cause = error.__cause__
+    return cause if isinstance(error, RuntimeError) and isinstance(cause, KeyboardInterrupt) else error
 
 
 def _usage(error: click.ClickException) -> Failure:

@@ -62,6 +62,7 @@ def main() -> NoReturn:
     """Run the command line and end the process with cli.md's exit codes."""
     _occupy_standard_streams()
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _heed_signals
     session = Session()
     try:
         code = invoke(sys.argv[1:], session)
@@ -110,6 +111,16 @@ def leave(code: int, *, slowly: bool) -> NoReturn:
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
+
+
+def _heed_signals(told: sys.UnraisableHookArgs) -> None:
+    """A signal that came while a finalizer ran, where Python drops what is raised, comes again."""
+    if isinstance(told.exc_value, KeyboardInterrupt):
+        again = _terminate if isinstance(told.exc_value, Terminated) else signal.default_int_handler
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, 0.001)  # at once, it would come while this still runs
+    else:
+        sys.__unraisablehook__(told)
 
 
 def _occupy_standard_streams() -> None:

@@ -196,3 +196,50 @@ def test_an_op_is_stopped_with_what_it_has_started(
     )
     assert '"failed"' in runs.stdout, runs.stdout
     check_oracle(root)
+
+
+IN_A_FINALIZER = """
+import os, signal, sys, time
+from aq.cli import main
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIG{name})
+        time.sleep(0.05)
+
+def invoke(arguments, session):
+    late = Late()
+    del late
+    for _ in range(200):
+        time.sleep(0.01)
+    return 0
+
+main.invoke = invoke
+main.main()
+"""
+
+IN_A_CLASS = """
+import os, signal, time
+from aq.cli import main
+
+class Slow:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIG{name})
+        time.sleep(0.05)
+
+def invoke(arguments, session):
+    type("Made", (), {{"slow": Slow()}})
+    return 0
+
+main.invoke = invoke
+main.main()
+"""
+
+
+@pytest.mark.parametrize("number", list(CODES))
+@pytest.mark.parametrize("script", [IN_A_FINALIZER, IN_A_CLASS])
+def test_a_signal_is_heeded_where_python_drops_or_wraps_it(number: signal.Signals, script: str) -> None:
+    text = script.format(name=number.name.removeprefix("SIG"))
+    done = subprocess.run([sys.executable, "-P", "-c", text], capture_output=True, text=True)
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    assert (done.returncode, done.stderr) == (CODES[number], f"error: {word}\n")
