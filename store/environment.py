@@ -82,7 +82,7 @@ class Environment:
                     readonly=self.readonly,
                     lock=not self.readonly,
                     max_readers=READERS,
-                    max_spare_txns=1,
+                    max_spare_txns=0,  # a child would free the slot of a spare one that it inherits
                     create=False,
                 )
             except (lmdb.MemoryError, MemoryError):

@@ -152,3 +152,26 @@ def test_this_disk_is_accepted(tmp_path: Path) -> None:
     refuse_network(str(tmp_path))
     if os.path.isdir("/dev/shm"):
         refuse_network("/dev/shm")
+
+
+def test_a_reader_in_a_child_keeps_its_place_in_the_table(root: Path) -> None:
+    """What a transaction that the parent keeps spare would take from it: the pages that it reads."""
+    with Store.open(root) as store:
+        store.refs()
+        asked, told = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            with store.index.look() as look:
+                before = look.state()
+                os.write(told[1], b"r")
+                os.read(asked[0], 1)
+                os._exit(0 if look.state() == before else 1)
+        try:
+            assert os.read(told[0], 1) == b"r"
+            for number in range(2, 6):
+                commit(store, number)
+                assert str(child) in store.index.environment.env.readers()
+        finally:
+            os.write(asked[1], b"g")
+            ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert ended == 0
