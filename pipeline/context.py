@@ -12,7 +12,9 @@ from pathlib import Path
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _QUERY = re.compile(r"(?<=\?)\S+")
-_SECRET = re.compile(r"(?i)[^=\s]*(pass|secret|token|key|credential|auth)[^=\s]*=")
+_NAME = r"(?i)[^=\s]*(pass|secret|token|key|credential|auth)[^=\s]*"
+_SECRET = re.compile(_NAME + "=")
+_SECRET_FLAG = re.compile(_NAME.replace("(?i)", "(?i)--"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,11 @@ class Context:
 
 def redact(argv: Sequence[str]) -> list[str]:
     """A command line without secrets: no user information or query in URLs, no value of a secret's name."""
-    return [_redact_one(_QUERY.sub("…", _USERINFO.sub("…@", word))) for word in argv]
+    kept: list[str] = []
+    for word in argv:
+        follows = bool(kept) and _SECRET_FLAG.fullmatch(kept[-1]) is not None and not word.startswith("-")
+        kept.append("…" if follows else _redact_one(_QUERY.sub("…", _USERINFO.sub("…@", word))))
+    return kept
 
 
 def _redact_one(word: str) -> str:

@@ -185,4 +185,5 @@ def test_no_secret_of_a_command_line_is_kept() -> None:
     ]
     kept = " ".join(redact(words))
     assert "hush" not in kept and "--token=" in kept and "host/a" in kept
+    assert redact(["--token", "abc", "--key-file", "-v"]) == ["--token", "…", "--key-file", "-v"]
     assert redact(["-m", "monkey = 3"]) == ["-m", "monkey = 3"]
