@@ -7,6 +7,7 @@ from pathlib import Path
 import aq
 import pandas as pd
 import pytest
+
 from tests.cli.shell import Shell
 
 ROWS = pd.DataFrame({"id": range(20), "x": [float(n) for n in range(20)]})

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from aq.store.journal import FolderLock
+
 from tests.cli.shell import Shell
 
 SPINNING = "aq commit  1."

@@ -26,7 +26,9 @@ def test_before_stands_next_to_after() -> None:
     after = BASE.copy()
     after.loc[[5, 50], "x"] = [0.5, 0.25]
     after.loc[5, "name"] = "new"
-    after = pd.concat([after.drop(index=[7]), pd.DataFrame({"id": [100], "x": [1.0], "name": ["m"]})], ignore_index=True)
+    after = pd.concat(
+        [after.drop(index=[7]), pd.DataFrame({"id": [100], "x": [1.0], "name": ["m"]})], ignore_index=True
+    )
     assert rows(BASE, after).to_pylist() == [
         {"aq_change": "removed", "aq_row": 7, "id": 7, "x": 7.0, "name": "n7"},
         {"aq_change": "before", "aq_row": 5, "id": 5, "x": 5.0, "name": "n5"},
