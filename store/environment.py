@@ -220,7 +220,7 @@ def _open_new(folder: str, *, readonly: bool) -> Environment:
 
 
 def somebody_died(folder: str) -> bool:
-    """Whether a process that read the index ended without closing it: its pages may have killed it.
+    """Whether a process ended while it read the index: its pages may have killed it.
 
     To be asked before the environment is opened here, which may clear the table of readers. What the
     table looks like is known for Linux; elsewhere the answer is no.

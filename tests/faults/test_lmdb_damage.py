@@ -182,8 +182,7 @@ def test_a_death_is_seen_by_the_next_one(small: tuple[Path, Truth]) -> None:
     root = copy_of(small[0], small[0].parent / "damaged")
 
     def die() -> None:
-        with Store.open(root) as store:
-            store.refs()
+        with Store.open(root) as store, store.index.look():
             os.kill(os.getpid(), signal.SIGKILL)
 
     folder = str(root / ".aq" / "index")
