@@ -161,9 +161,14 @@ class _Attempt:
                 force=self.request.force,
                 keep_going=self.request.keep_going,
                 on_event=on_event,
-                on_interrupt=lambda finished: _register(self.repo, [self.outcome(finished)]),
+                on_interrupt=self._interrupted,
             )
         return self.outcome(found)
+
+    def _interrupted(self, found: Execution) -> None:
+        """A run that failed, unless the signal came while the store was about to take in what it made."""
+        if not self.repo.store.dropped:
+            _register(self.repo, [self.outcome(found)])
 
     def outcome(self, found: Execution) -> Outcome:
         """The record of what happened, stored."""

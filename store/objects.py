@@ -235,15 +235,25 @@ class Objects:
             del self._runs[: len(batch.runs)]
             del self._stat[: len(batch.stat)]
 
-    def discard(self, *, remove: bool = True) -> None:
-        """Forget everything that was put and not published; `remove` the packs that hold it."""
+    def hand_over(self, batch: Batch) -> None:
+        """From now on others may rely on the packs, whatever interrupts this process."""
+        for pack in batch.packs:
+            pack.handed_over = True
+
+    def take_back(self, batch: Batch) -> None:
+        """It is certain that the batch was not published."""
+        for pack in batch.packs:
+            pack.handed_over = False
+
+    def discard(self) -> None:
+        """Forget everything that was put and not published, and remove the packs on which nobody can rely."""
         with self._lock:
             packs, sealer = self._unpublished(), self._sealer
             self._reset()
         sealer.stop()
         for pack in packs:
             with suppress(AqError):  # garbage that gc finds
-                pack.discard() if remove else pack.close()
+                pack.close() if pack.handed_over else pack.discard()
 
     def get(self, kind: Kind, id: bytes) -> bytes:
         """The canonical bytes, verified. Raises Damaged where they are missing or do not hold."""

@@ -224,6 +224,7 @@ class PackWriter:
         self.path = f"{folder}/{self.name.hex()}.pack"
         self.seed = seed_of(self.name)
         self.places: list[tuple[bytes, Place]] = []
+        self.handed_over = False  # once journal or index may tell of it
         self.fd = _create_locked(self.path)
         self.end = HEADER_SIZE
         try:
@@ -236,8 +237,7 @@ class PackWriter:
     def add(self, frames: list[Frame]) -> list[Place]:
         """Write frames with one call; returns their places, in order."""
         pieces: list[Buffer] = []
-        places = []
-        end = self.end
+        places, end = [], self.end
         for frame in frames:
             new = frame.encode(self.seed)
             size = sum(map(len, new))

@@ -45,7 +45,7 @@ class Publisher:
         self.began = index.collected()
         """What collectors had done when the first thing was relied on."""
         self.may_stand = False
-        """After a failure: whether the journal still tells of the batch, and so relies on its packs."""
+        """After a failure: whether journal or index may still tell of the batch, and so rely on its packs."""
 
     def publish(self, batch: Batch, make: Make | None = None) -> Published:
         """Publish a batch, with an operation if `make` is given. Raises Conflict, Damaged, AqError."""
@@ -68,12 +68,12 @@ class Publisher:
                 attempt.end()
                 self.index.environment.grow()
             except lmdb.Error as error:
-                self.may_stand = attempt.take_back()
+                self.may_stand = attempt.take_back() or attempt.committing
                 attempt.end()
                 self.index.environment.reset()
                 raise explain(error) from error
             except BaseException:
-                self.may_stand = attempt.take_back()
+                self.may_stand = attempt.take_back() or attempt.committing
                 raise
             finally:
                 attempt.end()
@@ -89,6 +89,8 @@ class _Attempt:
         self.began = began
         self.files = files
         self.written = written
+        self.committing = False
+        """Whether LMDB was asked to commit: from then on it may come back with the batch."""
         self._txn: lmdb.Transaction | None = None
         self._journal: Journal | None = None
 
@@ -142,6 +144,7 @@ class _Attempt:
     def commit(self) -> Published:
         """Make LMDB follow. Raises lmdb.Error."""
         assert self._txn is not None
+        self.committing = True
         txn, self._txn = self._txn, None
         txn.commit()
         return self.written or Published(None, 0)

@@ -7,11 +7,12 @@ is cheap, reading never locks. Files of the folder, snapshots and history are bu
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from aq.formats.errors import AqError, Conflict, NewerFormat, Temporary, UsageError
@@ -40,6 +41,25 @@ FIRST_BRANCH = "branch/main"
 
 
 _stores: WeakSet[Store] = WeakSet()
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _or_nothing(do: Callable[Concatenate[Store, P], R]) -> Callable[Concatenate[Store, P], R]:
+    """A change of what is pending. Where a signal ends it half way, nothing is pending any more."""
+
+    @wraps(do)
+    def change(self: Store, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return do(self, *args, **kwargs)
+        except Exception:
+            raise
+        except BaseException:
+            self.dropped += 1
+            self._objects.discard()
+            raise
+
+    return change
 
 
 class Store:
@@ -56,6 +76,8 @@ class Store:
         self._publisher = Publisher(self.index, self._files)
         self._publishing = RLock()
         self._closed = False
+        self.dropped = 0
+        """How often a signal came while something was put: what was pending then is forgotten."""
         self._lease: Lease | None = None
         self._refs: tuple[bytes, Mapping[str, Ref]] = NO_ID, {}
         _stores.add(self)
@@ -156,6 +178,7 @@ class Store:
         """The canonical bytes, verified. Raises Damaged where they are missing or do not hold."""
         return self._objects.get(kind, id)
 
+    @_or_nothing
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
         """Store the bytes once and return their id; durable after `flush` or a transaction."""
         if self._lease is None:
@@ -168,10 +191,12 @@ class Store:
             self.lease()
         return self._objects.stage(kind, data, base=base)
 
+    @_or_nothing
     def admit(self, staged: Staged) -> Digest:
         """The other half, which keeps order: append."""
         return self._objects.admit(staged)
 
+    @_or_nothing
     def put_frames(self, frames: InlineFrames) -> None:
         """As `put`, of many artifacts at once; the buffer may be used again afterwards."""
         if self._lease is None:
@@ -218,6 +243,7 @@ class Store:
         if self._lease is not None:
             self._lease.renew()
 
+    @_or_nothing
     def flush(self) -> None:
         """Make everything that was put durable and visible to others; no ref moves."""
         with self._publishing:
@@ -238,10 +264,12 @@ class Store:
         """The derived facts about an artifact or a commit, or None."""
         return self._objects.summary(id)
 
+    @_or_nothing
     def put_summary(self, id: bytes, value: dict[str, Any]) -> None:
         """Keep derived facts about an artifact or a commit; the last ones count."""
         self._objects.put_summary(id, value)
 
+    @_or_nothing
     def put_stat(self, rows: Iterable[Rows]) -> None:
         """Set rows of the stat cache with the next flush or transaction, never before the objects that
         they rely on are durable.
@@ -293,6 +321,7 @@ class Store:
         """Begin a change of refs; nothing is written or locked before its `commit`. `time` is ns UTC."""
         return Transaction(self._commit, command, time=time, user=user, argv=argv, description=description)
 
+    @_or_nothing
     def _commit(self, make: Make) -> Digest:
         with self._publishing:
             batch = self._objects.take()
@@ -317,12 +346,16 @@ class Store:
         return AqError(f"{self.control} cannot be written")
 
     def _publish(self, batch: Batch, make: Make | None) -> bytes | None:
+        self._objects.hand_over(batch)
         try:
             published = self._publisher.publish(batch, make)
         except Conflict:
+            self._objects.take_back(batch)
             raise
         except AqError:
-            self._objects.discard(remove=not self._publisher.may_stand)
+            if not self._publisher.may_stand:
+                self._objects.take_back(batch)
+            self._objects.discard()
             raise
         self._objects.done(batch)
         self._objects.new_bytes += published.bytes

@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from aq.store import disk
@@ -102,6 +104,35 @@ def killed_at_change(prepared: Prepared, n: int, root: Path) -> int | None:
         return told.number()
     assert status == 0, f"{prepared.case.name} ends with {status}"
     return None
+
+
+def interrupted_at_line(prepared: Prepared, n: int, root: Path, log: Path) -> tuple[int, int] | None:
+    """Play the case on a copy at `root`, Ctrl-C at the n-th line of `store/`. Exit code, commands done."""
+    copy_of(prepared.template, root)
+    done, reached = Told(), Told()
+    here = str(Path(disk.__file__).parent)
+
+    def body() -> int:
+        seen = 0
+
+        def step(frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
+            nonlocal seen
+            if not frame.f_code.co_filename.startswith(here) or frame.f_code.co_name == "__del__":
+                return None
+            if event == "line":
+                seen += 1
+                if seen == n + 1:
+                    reached(1)
+                    sys.settrace(None)
+                    raise KeyboardInterrupt
+            return step
+
+        sys.settrace(step)
+        return prepared.case.play(root, done)
+
+    status = in_child(body, log)
+    assert os.WIFEXITED(status), f"{prepared.case.name} ends with {status}"
+    return (os.WEXITSTATUS(status), done.number()) if reached.number() else None
 
 
 SYSCALLS = (

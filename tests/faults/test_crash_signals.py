@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.faults.cases import CASES as SWEPT
 from tests.faults.cases import Case, Prepared, lying, noise, prepared, write
 from tests.faults.cases import aq as typed
 from tests.faults.oracle import check_oracle, copy_of
+from tests.faults.points import interrupted_at_line, memory, warm_up
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -186,6 +188,7 @@ def test_an_op_is_stopped_with_what_it_has_started(
     deadline = time.monotonic() + 30
     while not any("sleep" in command for command in left_of(child.pid)) and time.monotonic() < deadline:
         time.sleep(0.01)
+    time.sleep(0.2)  # until the op waits for it: Python itself loses a child whose start is interrupted
     child.send_signal(number)
     _out, err = child.communicate(timeout=60)
     assert child.returncode == CODES[number] and "Traceback" not in err, err
@@ -196,6 +199,48 @@ def test_an_op_is_stopped_with_what_it_has_started(
     )
     assert '"failed"' in runs.stdout, runs.stdout
     check_oracle(root)
+
+
+@pytest.fixture(scope="module")
+def short() -> Iterator[list[Prepared]]:
+    with memory() as folder:
+        (folder / "warm").mkdir()
+        warm_up(folder / "warm")
+        yield [prepared(case, folder) for case in SWEPT if case.name in ("large", "run", "commit", "switch")]
+
+
+def interrupt_at_lines(cases: Sequence[Prepared], turns: int) -> int:
+    """Ctrl-C at random lines of the store, as often for each case; how many of these commands it ended."""
+    stopped = 0
+    for one in cases:
+        root, log = one.template.parent / "r", one.template.parent / "log"
+        most = 1
+        while interrupted_at_line(one, most, root, log) is not None:
+            most *= 2
+        for turn in range(turns):
+            n = random.randrange(most)
+            if (ended := interrupted_at_line(one, n, root, log)) is None:
+                continue
+            code, done = ended
+            told = f"{one.case.name}, line {n}: {code}\n{log.read_text()}"
+            assert code in (0, 130) and "Traceback" not in told, told
+            try:
+                one.judge_folder(root, done)
+                one.judge_store(root, done) if turn % 2 else one.go_on(root, done)
+            except BaseException as error:
+                error.add_note(told)
+                raise
+            stopped += code == 130
+    return stopped
+
+
+def test_interrupted_at_some_lines(short: list[Prepared]) -> None:
+    assert interrupt_at_lines([one for one in short if one.case.name in ("large", "run")], 12) > 5
+
+
+@pytest.mark.soak
+def test_interrupted_at_many_lines(short: list[Prepared]) -> None:
+    assert interrupt_at_lines(short, 600) > 600
 
 
 IN_A_FINALIZER = """

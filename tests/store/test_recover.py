@@ -138,6 +138,27 @@ def test_the_same_process_goes_on_after_a_void_commit(
     assert check(root, 2, 2) == 2
 
 
+def interrupt_after(attempt: publish._Attempt) -> None:
+    real_commit(attempt)
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("failure", [fail_after, interrupt_after])
+def test_a_pack_that_the_index_may_list_is_never_removed(
+    root: Path, failure: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an operation the journal tells nothing of the pack: LMDB alone does."""
+    with Store.open(root) as store:
+        id = store.put(Kind.CHUNK, content(77) + bytes(range(256)) * 8_192)
+        with monkeypatch.context() as patch:
+            patch.setattr(publish._Attempt, "commit", failure)
+            with pytest.raises((AqError, KeyboardInterrupt)):
+                store.flush()
+    with Store.open(root) as store:
+        assert store.index.has(id)
+        assert store.get(Kind.CHUNK, id).startswith(content(77))
+
+
 def test_the_map_grows_when_lmdb_runs_out_in_the_middle_of_a_commit(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
