@@ -66,13 +66,14 @@ class Journal:
 
     @classmethod
     def begin(cls, files: PackFiles, ordinal: int) -> Journal:
-        """Create the journal of this ordinal, durably; or take the one that a crash left behind."""
+        """Create the journal of this ordinal, durably; or take the one that a crash left behind.
+
+        Of that one nothing is known to be durable, neither header nor name: its fsync may have failed.
+        """
         found = find_journal(files, ordinal)
-        if found is not None:
-            return cls(files, found, disk.open_existing(files.path(found.name)), HEADER_SIZE)
-        header = Header(os.urandom(8), ordinal)
+        header = found or Header(os.urandom(8), ordinal)
         path = files.path(header.name)
-        fd = disk.create(path)
+        fd = disk.open_existing(path) if found else disk.create(path)
         try:
             disk.write_at(fd, encode_header(header), 0, path=path)
             disk.fsync(fd, path=path)

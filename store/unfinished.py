@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from aq.formats.errors import Damaged
+from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Digest
 from aq.formats.records import Operation
 from aq.store import lease, snapshots
@@ -114,7 +115,8 @@ def _finished(work: Worktree, one: Unfinished) -> str:
 
 
 def _end(store: Store, sequence: int) -> None:
-    store.index.put_many("meta", [(_PREFIX + _sequence.pack(sequence), None)])
+    with suppress(AqError):  # all files lie where they shall: the next one finds so, and takes the row away
+        store.index.put_many("meta", [(_PREFIX + _sequence.pack(sequence), None)])
 
 
 def _operations(store: Store) -> Iterator[Operation]:

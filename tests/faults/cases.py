@@ -144,6 +144,10 @@ class Prepared:
             assert code == 0, f"{self.case.commands[done:]} ends with {code} after a fault"
             assert run_aq(root, FINISH, time=START + 900 * DAY) == 0
         assert lying(root) == self.states[-1].folder, "the folder was not finished"
+        self.judge_content(root)
+
+    def judge_content(self, root: Path) -> None:
+        """The oracle, and refs with the content that they have in the end, in whatever commits."""
         found, wanted = state_of(root), self.states[-1]
         for name, value in wanted.refs.items():
             if value in wanted.commits:

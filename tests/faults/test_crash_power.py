@@ -116,14 +116,19 @@ def fail_an_fsync(tries: _Tries, name: str, call: str, n: int) -> bool:
     one, disk, events = tries.record(name, failing=f"{call}:error=EIO:when={n}")
     if not any(event.call == "lose" for event in events):
         return False
-    done, lost = 0, False
+    done = failed = 0
     for event in events:
         disk.do(event)
-        lost |= event.call == "lose"
-        if event.call == "done":
-            done = event.number % FAILED
+        if event.call == "done" and not failed:
+            failed, done = divmod(event.number, FAILED)
             examine(one, disk, done, None)
+        elif event.call == "done":
+            done = event.number
     assert done == len(one.case.commands)
+    after = one.template.parent / "after"
+    shutil.rmtree(after, ignore_errors=True)
+    disk.lose_power(after)
+    one.judge_content(after)
     return True
 
 

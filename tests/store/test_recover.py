@@ -13,6 +13,8 @@ from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Kind
 from aq.formats.packs import HEADER_SIZE
 from aq.store import disk, objects, publish
+from aq.store.journal import Journal
+from aq.store.packs import PackFiles
 from aq.store.rebuild import rebuild
 from aq.store.refs import Ref
 from aq.store.store import Store
@@ -283,3 +285,20 @@ def test_conflicts_leave_the_journal_as_it_was(root: Path) -> None:
         with pytest.raises(AqError):
             transaction.commit()
         assert journal(root).read_bytes() == before
+
+
+def test_a_journal_that_was_left_behind_is_made_durable(root: Path) -> None:
+    """Its writer was killed, or refused, before its header or its name had reached the disk."""
+    files = PackFiles(str(root / ".aq" / "packs"))
+
+    def refuse_fsync(call: str, path: str) -> None:
+        if call == "fsync":
+            raise OSError(5, "Input/output error")
+
+    with disk.observed(refuse_fsync), pytest.raises(AqError):
+        Journal.begin(files, 2)
+    calls: list[tuple[str, str]] = []
+    with disk.observed(lambda call, path: calls.append((call, path))):
+        journal = Journal.begin(files, 2)
+    journal.close()
+    assert calls == [("write", journal.path), ("fsync", journal.path), ("fsync", files.folder)]
