@@ -128,7 +128,10 @@ class Windows:
 
     def _work(self) -> Iterator[None]:
         """Do one window after the other, until the file ends."""
-        memory = _spare.pop() if _spare else bytearray(LONGEST + WINDOW)
+        size = LONGEST + WINDOW
+        memory = _spare.pop() if _spare else bytearray()
+        if len(memory) != size:
+            memory = bytearray(size)
         try:
             while self._one(memoryview(memory)):
                 yield

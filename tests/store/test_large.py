@@ -62,7 +62,7 @@ def check_usable(bench: Bench) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("aq ")]
     assert content(bench, "small") == b"kept"
     bench.commit()
-    assert content(bench, "large") == DATA
+    assert blake3(content(bench, "large")).digest() == blake3(DATA).digest()
     assert not fsck(bench.store, full=True).problems
 
 
@@ -142,7 +142,7 @@ def test_work_goes_on_in_the_process_that_was_interrupted(bench: Bench, number: 
     with disk.observed(interrupt), pytest.raises(KeyboardInterrupt):
         bench.commit()
     bench.commit()
-    assert content(bench, "large") == DATA
+    assert blake3(content(bench, "large")).digest() == blake3(DATA).digest()
     check_usable(bench)
 
 
