@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 from aq.formats.errors import AqError
 from aq.store.paths import decode, show
-from aq.store.statcache import pack_stat
+from aq.store.statcache import pack_stat, pack_stats
 
 CONTROL_FOLDER: Final = b".aq"
 SPECIAL: Final = {
@@ -96,26 +98,34 @@ def stats_in(full: bytes, names: Iterable[bytes]) -> Listed:
     fd = open_folder(full)
     if fd is None:
         return listed
-    look, mask, plain = os.stat, _FORMAT_BITS, _FILES
-    files, stats = listed.files, listed.stats
+    look, names = partial(os.stat, dir_fd=fd, follow_symlinks=False), list(names)
     try:
+        with suppress(OSError):
+            found = list(map(look, names))  # a loop of ours around each call would cost as much as the call
+            if {one.st_mode & _FORMAT_BITS for one in found} <= _FILES:
+                return Listed(names, pack_stats(found), [], [])
         for name in names:
-            try:
-                found = look(name, dir_fd=fd, follow_symlinks=False)
-            except OSError as error:
-                _refuse(os.path.join(full, name), error)
-                continue
-            kind = found.st_mode & mask
-            if kind in plain:
-                files.append(name)
-                stats.append(pack_stat(found))
-            elif kind == stat.S_IFDIR:
-                listed.folders.append(name)
-            else:
-                listed.others.append((name, kind))
+            _note(listed, full, name, look)
     finally:
         os.close(fd)
     return listed
+
+
+def _note(listed: Listed, full: bytes, name: bytes, look: Callable[[bytes], os.stat_result]) -> None:
+    """Put one entry of a folder where it belongs."""
+    try:
+        found = look(name)
+    except OSError as error:
+        _refuse(os.path.join(full, name), error)
+        return
+    kind = found.st_mode & _FORMAT_BITS
+    if kind in _FILES:
+        listed.files.append(name)
+        listed.stats.append(pack_stat(found))
+    elif kind == stat.S_IFDIR:
+        listed.folders.append(name)
+    else:
+        listed.others.append((name, kind))
 
 
 def open_folder(full: bytes) -> int | None:

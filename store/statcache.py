@@ -35,6 +35,18 @@ def pack_stat(found: os.stat_result) -> bytes:
         return _stat.pack(found.st_size, *times, found.st_ino & _MASK, found.st_dev & _MASK, found.st_mode)
 
 
+def pack_stats(found: Iterable[os.stat_result]) -> list[bytes]:
+    """As `pack_stat`, of many files."""
+    found, pack = list(found), _stat.pack
+    try:
+        return [
+            pack(one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino, one.st_dev, one.st_mode)
+            for one in found
+        ]
+    except struct.error:
+        return [pack_stat(one) for one in found]
+
+
 def size_of(stat: bytes) -> int:
     """The size in a packed stat."""
     return int.from_bytes(stat[:8], "little", signed=True)
