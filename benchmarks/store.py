@@ -52,7 +52,7 @@ def report(title: str, costs: Costs, steps: tuple[str, ...], limits: list[Limit]
 
 def one_file_limits(costs: Costs, peers: list[Tool]) -> list[Limit]:
     first = costs.wall("aq", "add+commit")
-    second = costs.median("aq", "commit v2")
+    second, over = costs.median("aq", "commit v2"), costs.wall("aq", "restore over v2")
     added = None if second is None or second.bytes is None else second.bytes / 1e6
     return [
         Limit("add+commit ÷ (cp + fsync)", ratio(first, costs.wall("cp+fsync", "add+commit")), 1.5),
@@ -67,6 +67,7 @@ def one_file_limits(costs: Costs, peers: list[Tool]) -> list[Limit]:
             Limit(f"{step} ÷ cp", ratio(costs.wall("aq", step), costs.wall("cp", step)), 2)
             for step in ("restore over v2", "restore missing")
         ),
+        Limit("restore over v2 ÷ cp to a new file", ratio(over, costs.wall("cp", "restore missing")), 2),
     ]
 
 

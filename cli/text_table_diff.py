@@ -56,12 +56,13 @@ def _rows(rows: Mapping[str, Any], view: View) -> Iterator[str]:
 def _columns(found: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:
     shown = [fact for fact in _STATISTICS if any(_pair(column, fact) for column in found)]
     guessed = any(column.get("guess") for column in found)
-    head = ["column", *(["guess"] if guessed else []), "rows", "shift", *shown]
+    shifted = any(_shift(column) for column in found)
+    head = ["column", *(["guess"] if guessed else []), "rows", *(["shift"] if shifted else []), *shown]
     rows: list[Row] = [[Cell(word, "dim") for word in head]]
     for column in found:
         guess = str(column.get("guess") or "")
         name = Cell(str(column.get("name")), "warn" if guess else "")
-        figures = [_shift(column), *(_pair(column, fact) for fact in shown)]
+        figures = [*([_shift(column)] if shifted else []), *(_pair(column, fact) for fact in shown)]
         rows.append([name, *([Cell(guess, "warn")] if guessed else []), _compared(column), *figures])
     yield from columns(view, rows, indent=4)
 

@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aq.formats.errors import UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact as Record
-from aq.store import disk
 from aq.store.snapshots import Entry
 from aq.store.store import Store
 
@@ -106,12 +104,10 @@ class Artifact:
 
         Raises UsageError where the folder does not exist.
         """
-        target = Path(path)
-        if not target.parent.is_dir():
-            raise UsageError(f"no folder {target.parent}", hint=f"mkdir -p {target.parent}")
         from aq.pipeline import outputs
 
-        disk.write_stream(str(target), self.chunks(outputs.form_of(self.record, target)))
+        target = Path(path)
+        outputs.write(target, self.chunks(outputs.form_of(self.record, target)))
         return target
 
     def _decode(self, as_: str) -> Any:

@@ -6,12 +6,13 @@ unpickled: a model leaves as its pickle, whole, only when a file is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from aq.formats.errors import UsageError
 from aq.formats.records import Artifact
+from aq.store import disk
 from aq.store.store import Store
 
 FORMS: Final = ("csv", "parquet", "arrow", "json")
@@ -54,6 +55,13 @@ def chunks(store: Store, record: Artifact, path: str, form: str | None) -> Itera
 def table_chunks(store: Store, table: Any, form: str) -> Iterator[bytes]:
     """The bytes of a table, stored or in memory, in one of the forms."""
     return _TABLE_FORMS[form](store, table)
+
+
+def write(target: Path, pieces: Iterable[bytes]) -> None:
+    """Write an answer to a file, whole or not at all. Raises UsageError where its folder does not exist."""
+    if not target.parent.is_dir():
+        raise UsageError(f"no folder {target.parent}", hint=f"mkdir -p {target.parent}")
+    disk.write_stream(str(target), pieces)
 
 
 def _plain(store: Store, record: Artifact) -> Iterator[bytes]:

@@ -16,7 +16,6 @@ from aq.pipeline import outputs
 from aq.pipeline.compare import Side, differing
 from aq.pipeline.filediff import is_table_file
 from aq.pipeline.parsing import parse, parser_for
-from aq.store import disk
 from aq.store.paths import show
 from aq.store.store import Store
 
@@ -42,7 +41,7 @@ def save(store: Store, before: Side, after: Side, paths: Sequence[str], target: 
     [(path, sides)] = found.items()
     rows = _rows(path, sides, after)
     form = outputs.form_of_name(target) or "parquet"
-    disk.write_stream(str(target), outputs.table_chunks(store, rows, form))
+    outputs.write(target, outputs.table_chunks(store, rows, form))
     return int(rows.num_rows)
 
 

@@ -24,6 +24,8 @@ from pyarrow import types as is_
 
 SAMPLED: Final = 65_536
 TEXTS_SAMPLED: Final = 4_096
+SHIFT_LEAST: Final = 100
+"""Cells on each side: ten for each class of the index."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,12 @@ def statistics(values: pa.Array) -> dict[str, Any]:
 
 
 def shift(before: pa.Array, after: pa.Array) -> dict[str, Any] | None:
-    """PSI and, for numbers, KS between both sets of cells; None for what is neither number nor text."""
+    """PSI and, for numbers, KS between both sets of cells.
+
+    None for what is neither number nor text, and for so few cells that the figures would be chance.
+    """
+    if min(len(before), len(after)) < SHIFT_LEAST:
+        return None
     if is_number(before.type) and is_number(after.type):
         old, new = (_floats(values)[_spread(len(values), SAMPLED)] for values in (before, after))
         return {"psi": number_psi(old, new), "ks": ks(old, new)}

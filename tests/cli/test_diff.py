@@ -54,3 +54,8 @@ def test_rows_of_several_tables_or_of_none(shell: Shell) -> None:
     done = shell.aq("diff", "main~2..main", "-o", "rows.parquet", "--", "conf.json", code=2)
     assert done.err.startswith("error: no table differs in its rows\n")
     assert not (shell.folder / "rows.parquet").exists()
+
+
+def test_a_folder_that_is_missing_is_named(shell: Shell) -> None:
+    done = shell.aq("diff", "main~2..main", "-o", "none/rows.parquet", "--", "sales", code=2)
+    assert done.err.startswith(f"error: no folder {shell.folder}/none\nhint: mkdir -p ")

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from aq.pipeline.context import Context
 from aq.pipeline.repo import Repo
 from aq.store import disk
 from aq.store.store import Store
+
+from tests.store.scenario import start
 
 SOURCE = Path(__file__).parents[2]
 
@@ -37,19 +38,6 @@ def created(root: Path) -> Path:
         repo.add("file")
         repo.commit(message="first")
     return root
-
-
-def start(body: Callable[[], None]) -> int:
-    """Run `body` in a forked child; the status is 0 unless it raises."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            body()
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    return pid
 
 
 def ended(pids: Sequence[int]) -> list[int]:

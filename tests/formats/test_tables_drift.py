@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
+from aq.formats.objects import MemoryObjects
+from aq.formats.tables import compare_tables, encode_table
 from aq.formats.tables.drift import ks, number_psi, text_psi
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +52,17 @@ def test_values_that_went_missing_count() -> None:
     after = np.where(before < 50, np.nan, before)
     assert number_psi(before, after) > 1
     assert text_psi(["a"] * 10, [None] * 10) > 1
+
+
+@pytest.mark.parametrize(("rows", "told"), [(99, False), (100, True)])
+def test_a_few_cells_tell_no_shift(rows: int, told: bool) -> None:
+    objects = MemoryObjects()
+    before = pd.DataFrame({"id": range(500), "x": 1.0})
+    after = before.assign(x=before["x"].where(before["id"] >= rows, 2.0))
+    old, new = (encode_table(frame, objects, key=["id"]).artifact for frame in (before, after))
+    (column,) = compare_tables(old, new, objects)["columns"]
+    assert column["changed_rows"] == rows
+    assert (column["shift"] is not None) == told
 
 
 def test_scipy_agrees_on_ks() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,16 +98,19 @@ def retrying(store: Store, number: int) -> None:
             continue
 
 
-def in_child(body: Callable[[], None]) -> int:
-    """Run `body` in a forked child; returns its wait status."""
+def start(body: Callable[[], None]) -> int:
+    """Run `body` in a forked child; its wait status is 0 unless it raises."""
     pid = os.fork()
     if pid == 0:
         try:
             body()
             os._exit(0)
         except BaseException:
-            import traceback
-
             traceback.print_exc()
             os._exit(1)
-    return os.waitpid(pid, 0)[1]
+    return pid
+
+
+def in_child(body: Callable[[], None]) -> int:
+    """Run `body` in a forked child; returns its wait status."""
+    return os.waitpid(start(body), 0)[1]
