@@ -1,7 +1,7 @@
 """Objects stored by two threads: while the caller makes the next ones, another hashes and compresses.
 
-Invariant: objects are admitted in the order in which they were given, by the caller's thread alone; one
-that nobody has begun is done by the caller itself. Nothing runs on when the context is left.
+Invariant: objects are admitted in the order in which they were given, by the caller's thread alone; a
+caller that would wait for one does another meanwhile. Nothing runs on when the context is left.
 """
 
 from __future__ import annotations
@@ -78,20 +78,25 @@ class Ahead:
         self.behind -= job.size
         if self._stager is None:
             return Digest(job.staged)
-        with self._changed:
-            if job.state == WAITING:
-                self._waiting.remove(job)
-                job.state = TAKEN
-                mine = True
-            else:
-                self._changed.wait_for(lambda: job.state == DONE)
-                mine = False
-        if mine:
-            self._stage(job)
+        while (mine := self._claim(job)) is not None:
+            self._stage(mine)
         if job.error is not None:
             raise job.error
         staged, job.staged = job.staged, None
         return self._stager.admit(staged)
+
+    def _claim(self, wanted: Job) -> Job | None:
+        """What the caller does next: `wanted`, or another while somebody has that; None once it is done."""
+        with self._changed:
+            self._changed.wait_for(lambda: wanted.state != TAKEN or self._waiting)
+            if wanted.state == DONE:
+                return None
+            if wanted.state == WAITING:
+                self._waiting.remove(wanted)
+            else:
+                wanted = self._waiting.popleft()
+            wanted.state = TAKEN
+            return wanted
 
     def _help(self) -> None:
         while True:
