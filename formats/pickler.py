@@ -14,13 +14,16 @@ import sys
 from collections.abc import Callable, Generator, Iterable
 from itertools import islice
 from types import FunctionType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aq.formats.errors import Unstorable
 from aq.formats.identity import Buffer
 from aq.formats.opcodes import Tape
 from aq.formats.places import Place, placed
-from aq.formats.reducing import global_name, recipe, reduction, refused, without_addresses
+from aq.formats.reducing import Typed, global_name, recipe, reduction, refused, without_addresses
+
+if TYPE_CHECKING:
+    from aq.formats.models.torch_values import Tensors
 
 IN_OPCODES_BELOW: Final = 1024
 """A buffer of fewer bytes lies in the opcodes."""
@@ -53,6 +56,7 @@ class Pickler:
         self._part, self._outside, self._sorting = part, outside, sorting
         self._making: dict[int, int] = {}
         self._numpy: Any = sys.modules.get("numpy")
+        self._tensors: Tensors | None = None
         self._writers: dict[type, Callable[[Any], Steps]] = {
             bytes: self._bytes,
             bytearray: self._bytearray,
@@ -63,6 +67,7 @@ class Pickler:
             set: self._set,
             FunctionType: self._global,
             pickle.PickleBuffer: self._pickle_buffer,
+            Typed: self._typed,
         }
 
     @property
@@ -281,23 +286,35 @@ class Pickler:
             call = (arrays.empty_objects, (), state) if state else reduction(plain)
             yield from self._call(value, call)  # type: ignore[arg-type]
             return
-        data = arrays.c_bytes(value)
         yield "", arrays.rebuild
-        if len(data) < IN_OPCODES_BELOW:
-            yield "", bytes(data)
-        else:
-            self._part(data, described)
-            self._tape.write(pickle.NEXT_BUFFER)
+        yield "", Typed(arrays.c_bytes(value), described)
         yield "", described
         yield "", value.shape
         self._tape.write(pickle.TUPLE3 + pickle.REDUCE)
         self._tape.memoise(value)
 
+    def _typed(self, value: Typed) -> Steps:
+        if len(value.data) < IN_OPCODES_BELOW:
+            yield "", bytes(value.data)
+        else:
+            self._part(value.data, value.dtype)
+            self._tape.write(pickle.NEXT_BUFFER)
+
+    def _native(self, value: Any) -> tuple[Any, ...] | None:
+        """The call of aq's own that rebuilds the object, None where it is reduced by its library."""
+        if type(value).__module__.startswith("torch"):
+            if self._tensors is None:
+                from aq.formats.models.torch_values import Tensors
+
+                self._tensors = Tensors()
+            return self._tensors.recipe(value)
+        return recipe(value)
+
     def _object(self, value: Any) -> Steps:
         tape = self._tape
         if tape.is_value(value) and tape.fetch_equal(value, tape.key(value)):
             return
-        call = recipe(value) or reduction(value)
+        call = self._native(value) or reduction(value)
         if isinstance(call, str):
             yield from self._global(value, call)
             return

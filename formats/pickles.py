@@ -18,13 +18,17 @@ import msgspec
 from aq.formats.errors import AqError, Damaged, UsageError
 from aq.formats.files import INLINE_BELOW, parts, put_buffer_part, put_text_part, read_part
 from aq.formats.identity import Buffer, Kind, object_id
+from aq.formats.models import dtypes
 from aq.formats.objects import Sink, Source
 from aq.formats.pickler import Pickler
 from aq.formats.prolly import build_list
 from aq.formats.records import Artifact
-from aq.formats.summaries import Facts, Tensor, norm_of, summarise_opcodes
+from aq.formats.summaries import Facts, Tensor, summarise_opcodes
 
 _MODEL_METHODS: Final = ("predict", "transform", "fit", "state_dict")
+
+_ARRAYS: Final = frozenset({("numpy", "ndarray"), ("torch", "Tensor")})
+_TORCH: Final = frozenset({"torch", "torch.nn.parameter"})
 
 
 class _Buffers:
@@ -41,7 +45,7 @@ class _Buffers:
     def add(self, data: Buffer, dtype: Any) -> None:
         self.size += len(data)
         self._kept.append(data)
-        self._norms.append(None if dtype is None else norm_of(data, dtype))
+        self._norms.append(None if dtype is None else dtypes.norm(data, dtype))
         if self.size >= INLINE_BELOW:
             self.store()
 
@@ -120,7 +124,7 @@ def summarise_pickle(artifact: Artifact, source: Source) -> dict[str, Any]:
             if isinstance(tensor.data, bytes):
                 return _facts_of(tensor.data, tensor.dtype)
             part = rest[tensor.data.index]
-            norm = norm_of(read_part(source, part), tensor.dtype)
+            norm = dtypes.norm(read_part(source, part), tensor.dtype)
             return Facts(part_digest([piece.id for piece in part]), norm)
 
     try:
@@ -130,7 +134,7 @@ def summarise_pickle(artifact: Artifact, source: Source) -> dict[str, Any]:
 
 
 def _facts_of(data: Buffer, dtype: Any) -> Facts:
-    return Facts(object_id(Kind.CHUNK, data).hex(), norm_of(data, dtype))
+    return Facts(object_id(Kind.CHUNK, data).hex(), dtypes.norm(data, dtype))
 
 
 def part_digest(elements: list[Any]) -> str:
@@ -140,11 +144,19 @@ def part_digest(elements: list[Any]) -> str:
 
 
 def kind_of(value: object) -> str:
-    """`model` for what has the methods of one, `array` for a numpy array, else `value`."""
+    """`model` for what has the methods of one, or is the state of one; `array` for arrays; else `value`."""
     kind = type(value)
     if any(callable(getattr(kind, name, None)) for name in _MODEL_METHODS):
         return "model"
-    return "array" if any(base.__name__ == "ndarray" for base in kind.__mro__) else "value"
+    if any((base.__module__, base.__name__) in _ARRAYS for base in kind.__mro__):
+        return "array"
+    return "model" if isinstance(value, dict) and _is_state(value) else "value"
+
+
+def _is_state(value: dict[Any, Any]) -> bool:
+    """Whether it maps names to tensors of torch alone, as `state_dict()` does."""
+    named = all(type(name) is str for name in value)
+    return bool(value) and named and all(type(held).__module__ in _TORCH for held in value.values())
 
 
 def stored_parts(artifact: Artifact, source: Source) -> Iterator[bytearray]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import copyreg
 import sys
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aq.formats.errors import AqError, Unstorable
+from aq.formats.identity import Buffer
 
 _HINT: Final = "build it where it is used, or leave it out of the value in __getstate__"
 _ADDRESS_ABOVE: Final = 1 << 20
@@ -43,6 +44,13 @@ _IMMUTABLE: Final = frozenset(
         ("zoneinfo", "ZoneInfo"),
     }
 )
+
+
+class Typed(NamedTuple):
+    """An argument of a call that rebuilds a tensor: its bytes, and the dtype where they are numbers."""
+
+    data: Buffer
+    dtype: Any
 
 
 def is_immutable(kind: type) -> bool:
@@ -109,7 +117,9 @@ def global_name(value: Any, name: str | None = None) -> tuple[str, str]:
             f"the {what} {short}, defined inside {outer}, cannot be stored",
             hint=f"define {short} at the top of its module",
         )
-    module = getattr(value, "__module__", None) or _module_of(value, name)
+    module = getattr(value, "__module__", None)
+    if module is None:
+        module, name = _module_of(value, name)
     module = _PUBLIC.get(module, module)
     if _found(module, name) is not value:
         raise Unstorable(
@@ -131,8 +141,11 @@ def _found(module: str, name: str) -> object:
     return found
 
 
-def _module_of(value: object, name: str) -> str:
-    """The module with the shortest name that holds an object which does not tell its own."""
+def _module_of(value: object, name: str) -> tuple[str, str]:
+    """Module and name of what does not tell its module: told by the name, else the shortest that holds it."""
+    head, _, tail = name.rpartition(".")
+    if head in sys.modules and vars(sys.modules[head]).get(tail) is value:
+        return head, tail
     holders = [
         module
         for module, content in list(sys.modules.items())
@@ -140,7 +153,7 @@ def _module_of(value: object, name: str) -> str:
         and isinstance(content, ModuleType)
         and vars(content).get(name) is value
     ]
-    return min(holders, key=lambda module: (len(module), module), default="__main__")
+    return min(holders, key=lambda module: (len(module), module), default="__main__"), name
 
 
 def recipe(value: object) -> tuple[Any, ...] | None:

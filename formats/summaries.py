@@ -26,6 +26,10 @@ _SHOWN_ITEMS: Final = 8
 _LEAVES: Final = frozenset({str, int, float, bytes, bool, type(None), Global})
 _REBUILD: Final = "aq.formats.arrays.rebuild"
 _SCALAR: Final = "aq.formats.arrays.rebuild_scalar"
+_TORCH: Final = "aq.formats.models.torch_values.rebuild"
+_MADE_AS: Final = (_TORCH, "aq.formats.models.torch_values.view", "copyreg._reconstructor")
+_MODULE: Final = ("_parameters", "_buffers", "_modules")
+"""What a module of torch holds its tensors and inner modules in."""
 _OWN: Final = {
     _REBUILD: "numpy.ndarray",
     _SCALAR: "numpy.generic",
@@ -49,16 +53,6 @@ class Facts(NamedTuple):
 
     digest: str
     norm: float | None
-
-
-def norm_of(data: Any, dtype: Any) -> float | None:
-    """The Euclidean norm of a tensor's bytes, or None."""
-    import numpy as np
-
-    kind = arrays.dtype_of(dtype)
-    if kind.itemsize == 0 or kind.names is not None:
-        return None
-    return arrays.norm(np.frombuffer(data, kind))
 
 
 def summarise_opcodes(opcodes: bytes, facts: Callable[[Tensor], Facts]) -> dict[str, Any]:
@@ -89,7 +83,7 @@ def class_of(node: Any) -> str:
     """The name of a node's class."""
     match node:
         case Made(function=Global() as function, arguments=arguments):
-            if str(function) == "copyreg._reconstructor" and isinstance(arguments, tuple):
+            if str(function) in _MADE_AS and isinstance(arguments, tuple):
                 return class_of(Made(arguments[0], ())) if arguments else "object"
             return _OWN.get(str(function), str(function))
         case Pairs():
@@ -124,8 +118,13 @@ def find_tensors(top: Any) -> Iterator[Tensor]:
 def _tensor(name: str, node: Any) -> Tensor | None:
     match node:
         case Made(Global() as function, (Buffer() | bytes() as data, dtype, tuple() as shape)):
-            if str(function) == _REBUILD and _is_dtype(dtype) and all(type(size) is int for size in shape):
-                return Tensor(name.removeprefix("."), dtype, shape, data)
+            is_own = str(function) == _REBUILD
+        case Made(Global() as function, (_, Buffer() | bytes() as data, dtype, tuple() as shape, _)):
+            is_own = str(function) == _TORCH
+        case _:
+            return None
+    if is_own and _is_dtype(dtype) and all(type(size) is int for size in shape):
+        return Tensor(name.removeprefix("."), dtype, shape, data)
     return None
 
 
@@ -153,7 +152,10 @@ def _children(node: Any) -> Iterator[tuple[str, Any]]:
         case Made():
             yield "()", node.arguments
             attributes = attributes_of(node)
-            yield from ((f".{name}", child) for name, child in attributes)
+            inside = module_parts(attributes)
+            yield from inside
+            rest = [pair for pair in attributes if not inside or pair[0] not in _MODULE]
+            yield from ((f".{name}", child) for name, child in rest)
             if not attributes:
                 yield ".state", node.state
             yield "", node.items
@@ -167,21 +169,40 @@ def attributes_of(node: Made) -> list[tuple[str, Any]]:
     return [(name, child) for state in held for name, child in state.items if isinstance(name, str)]
 
 
+def module_parts(attributes: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """What a module of torch holds under names of its own (`.fc1`); nothing for any other object."""
+    held = dict(attributes)
+    if not all(name in held for name in _MODULE):
+        return []
+    pairs = [held[name].pairs if isinstance(held[name], Made) else held[name] for name in _MODULE]
+    return [
+        (f".{name}", child)
+        for part in pairs
+        if isinstance(part, Pairs)
+        for name, child in part.items
+        if isinstance(name, str)
+    ]
+
+
 def hyperparameters(node: Any, prefix: str = "", nested: int = 0) -> Iterator[tuple[str, Any]]:
     """What was chosen, not learned: attributes without a leading or trailing underscore.
 
-    Estimators inside are entered as in scikit-learn: `model__depth`.
+    Estimators inside are entered as in scikit-learn: `model__depth`, modules as in torch: `fc1.p`.
     """
     if not isinstance(node, Made) or nested > _NESTED_MOST:
         return
-    for name, value in attributes_of(node):
-        if name.startswith("_") or name.endswith("_"):
+    attributes = attributes_of(node)
+    modules = module_parts(attributes)
+    for name, value in attributes:
+        if name.startswith("_") or name.endswith("_") or (modules and name == "training" and nested):
             continue
         found, plain = _plain(value)
         if found:
             yield prefix + name, plain
         for inner, held in [(name, value), *_named_steps(value)]:
             yield from hyperparameters(held, f"{prefix}{inner}__", nested + 1)
+    for name, held in modules:
+        yield from hyperparameters(held, f"{prefix}{name[1:]}.", nested + 1)
 
 
 def _named_steps(value: Any) -> list[tuple[str, Made]]:

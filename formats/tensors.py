@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aq.formats import arrays
 from aq.formats.files import Piece, parts, read_part
 from aq.formats.identity import Buffer, Kind, object_id
+from aq.formats.models import dtypes
 from aq.formats.objects import Source
 from aq.formats.pickle_reading import read_pickle
 from aq.formats.pickles import part_digest, stored_parts
@@ -106,8 +107,5 @@ def _relative(old: Stored, new: Stored) -> float | None:
 def _numbers(stored: Stored) -> np.ndarray[Any, Any] | None:
     import numpy as np
 
-    kind = arrays.dtype_of(stored.tensor.dtype)
-    if kind.itemsize == 0 or kind.kind not in "biufc":
-        return None
-    found = np.frombuffer(stored.read(), kind)
-    return found if kind.kind == "c" else found.astype(np.float64)
+    found = dtypes.numbers(stored.read(), stored.tensor.dtype)
+    return found if found is None or found.dtype.kind == "c" else found.astype(np.float64)

@@ -1,0 +1,1 @@
+"""Models of other libraries: their values natively, their files read without executing anything."""

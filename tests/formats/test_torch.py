@@ -1,0 +1,281 @@
+"""Values of torch: equal ones have equal ids wherever their memory lies, and come back as they were."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aq.formats.files import parts
+from aq.formats.identity import Kind
+from aq.formats.objects import MemoryObjects
+from aq.formats.tensors import compare_tensors
+from aq.formats.values import Encoded, decode, encode, summarise
+
+torch = pytest.importorskip("torch", reason="`make test TORCH=torch` runs the tests of torch")
+nn = torch.nn
+
+
+class Net(nn.Module):  # type: ignore[misc,name-defined]
+    """An embedding whose weights are those of the last layer, and layers of all sorts between."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(30, width)
+        self.layers = nn.ModuleList([nn.Linear(width, width) for _ in range(3)])
+        self.drop = nn.Dropout(0.3)
+        self.norm = nn.BatchNorm1d(width)
+        self.head = nn.Linear(width, 30, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, words: Any) -> Any:
+        found = self.embedding(words)
+        for layer in self.layers:
+            found = torch.relu(layer(found))
+        return self.head(self.norm(self.drop(found)))
+
+
+def net(seed: int = 0) -> Net:
+    torch.manual_seed(seed)
+    return Net()
+
+
+def stored(value: Any) -> tuple[Encoded, MemoryObjects]:
+    objects = MemoryObjects()
+    return encode(value, objects), objects
+
+
+def identity(value: Any) -> str:
+    return str(stored(value)[0].id)
+
+
+def back(value: Any) -> Any:
+    encoded, objects = stored(value)
+    assert repr(summarise(encoded.artifact, objects)) == repr(encoded.summary)
+    found = decode(encoded.artifact, objects)
+    assert identity(found) == str(encoded.id)
+    return found
+
+
+WIDE = torch.arange(24.0).reshape(4, 6)
+ALONE = {
+    "float32": WIDE,
+    "float64": WIDE.double(),
+    "bfloat16": WIDE.bfloat16(),
+    "float16": WIDE.half(),
+    "float8": WIDE.to(torch.float8_e4m3fn),
+    "another float8": WIDE.to(torch.float8_e5m2),
+    "bool": WIDE > 3,
+    "int8": WIDE.to(torch.int8),
+    "uint16": WIDE.to(torch.uint16),
+    "complex": torch.complex(WIDE, -WIDE),
+    "a scalar": torch.tensor(3),
+    "nothing": torch.zeros(0, 4),
+    "gradients wanted": WIDE.clone().requires_grad_(),
+    "a parameter": nn.Parameter(WIDE.clone()),
+    "a frozen parameter": nn.Parameter(WIDE.clone(), requires_grad=False),
+    "another shape": WIDE.reshape(6, 4),
+    "transposed": WIDE.T.contiguous(),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_tensor_comes_back_as_it_was(name: str) -> None:
+    value = ALONE[name]
+    found = back(value)
+    assert type(found) is type(value)
+    assert (found.dtype, found.shape, found.requires_grad) == (value.dtype, value.shape, value.requires_grad)
+    assert torch.equal(found.detach().to(torch.complex128), value.detach().to(torch.complex128))
+    assert stored(value)[0].artifact.kind == "array"
+    if value.numel():
+        with torch.no_grad():
+            found.view(-1)[0] = 1
+
+
+def test_tensors_that_differ_have_different_ids() -> None:
+    assert len({identity(value) for value in ALONE.values()}) == len(ALONE)
+
+
+SAME = {
+    "strides": (WIDE.T, WIDE.T.contiguous()),
+    "a view": (WIDE[1:3], WIDE[1:3].clone()),
+    "expanded": (torch.ones(1).expand(5), torch.ones(5)),
+    "conjugated lazily": (torch.complex(WIDE, WIDE).conj(), torch.complex(WIDE, -WIDE)),
+    "negated lazily": (torch.complex(WIDE, WIDE).conj().imag, -WIDE),
+    "channels last": (
+        torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        torch.ones(2, 3, 4, 5),
+    ),
+    "one memory, apart": ([*WIDE.view(-1).split(12)], [part.clone() for part in WIDE.view(-1).split(12)]),
+    "strides of one": (torch.ones(1, 3).as_strided((1, 3), (7, 1)), torch.ones(1, 3)),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_memory_leaves_no_trace(name: str) -> None:
+    one, other = SAME[name]
+    assert identity(one) == identity(other)
+    assert identity({"w": one}) == identity({"w": other})
+    assert identity(back(one)) == identity(one)
+
+
+def test_shared_memory_is_shared_again_and_stored_once() -> None:
+    weights = torch.randn(40, 50)
+    value = {
+        "w": weights,
+        "tied": weights.detach(),
+        "turned": weights.T,
+        "part": weights[3:5],
+        "own": weights * 1,
+    }
+    encoded, objects = stored(value)
+    assert len(_parts(encoded, objects)) == 1 + 2
+    found = back(value)
+    found["w"][3, 7] = 99.0
+    assert found["tied"][3, 7] == found["turned"][7, 3] == found["part"][0, 7] == 99.0
+    assert found["own"][3, 7] != 99.0
+    apart = {name: tensor.clone() for name, tensor in value.items()}
+    assert identity(apart) != identity(value)
+    around = torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    first, second = back([around, around.detach()])
+    first[0, 0, 0, 0] = 7
+    assert second[0, 0, 0, 0] == 7
+
+
+def _parts(encoded: Encoded, objects: MemoryObjects) -> list[Any]:
+    if encoded.artifact.root is None:
+        import msgspec
+
+        found: list[Any] = msgspec.msgpack.decode(encoded.artifact.data or b"")
+        return found
+    return list(parts(objects, encoded.artifact.root))
+
+
+def test_a_module_comes_back_with_its_ties_and_answers_alike() -> None:
+    model = net().eval()
+    found = back(model)
+    words = torch.arange(30)
+    with torch.no_grad():
+        assert torch.equal(found(words), model(words))
+    assert found.head.weight is found.embedding.weight
+    assert identity(net()) == identity(net())
+    assert identity(net(1)) != identity(net())
+    assert identity(model) != identity(net())  # which is in training
+
+
+def test_a_state_comes_back_with_its_ties() -> None:
+    model = net()
+    found = back(model.state_dict())
+    assert found["head.weight"].data_ptr() == found["embedding.weight"].data_ptr()
+    again = net(1)
+    again.load_state_dict(found)
+    assert identity(again) == identity(model)
+    assert stored(model.state_dict())[0].artifact.kind == stored(model)[0].artifact.kind == "model"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_else_torch_has_is_stored_whatever_its_address() -> None:
+    def others() -> list[Any]:
+        plain = torch.arange(6.0).reshape(2, 3)
+        optimizer = torch.optim.Adam(net().parameters(), lr=0.1)
+        return [
+            plain.to_sparse(),
+            plain.to_sparse_csr(),
+            torch.quantize_per_tensor(plain, 0.1, 0, torch.qint8),
+            torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+            torch.empty(3, device="meta"),
+            plain.untyped_storage(),
+            nn.Buffer(plain),
+            (torch.float32, torch.device("cpu"), torch.Size([1, 2]), torch.strided, torch.channels_last),
+            torch.Generator().manual_seed(3),
+            nn.LSTM(3, 4),
+            optimizer,
+            optimizer.state_dict(),
+        ]
+
+    torch.manual_seed(1)
+    first = others()
+    torch.manual_seed(1)
+    for one, other in zip(first, others(), strict=True):
+        assert identity(one) == identity(other)
+        back(one)
+    assert back(nn.Buffer(WIDE)).persistent is True
+
+
+def test_the_summary_of_a_module_reads_like_its_author() -> None:
+    summary = stored(net())[0].summary
+    assert summary["class"].endswith("test_torch.Net")
+    assert summary["hyperparameters"]["drop.p"] == 0.3
+    assert summary["hyperparameters"]["layers.1.in_features"] == 16
+    tensors = {tensor["name"]: tensor for tensor in summary["tensors"]}
+    assert list(tensors)[:3] == ["embedding.weight", "layers.0.weight", "layers.0.bias"]
+    weight = net().layers[0].weight
+    assert tensors["layers.0.weight"]["norm"] == pytest.approx(weight.norm().item())
+    assert (tensors["layers.0.weight"]["dtype"], tensors["layers.0.weight"]["shape"]) == ("<f4", [16, 16])
+    half = stored(net().bfloat16().state_dict())[0].summary["tensors"][1]
+    assert half["dtype"] == "bfloat16"
+    assert half["norm"] == pytest.approx(weight.norm().item(), rel=0.01)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_the_layer_that_moved_and_how_far(kind: Any) -> None:
+    before, after = net().to(kind), net().to(kind)
+    with torch.no_grad():
+        after.layers[1].weight *= 2
+    objects = MemoryObjects()
+    found = compare_tensors(encode(before, objects).artifact, encode(after, objects).artifact, objects)
+    assert (found["changed"], found["added"], found["removed"]) == (1, 0, 0)
+    assert found["changes"][0]["name"] == "layers.1.weight"
+    assert found["changes"][0]["relative"] == pytest.approx(1.0)
+
+
+def test_a_layer_that_did_not_change_is_stored_once() -> None:
+    objects = MemoryObjects()
+    torch.manual_seed(0)
+    state = {f"layer{n}": torch.randn(500, 400) for n in range(12)}
+    encode(state, objects)
+    sizes = []
+    for version in range(6):
+        known = set(objects.objects)
+        state[f"layer{version}"] += 0.1
+        encode(state, objects)
+        sizes.append(sum(len(objects.objects[id][1]) for id in set(objects.objects) - known))
+    layer = 500 * 400 * 4
+    assert all(layer <= size < layer + 4_000 for size in sizes)
+    assert sum(kind is Kind.CHUNK for kind, _ in objects.objects.values()) <= 12 + 6 + 7
+
+
+SCRIPT = """
+import json, sys
+import torch
+from aq.formats.objects import MemoryObjects
+from aq.formats.values import encode
+torch.manual_seed(3)
+model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(), torch.nn.LSTM(8, 2))
+rows = torch.randn(16, 4)
+optimizer = torch.optim.Adam(model[0].parameters())
+for _ in range(3):
+    optimizer.zero_grad()
+    model[0](rows).square().mean().backward()
+    optimizer.step()
+values = [model, model.state_dict(), optimizer.state_dict(), [{"a", "b", "c"}, rows.to_sparse()]]
+print(json.dumps([str(encode(value, MemoryObjects()).id) for value in values]))
+"""
+
+
+def test_ids_do_not_depend_on_the_process(tmp_path: Path) -> None:
+    found = set()
+    for seed in ("0", "77"):
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=tmp_path,
+            capture_output=True,
+            check=True,
+        )
+        found.add(json.dumps(json.loads(done.stdout)))
+    assert len(found) == 1
