@@ -1,7 +1,8 @@
-"""How the bytes of one object are packed for the disk: raw or zstd.
+"""How the bytes of one object are packed for the disk: raw, zstd, or zstd of byte planes.
 
 Invariant: `unpack(*pack(kind, data))` is `data`; never more than the declared length is unpacked.
-Nodes and records stay raw, so that reading history never imports zstandard.
+Nodes and records stay raw, so that reading history never imports zstandard. Which of these a chunk gets
+is told by a sample, and by nothing but its bytes. Deltas are in `deltas`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from functools import cache
 from threading import local
 from typing import TYPE_CHECKING, Final
 
+from aq.formats import planes
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Kind
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 RAW: Final = 0
 ZSTD: Final = 1
+PLANES: Final = 4
+"""zstd of the byte planes of a table chunk (2 and 3 are deltas)."""
+IN_FULL: Final = frozenset({RAW, ZSTD, PLANES})
+"""The codecs of what is no delta."""
 SMALLEST: Final = 256
 """Shorter chunks are not worth a try."""
 LEVEL: Final = 1
@@ -27,6 +33,8 @@ RATIO_MOST: Final = 32_768
 """The most that zstd makes of a byte: a block of 128 KiB takes four. Source: RFC 8878, 3.1.1.2."""
 _SAMPLE: Final = 4_096
 _SAMPLED_FROM: Final = 32_768
+_TYPICAL: Final = 100_000
+"""Bytes of a usual chunk: zstd chooses its search by the size."""
 _threads = local()
 
 
@@ -36,13 +44,30 @@ def pack(kind: Kind, data: Buffer) -> tuple[int, Buffer]:
     if kind is not Kind.CHUNK or not SMALLEST <= size <= LENGTH_MOST:
         return RAW, data
     compressor = _compressor()
-    if size >= _SAMPLED_FROM:
-        middle = size // 2
-        sample = memoryview(data)[middle : middle + _SAMPLE]
-        if not _pays(len(compressor.compress(sample)), _SAMPLE):
-            return RAW, data
+    if size < _SAMPLED_FROM:
+        payload = compressor.compress(data)
+        return (ZSTD, payload) if _pays(len(payload), size) else (RAW, data)
+    view = memoryview(data)
+    found = planes.shape(view)
+    plain, split = _sampled(view, found)
+    if not _pays(min(plain, split), _SAMPLE):
+        return RAW, data
+    if found is not None and split < plain:
+        payload = compressor.compress(planes.split(view, found))
+        return (PLANES, payload) if _pays(len(payload), size) else (RAW, data)
     payload = compressor.compress(data)
     return (ZSTD, payload) if _pays(len(payload), size) else (RAW, data)
+
+
+def _sampled(data: memoryview, found: planes.Shape | None) -> tuple[int, int]:
+    """What a piece out of the middle takes as it is, and as planes."""
+    middle, sampler = len(data) // 2, _sampler()
+    if found is None:
+        return len(sampler.compress(data[middle : middle + _SAMPLE])), _SAMPLE
+    middle -= (middle - found.start) % found.width
+    sample = data[middle : middle + _SAMPLE]
+    values = planes.Shape(0, _SAMPLE, found.width)
+    return len(sampler.compress(sample)), len(sampler.compress(planes.split(sample, values)))
 
 
 def unpack(codec: int, payload: Buffer, length: int) -> bytes:
@@ -51,6 +76,8 @@ def unpack(codec: int, payload: Buffer, length: int) -> bytes:
         data = bytes(payload)
     elif codec == ZSTD:
         data = _decompress(payload, length)
+    elif codec == PLANES:
+        data = planes.join(_decompress(payload, length))
     else:
         raise Damaged(f"unknown codec {codec}")
     if len(data) != length:
@@ -85,6 +112,16 @@ def _compressor() -> ZstdCompressor:
     found = getattr(_threads, "compressor", None)
     if found is None:
         found = _threads.compressor = _zstd().ZstdCompressor(level=LEVEL, write_checksum=False)
+    return found  # type: ignore[no-any-return]
+
+
+def _sampler() -> ZstdCompressor:
+    """A compressor that does with a sample what it would do with a whole chunk."""
+    found = getattr(_threads, "sampler", None)
+    if found is None:
+        zstd = _zstd()
+        settings = zstd.ZstdCompressionParameters.from_level(LEVEL, source_size=_TYPICAL)
+        found = _threads.sampler = zstd.ZstdCompressor(compression_params=settings)
     return found  # type: ignore[no-any-return]
 
 

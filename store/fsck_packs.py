@@ -41,7 +41,6 @@ from aq.store.packs import PackFiles, read_header, unpacked
 _HEAD: Final = 96
 _PAGE: Final = 4_096
 _KINDS: Final = frozenset({*map(int, Kind), PACKS, CONTENTS})
-_IN_FULL: Final = frozenset({codecs.RAW, codecs.ZSTD})
 _OF_DELTAS: Final = frozenset({deltas.PREFIX, deltas.COPIES})
 _WITHOUT_ENTRY: Final = frozenset({int(Kind.VOID), PACKS})
 
@@ -204,7 +203,7 @@ class PackCheck:
             or data[15]
         ):
             return None
-        if head.codec not in (_OF_DELTAS if head.base else _IN_FULL):
+        if head.codec not in (_OF_DELTAS if head.base else codecs.IN_FULL):
             return None
         if head.codec == codecs.RAW and head.length != head.stored:
             return None

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from contextlib import suppress
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import zstandard
-from aq.formats import codecs
+from aq.formats import codecs, planes
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
+from aq.formats.tables.layout import write_array
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,3 +69,42 @@ def test_raw_needs_no_zstandard() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+arrays = st.builds(
+    lambda values, nulls: pa.array(values, mask=np.resize(np.array(nulls), len(values)), from_pandas=False),
+    st.sampled_from(["<i2", "<i4", "<i8", "<f8", "M8[us]"]).flatmap(
+        lambda dtype: st.integers(0, 9_000).map(lambda count: np.arange(count).astype(dtype))
+    ),
+    st.lists(st.booleans(), min_size=1, max_size=9),
+)
+
+
+@given(arrays)
+def test_arrays_come_back_as_planes_or_not(array: pa.Array) -> None:
+    data = write_array(array)
+    codec, payload = codecs.pack(Kind.CHUNK, data)
+    assert codecs.unpack(codec, payload, len(data)) == data
+    found = planes.shape(data)
+    assert (found is None) == (len(array) == 0)
+    if found is not None:
+        assert planes.join(planes.split(data, found)) == data
+
+
+@given(st.binary(max_size=200))
+def test_planes_are_a_matter_of_the_head_alone(data: bytes) -> None:
+    found = planes.shape(data)
+    if found is None:
+        with pytest.raises(Damaged):
+            planes.join(data)
+    else:
+        assert planes.join(planes.split(data, found)) == data
+
+
+def test_planes_only_where_they_are_smaller() -> None:
+    numbers = np.random.default_rng(1).integers(0, 500, 10_000)
+    assert codecs.pack(Kind.CHUNK, write_array(pa.array(numbers)))[0] == codecs.PLANES
+    cents = np.round(np.random.default_rng(1).normal(100, 30, 10_000), 2)
+    assert codecs.pack(Kind.CHUNK, write_array(pa.array(cents)))[0] == codecs.ZSTD
+    noise = pa.array(np.frombuffer(os.urandom(80_000), "<u8"))
+    assert codecs.pack(Kind.CHUNK, write_array(noise))[0] == codecs.RAW

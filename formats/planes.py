@@ -1,0 +1,60 @@
+"""Byte planes: the values of a table chunk, their first bytes together, then their second ones, and so on.
+
+Invariant: `join(split(data)) == data` for every chunk that `shape` knows; lengths never change. Integers and
+times differ in few of their bytes, so planes take half the time and space to compress. It looks at nothing
+but the head of an array (docs/format.md, section 8.2) and decides nothing about codecs.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+from aq.formats.errors import Damaged
+from aq.formats.identity import Buffer
+
+WIDTHS: Final = frozenset({2, 4, 8, 16})
+_head = Struct("<IBBH")
+_FIXED: Final = 1
+
+
+class Shape(NamedTuple):
+    """Where the values of a chunk begin and end, and how many bytes each has."""
+
+    start: int
+    stop: int
+    width: int
+
+
+def shape(data: Buffer) -> Shape | None:
+    """The values of an array of a fixed width above one byte; None for every other chunk."""
+    if len(data) < _head.size:
+        return None
+    count, layout, validity, width = _head.unpack_from(data)
+    if layout != _FIXED or validity > 1 or width not in WIDTHS or not count:
+        return None
+    start = _head.size + (count + -count % 8 if validity else 0)
+    stop = start + count * width
+    return Shape(start, stop, width) if stop + -stop % 8 == len(data) else None
+
+
+def split(data: Buffer, found: Shape) -> bytes:
+    """The chunk with its values as planes."""
+    return _turned(data, found, is_split=True)
+
+
+def join(data: Buffer) -> bytes:
+    """The chunk again. Raises Damaged where its head tells of no such values."""
+    found = shape(data)
+    if found is None:
+        raise Damaged("a frame of planes holds no array of a fixed width")
+    return _turned(data, found, is_split=False)
+
+
+def _turned(data: Buffer, found: Shape, *, is_split: bool) -> bytes:
+    import numpy as np
+
+    view = memoryview(data)
+    rows = (-1, found.width) if is_split else (found.width, -1)
+    values = np.frombuffer(view[found.start : found.stop], np.uint8).reshape(rows)
+    return b"".join((view[: found.start], np.ascontiguousarray(values.T).data, view[found.stop :]))
