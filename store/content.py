@@ -20,7 +20,8 @@ from aq.formats.records import Artifact
 from aq.store import disk
 from aq.store.paths import decode, show
 from aq.store.snapshots import pack_file
-from aq.store.statcache import mode_of, pack_stat
+from aq.store.statcache import mode_of
+from aq.store.stats import pack_stat
 
 ATTEMPTS: Final = 3
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

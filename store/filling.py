@@ -21,7 +21,8 @@ from aq.store.prefetch import Prefetch, Row, find_places
 from aq.store.second import Helper, Task
 from aq.store.snapshots import Mode
 from aq.store.staging import Staging
-from aq.store.statcache import pack_stat, size_of
+from aq.store.statcache import size_of
+from aq.store.stats import pack_stat
 from aq.store.store import Store
 from aq.store.streaming import copy_content
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
 from aq.formats.errors import AqError
+from aq.store.lookahead import Piece, split
 from aq.store.paths import decode, show
-from aq.store.statcache import pack_stat, pack_stats
+from aq.store.stats import KIND, PIECE, STAT_SIZE, pack_stat, pack_stats
 
 CONTROL_FOLDER: Final = b".aq"
 SPECIAL: Final = {
@@ -111,6 +113,42 @@ def stats_in(full: bytes, names: Iterable[bytes]) -> Listed:
     return listed
 
 
+def stats_beside(full: bytes, names: list[bytes], tail: Callable[[], list[Piece]]) -> Listed:
+    """As `stats_in`, while another process looks at the folder from its end: `tail` is what it has by now."""
+    listed, begin = Listed([], [], [], []), 0
+    while begin < len(names):
+        seen = [piece for piece in tail() if piece.names]
+        end = min(begin + PIECE, len(names))
+        end = min(end, bisect_left(names, seen[-1].names[0], begin)) if seen else end
+        if begin < end:
+            _append(listed, stats_in(full, names[begin:end]))
+            begin = end
+            continue
+        for piece in reversed(seen):
+            at = bisect_left(piece.names, names[begin])
+            _append(listed, listed_of(Piece(piece.names[at:], piece.stats[at * STAT_SIZE :])))
+        break
+    return listed
+
+
+def _append(listed: Listed, more: Listed) -> None:
+    listed.files.extend(more.files)
+    listed.stats.extend(more.stats)
+    listed.folders.extend(more.folders)
+    listed.others.extend(more.others)
+
+
+def listed_of(seen: Piece) -> Listed:
+    """What somebody saw in a folder, told apart."""
+    kinds, stats = seen.stats[KIND::STAT_SIZE], split(seen.stats)
+    if {kind << 8 & _FORMAT_BITS for kind in set(kinds)} <= _FILES:
+        return Listed(seen.names, stats, [], [])
+    listed = Listed([], [], [], [])
+    for name, packed, upper in zip(seen.names, stats, kinds, strict=True):
+        _sort_in(listed, name, upper << 8 & _FORMAT_BITS, packed)
+    return listed
+
+
 def _note(listed: Listed, full: bytes, name: bytes, look: Callable[[bytes], os.stat_result]) -> None:
     """Put one entry of a folder where it belongs."""
     try:
@@ -118,10 +156,13 @@ def _note(listed: Listed, full: bytes, name: bytes, look: Callable[[bytes], os.s
     except OSError as error:
         _refuse(os.path.join(full, name), error)
         return
-    kind = found.st_mode & _FORMAT_BITS
+    _sort_in(listed, name, found.st_mode & _FORMAT_BITS, pack_stat(found))
+
+
+def _sort_in(listed: Listed, name: bytes, kind: int, packed: bytes) -> None:
     if kind in _FILES:
         listed.files.append(name)
-        listed.stats.append(pack_stat(found))
+        listed.stats.append(packed)
     elif kind == stat.S_IFDIR:
         listed.folders.append(name)
     else:

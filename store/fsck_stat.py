@@ -18,8 +18,9 @@ from aq.store.findings import REBUILD, Finding
 from aq.store.folders import join, list_folder
 from aq.store.ignore import CONTROL
 from aq.store.snapshots import Origin
-from aq.store.statblocks import DATABASE, STAT_SIZE
+from aq.store.statblocks import DATABASE
 from aq.store.statcache import StatCache, mode_of
+from aq.store.stats import STAT_SIZE
 from aq.store.store import Store
 
 _PAGE: Final = 256

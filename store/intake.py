@@ -15,7 +15,8 @@ from aq.formats.objects import Sink
 from aq.store.content import OPEN_FLAGS, SMALL, HashOnly, State, read_state
 from aq.store.folders import join, open_folder
 from aq.store.snapshots import Mode, pack_file
-from aq.store.statcache import StatCache, pack_stat, size_of
+from aq.store.statcache import StatCache, size_of
+from aq.store.stats import pack_stat
 from aq.store.store import Store
 
 if TYPE_CHECKING:

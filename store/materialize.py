@@ -20,7 +20,8 @@ from aq.store.filling import Count, File, Filler
 from aq.store.folders import join
 from aq.store.footing import Footing, clear
 from aq.store.staging import Staging
-from aq.store.statcache import changed_at, is_same_content, pack_stat
+from aq.store.statcache import changed_at, is_same_content
+from aq.store.stats import pack_stat
 from aq.store.store import Store
 
 _BATCH: Final = 8_192

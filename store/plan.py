@@ -19,7 +19,8 @@ from aq.store.folders import CONTROL_FOLDER, is_real_folder, join
 from aq.store.footing import Footing
 from aq.store.paths import ancestors, decode, problem, show, twins
 from aq.store.snapshots import PackedTouched, pack
-from aq.store.statcache import known, pack_stat
+from aq.store.statcache import known
+from aq.store.stats import pack_stat
 
 if TYPE_CHECKING:
     from aq.store.worktree import Worktree

@@ -10,25 +10,32 @@ from __future__ import annotations
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterator
+from functools import partial
 from typing import Final, NamedTuple
 
 from aq.formats.objects import Source
-from aq.formats.prolly import map_get, map_runs
+from aq.formats.prolly import map_count, map_get, map_runs
+from aq.store import lookahead
 from aq.store.content import stat_of
 from aq.store.folders import (
     CONTROL_FOLDER,
     SPECIAL,
+    Listed,
     is_real_folder,
     join,
     kinds_in,
     list_folder,
+    listed_of,
+    stats_beside,
     stats_in,
 )
 from aq.store.ignore import CONTROL, Scope, Scopes, holds_data, is_environment
+from aq.store.lookahead import Lookahead
 from aq.store.paths import decode, show
 from aq.store.snapshots import are_files, is_file
-from aq.store.statblocks import ENTRY_SIZE, STAT_SIZE, Rows, differing, joined
+from aq.store.statblocks import ENTRY_SIZE, Rows, differing, joined
 from aq.store.statcache import StatCache, known
+from aq.store.stats import STAT_SIZE
 from aq.store.tracking import ADD, FORCE, REMOVE, Rule, Tracking
 
 _RUN: Final = 4_096
@@ -140,6 +147,7 @@ class Scan:
         self._cache, self._tracking, self._wants_untracked = cache, tracking, untracked
         self._scopes = Scopes(root)
         self._real_folders: dict[bytes, bool] = {b"": True}
+        self._ahead: Lookahead | None = None
         self.untracked: list[bytes] = []
         self.notes: list[str] = []
         self.gone: list[bytes] = []
@@ -161,10 +169,21 @@ class Scan:
             rows = Rows(b"", [], b"", b"") if row is None else joined(b"", [(name, row)])
             yield from self._run(_Run(above, self._scopes.at(above), [name], [stat], rows), missing)
         elif os.path.isdir(os.path.join(self._root, path)):
-            yield from self._walk(path, missing)
+            yield from self._walk_in_two(path, missing)
         missing.update(zip(*self._head.until(None), strict=True))
         for place, head in missing.items():
             yield from self._unseen(place, head)
+
+    def _walk_in_two(self, start: bytes, missing: dict[bytes, bytes]) -> Iterator[Batch]:
+        """As `_walk`, with a second process ahead where there are many files."""
+        if self._cache is not None and not start:
+            self._ahead = lookahead.start(self._root, map_count(self._source, self._head_root))
+        try:
+            yield from self._walk(start, missing)
+        finally:
+            if self._ahead is not None:
+                self._ahead.close()
+                self._ahead = None
 
     def _walk(self, start: bytes, missing: dict[bytes, bytes]) -> Iterator[Batch]:
         """Everything in a folder, in order; HEAD's entries that were passed by go to `missing`."""
@@ -200,7 +219,8 @@ class Scan:
     def _list(self, folder: bytes, scope: Scope) -> Iterator[_Run | tuple[bytes, Scope]]:
         """The runs of files and the folders directly in a folder, in the order of their paths."""
         full = os.path.join(self._root, folder)
-        names = list_folder(full)
+        seen = None if self._ahead is None else self._ahead.whole(folder)
+        names = list_folder(full) if seen is None else seen.names
         if folder and CONTROL_FOLDER in names:
             self.notes.append(f"{show(decode(folder))} is a repository of its own: skipped")
             return
@@ -209,8 +229,7 @@ class Scan:
                 return
             scope = scope.darkened()
         scope = scope.within(folder, names)
-        listed = kinds_in(full) if self._cache is None else stats_in(full, sorted(names))
-        files, stats, folders, others = listed
+        files, stats, folders, others = self._kinds(folder, names) if seen is None else listed_of(seen)
         for name, kind in others:
             what = SPECIAL.get(kind, "no file")
             self.notes.append(f"{show(decode(join(folder, name)))} is {what}: skipped")
@@ -222,6 +241,15 @@ class Scan:
             begin = end
             yield join(folder, name), scope
         yield from _sliced(_Run(folder, scope, files, stats, rows), begin, len(files))
+
+    def _kinds(self, folder: bytes, names: list[bytes]) -> Listed:
+        """What the names in a folder are; with their stats, where there is a cache to compare them with."""
+        full = os.path.join(self._root, folder)
+        if self._cache is None:
+            return kinds_in(full)
+        if self._ahead is None:
+            return stats_in(full, sorted(names))
+        return stats_beside(full, sorted(names), partial(self._ahead.tail, folder))
 
     def _known(self, folder: bytes, files: list[bytes]) -> Rows:
         """What the cache knows of a folder, by ascending name; files that are gone are noted."""

@@ -18,7 +18,7 @@ import msgspec
 from aq.formats.errors import AqError
 from aq.store import disk
 from aq.store.prefetch import Prefetch, Row
-from aq.store.statcache import pack_stat
+from aq.store.stats import pack_stat
 
 WORTH_FROM: Final = 20_000
 """Fewer files are written before it has started."""

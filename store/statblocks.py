@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from aq.store.stats import STAT_SIZE
 from xxhash import xxh3_64_intdigest
 
 if TYPE_CHECKING:
     from aq.store.index import Change, Look
 
 DATABASE: Final = "stat"
-STAT_SIZE: Final = 44
 ENTRY_SIZE: Final = 38
 ROW_SIZE: Final = STAT_SIZE + ENTRY_SIZE
 FOLDER_KEY_SIZE: Final = 16

@@ -7,44 +7,18 @@ write within one tick never hides. It is derived: without it everything is merel
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterable
 from stat import S_ISLNK
-from typing import Final
 
 from aq.store.index import Index
 from aq.store.snapshots import Mode
-from aq.store.statblocks import ROW_SIZE, STAT_SIZE, Rows, joined, of_folder, row_of
+from aq.store.statblocks import ROW_SIZE, Rows, joined, of_folder, row_of
+from aq.store.stats import STAT_SIZE, mode_of_packed
 from blake3 import blake3
 
-_stat = struct.Struct("<qqqQQI")
 _times = struct.Struct("<qq")
 _all_times = struct.Struct("<8xqq20x")
-_MASK: Final = (1 << 63) - 1
-
-
-def pack_stat(found: os.stat_result) -> bytes:
-    """What identifies a state of a file, as 44 bytes."""
-    try:
-        return _stat.pack(
-            found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, found.st_mode
-        )
-    except struct.error:  # times beyond the year 2262
-        times = found.st_mtime_ns & _MASK, found.st_ctime_ns & _MASK
-        return _stat.pack(found.st_size, *times, found.st_ino & _MASK, found.st_dev & _MASK, found.st_mode)
-
-
-def pack_stats(found: Iterable[os.stat_result]) -> list[bytes]:
-    """As `pack_stat`, of many files."""
-    found, pack = list(found), _stat.pack
-    try:
-        return [
-            pack(one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino, one.st_dev, one.st_mode)
-            for one in found
-        ]
-    except struct.error:
-        return [pack_stat(one) for one in found]
 
 
 def size_of(stat: bytes) -> int:
@@ -54,7 +28,7 @@ def size_of(stat: bytes) -> int:
 
 def mode_of(stat: bytes) -> Mode:
     """How the file lies in the folder, by a packed stat."""
-    bits = _stat.unpack(stat)[5]
+    bits = mode_of_packed(stat)
     if S_ISLNK(bits):
         return Mode.SYMLINK
     return Mode.EXEC if bits & 0o100 else Mode.FILE

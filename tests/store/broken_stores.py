@@ -20,8 +20,9 @@ from aq.store.index import Change, Condemned, State, encode_place
 from aq.store.packs import Frame, closing, sealed_places
 from aq.store.refs import Ref, encode_ref
 from aq.store.snapshots import Entry, Mode, Origin
-from aq.store.statblocks import STAT_SIZE, joined
+from aq.store.statblocks import joined
 from aq.store.statcache import folder_key
+from aq.store.stats import STAT_SIZE
 
 from tests.store.breaking import (
     FILE,

@@ -19,7 +19,7 @@ from aq.store.prefetch import Prefetch, find_places
 from aq.store.second import Helper, Task
 from aq.store.snapshots import Entry, Mode, Origin
 from aq.store.staging import Staging
-from aq.store.statcache import pack_stat
+from aq.store.stats import pack_stat
 
 from tests.store.folder import Bench, bench
 from tests.store.scenario import in_child
