@@ -6,10 +6,12 @@ Invariant: nothing is loaded, and no pickle opened, before a method is called th
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from aq.formats.errors import UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact as Record
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
+    from aq.pipeline.hints import Form
+    from aq.pipeline.selection import Rows
 
 
 class Artifact:
@@ -64,42 +68,72 @@ class Artifact:
             known = values.summarise(self.record, self._store)
         return known
 
-    def load(self) -> Any:
-        """The value as it was given: a DataFrame, an array, a model; the bytes of a file."""
-        return self._decode("bytes" if self.format == "bytes" else "native")
+    def load(self, *, columns: Sequence[str] | None = None, rows: Rows | None = None) -> Any:
+        """The value as it was given: a DataFrame, an array, a model; the bytes of a file.
 
-    def to_pandas(self) -> pandas.DataFrame:
-        """A table as pandas; a tracked CSV, Parquet or JSON lines file is parsed."""
-        from aq.pipeline import inputs
+        Of a table perhaps some columns (in this order) and rows (a slice or range of positions): only
+        what holds them is read. A column of pandas is named by its label as text; the index comes along.
+        """
+        from aq.pipeline import selection
 
-        frame: pandas.DataFrame = inputs.as_table(self._store, self.record, self.path, "pandas")
+        return selection.loaded(self._store, self.record, self.path, columns, rows)
+
+    def to_pandas(
+        self, *, columns: Sequence[str] | None = None, rows: Rows | None = None
+    ) -> pandas.DataFrame:
+        """A table as pandas; a tracked CSV, Parquet or JSON lines file is parsed. Parts as in `load`."""
+        frame: pandas.DataFrame = self._table("pandas", columns, rows)
         return frame
 
-    def to_arrow(self) -> pyarrow.Table:
-        """A table as Arrow; a tracked CSV, Parquet or JSON lines file is parsed."""
-        from aq.pipeline import inputs
-
-        table: pyarrow.Table = inputs.as_table(self._store, self.record, self.path, "arrow")
+    def to_arrow(self, *, columns: Sequence[str] | None = None, rows: Rows | None = None) -> pyarrow.Table:
+        """A table as Arrow; a tracked CSV, Parquet or JSON lines file is parsed. Parts as in `load`."""
+        table: pyarrow.Table = self._table("arrow", columns, rows)
         return table
 
-    def to_polars(self) -> polars.DataFrame:
-        """A table as polars; a tracked CSV, Parquet or JSON lines file is parsed."""
-        from aq.pipeline import inputs
-
-        frame: polars.DataFrame = inputs.as_table(self._store, self.record, self.path, "polars")
+    def to_polars(
+        self, *, columns: Sequence[str] | None = None, rows: Rows | None = None
+    ) -> polars.DataFrame:
+        """A table as polars; a tracked CSV, Parquet or JSON lines file is parsed. Parts as in `load`."""
+        frame: polars.DataFrame = self._table("polars", columns, rows)
         return frame
+
+    def _table(self, form: Form, columns: Sequence[str] | None, rows: Rows | None) -> Any:
+        from aq.pipeline import selection
+
+        return selection.as_table(self._store, self.record, self.path, form, columns, rows)
 
     def bytes(self) -> builtins.bytes:
         """The raw bytes of a file; a table as CSV; a value as JSON. Raises UsageError for models."""
         return b"".join(self.chunks())
 
-    def chunks(self, form: str | None = None) -> Iterator[builtins.bytes]:
-        """The same piecewise. `form`: parquet | arrow | json | csv for tables."""
+    def chunks(
+        self,
+        form: str | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        rows: Rows | None = None,
+    ) -> Iterator[builtins.bytes]:
+        """The same piecewise, in bounded memory. `form`: parquet | arrow | json | csv for tables."""
         from aq.pipeline import outputs
 
-        return outputs.chunks(self._store, self.record, self.path, form)
+        return outputs.chunks(self._store, self.record, self.path, form, columns=columns, rows=rows)
 
-    def save(self, path: str | Path) -> Path:
+    def open(self) -> BinaryIO:
+        """The bytes of a file as a stream that seeks; only the pieces that are read are fetched.
+
+        Raises UsageError for what is no file: `chunks` gives its forms.
+        """
+        if self.record.kind != "file":
+            raise UsageError(
+                f"{self.path} is a {self.kind}, no file", hint=f"aq cat {self.revision}:{self.path}"
+            )
+        from aq.formats.seeking import StoredFile
+
+        return io.BufferedReader(StoredFile(self.record, self._store))
+
+    def save(
+        self, path: str | Path, *, columns: Sequence[str] | None = None, rows: Rows | None = None
+    ) -> Path:
         """Write the value to a file: tables by suffix (.csv .parquet .arrow .json), files as they are.
 
         Raises UsageError where the folder does not exist.
@@ -107,13 +141,9 @@ class Artifact:
         from aq.pipeline import outputs
 
         target = Path(path)
-        outputs.write(target, self.chunks(outputs.form_of(self.record, target)))
+        form = outputs.form_of(self.record, target)
+        outputs.write(target, self.chunks(form, columns=columns, rows=rows))
         return target
-
-    def _decode(self, as_: str) -> Any:
-        from aq.formats import values
-
-        return values.decode(self.record, self._store, as_=as_)
 
     def __repr__(self) -> str:
         return f"<aq.Artifact {self.revision}:{self.path} {self.kind} {self.id[:8]}>"

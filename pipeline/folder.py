@@ -206,7 +206,7 @@ def diff(
     if output is not None:
         from aq.pipeline import rowdiff
 
-        written = rowdiff.save(store, before, after, paths, repo.context.cwd / output)
+        written = rowdiff.save(before, after, paths, repo.context.cwd / output)
         found = msgspec.structs.replace(found, written=written)
     return found
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from aq.pipeline import inventory, outcomes, results, settings
 from aq.pipeline.context import Context, redact
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from aq.pipeline.face import Artifact
     from aq.pipeline.ops import Flow
+    from aq.pipeline.selection import Parts
     from aq.pipeline.sequences import Log, Runs
     from aq.store.transaction import Transaction
     from aq.store.worktree import Worktree
@@ -199,9 +200,9 @@ class Repo:
         """The artifact that REV:PATH, or PATH at HEAD, names."""
         return show.get(self.store, spec)
 
-    def cat(self, spec: str, *, format: str | None = None) -> bytes:
-        """A file's bytes, a table as CSV (or `format`: parquet, arrow, json), a value as JSON."""
-        return b"".join(self.get(spec).chunks(format))
+    def cat(self, spec: str, *, format: str | None = None, **parts: Unpack[Parts]) -> bytes:
+        """A file's bytes, a table as CSV (or `format`: parquet, arrow, json), a value as JSON; or parts."""
+        return b"".join(self.get(spec).chunks(format, **parts))
 
     def diff(
         self,

@@ -14,16 +14,16 @@ from aq.formats.objects import MemoryObjects, get_record
 from aq.formats.records import Artifact
 from aq.pipeline import outputs
 from aq.pipeline.compare import Side, differing
+from aq.pipeline.exporting import Held, exported
 from aq.pipeline.filediff import is_table_file
 from aq.pipeline.parsing import parse, parser_for
 from aq.store.paths import show
-from aq.store.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def save(store: Store, before: Side, after: Side, paths: Sequence[str], target: Path) -> int:
+def save(before: Side, after: Side, paths: Sequence[str], target: Path) -> int:
     """Write the rows as Parquet, or in the form that the file's name asks for; how many they are.
 
     Raises UsageError unless exactly one table differs.
@@ -41,7 +41,7 @@ def save(store: Store, before: Side, after: Side, paths: Sequence[str], target: 
     [(path, sides)] = found.items()
     rows = _rows(path, sides, after)
     form = outputs.form_of_name(target) or "parquet"
-    outputs.write(target, outputs.table_chunks(store, rows, form))
+    outputs.write(target, exported(Held(rows), form))
     return int(rows.num_rows)
 
 

@@ -6,7 +6,7 @@ version of pandas wrote it. A default index and plain text labels take no room.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
@@ -139,10 +139,28 @@ def _write_named(value: object, where: str) -> bytes:
         raise Unstorable(f"{where}: {error.message}") from None
 
 
+def needed(found: Described, wanted: Sequence[int] | None) -> list[int]:
+    """The positions to read for these columns, or for all: they, the index, and their markers."""
+    if wanted is None:
+        return list(range(len(found.columns)))
+    part = found.pandas or PandasPart()
+    levels = [] if part.index is None else part.index.levels
+    places = list(dict.fromkeys([*wanted, *levels]))
+    markers = dict(part.markers)
+    return places + [markers[at] for at in places if at in markers]
+
+
 def to_pandas(
-    found: Described, values: Sequence[pa.ChunkedArray], rows: range, source: Source
+    found: Described,
+    values: Mapping[int, pa.ChunkedArray],
+    rows: range,
+    source: Source,
+    wanted: Sequence[int] | None = None,
 ) -> pd.DataFrame | pd.Series:
-    """The frame or series that `from_pandas` took; `rows` are those that the values hold of it."""
+    """The frame or series that `from_pandas` took, or some of its columns, from values by position.
+
+    `rows` are those that the values hold of it. Levels of the index are no columns: naming one is free.
+    """
     part = found.pandas or PandasPart()
     markers = dict(part.markers)
 
@@ -151,13 +169,15 @@ def to_pandas(
         return read_column(values[at], found.dtypes.get(at), source, codes)
 
     index = _read_index(part.index, rows, read)
-    hidden = set() if part.index is None else set(part.index.levels)
-    shown = [at for at in found.shown if at not in hidden]
+    outside = set(found.hidden) | (set() if part.index is None else set(part.index.levels))
+    places = [at for at in range(len(found.columns)) if at not in outside]
+    shown = places if wanted is None else [at for at in wanted if at not in outside]
     # pandas guesses a dtype for an array of objects, but takes a series as it is.
     series = {at: pd.Series(array, index, array.dtype, copy=False) for at in shown for array in [read(at)]}
     frame = pd.DataFrame(series, index=index, copy=False)
-    frame.columns = _read_labels(part.labels, [found.names[at] for at in shown], source)
-    result = frame.iloc[:, 0] if part.series else frame
+    labels = _read_labels(part.labels, [found.names[at] for at in places], source)
+    frame.columns = labels if wanted is None else labels.take([places.index(at) for at in shown])
+    result = frame.iloc[:, 0] if part.series and shown else frame
     if part.attrs is not None:
         result.attrs = read_cell(part.attrs)
     return result

@@ -16,7 +16,7 @@ from aq.formats.records import Artifact
 from aq.formats.tables.columns import Columns, from_arrow
 from aq.formats.tables.content import Reader, Segment, write_content
 from aq.formats.tables.cut import SHORTEST, choose_cut_columns, segment_ends
-from aq.formats.tables.described import described
+from aq.formats.tables.described import Described, PolarsPart, described
 from aq.formats.tables.layout_read import LARGE, read_array
 from aq.formats.tables.resemble import pairing
 from aq.formats.tables.summary import Summary
@@ -110,20 +110,28 @@ def decode_table(
     *,
     columns: Sequence[str] | None = None,
     rows: tuple[int, int] | None = None,
+    content: Reader | None = None,
 ) -> pa.Table:
     """The table, or some of its columns (in the order given) and rows (first, past the last), as Arrow.
 
-    Reads only the chunks that hold them. An index of pandas that is not 0, 1, 2, … is among the columns.
+    Reads only the chunks that hold them; `content` is a reader of the same table, to be used again.
+    An index of pandas that is not 0, 1, 2, … is among the columns.
     Raises NotFound on an unknown column, Damaged on chunks that are not what the type says.
     """
     found = described(artifact)
-    names = found.names
-    wanted = found.shown if columns is None else [_position(names, name) for name in columns]
+    wanted = found.shown if columns is None else chosen(found, columns)
     start, stop = _row_range(found.rows, rows)
-    values = read_columns(artifact, source, wanted, start, stop)
+    values = read_columns(artifact, source, wanted, start, stop, content)
     if not wanted:
         return pa.table({"": pa.nulls(stop - start)}).select([])
-    return pa.Table.from_arrays(values, names=[names[at] for at in wanted])
+    return pa.Table.from_arrays(values, names=[found.names[at] for at in wanted])
+
+
+def chosen(found: Described, columns: Sequence[str]) -> list[int]:
+    """The positions of columns by name. Raises NotFound on an unknown one, UsageError on one named twice."""
+    if len(set(columns)) != len(columns):
+        raise UsageError("a column is named twice")
+    return [_position(found.names, name) for name in columns]
 
 
 def _position(names: Sequence[str], name: str) -> int:
@@ -140,10 +148,15 @@ def _row_range(total: int, rows: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def read_columns(
-    artifact: Artifact, source: Source, wanted: Sequence[int], start: int, stop: int
+    artifact: Artifact,
+    source: Source,
+    wanted: Sequence[int],
+    start: int,
+    stop: int,
+    content: Reader | None = None,
 ) -> list[pa.ChunkedArray]:
     """Rows `start` to `stop` of the columns at these positions; a piece for each segment."""
-    content = reader(artifact, source)
+    content = content or reader(artifact, source)
     segments = content.rows(start, stop)
     return read_segments(artifact, content, segments, wanted, start, stop)
 
@@ -188,37 +201,74 @@ def summarise_table(artifact: Artifact, source: Source) -> dict[str, Any]:
     return summary.result(found.rows)
 
 
-def to_native(artifact: Artifact, source: Source) -> Any:
+def to_native(
+    artifact: Artifact,
+    source: Source,
+    *,
+    columns: Sequence[str] | None = None,
+    rows: tuple[int, int] | None = None,
+) -> Any:
     """What was given: a pandas frame or series with its index and dtypes, a polars frame, an Arrow table."""
-    container = described(artifact).container
-    if container == "pandas":
-        return to_pandas(artifact, source)
-    return to_polars(artifact, source) if container == "polars" else to_arrow(artifact, source)
+    form = {"pandas": to_pandas, "polars": to_polars, "arrow": to_arrow}[described(artifact).container]
+    return form(artifact, source, columns=columns, rows=rows)
 
 
-def to_arrow(artifact: Artifact, source: Source) -> pa.Table:
+def to_arrow(
+    artifact: Artifact,
+    source: Source,
+    *,
+    columns: Sequence[str] | None = None,
+    rows: tuple[int, int] | None = None,
+) -> pa.Table:
     """The table as Arrow, an index that is not 0, 1, 2, … among the columns."""
-    return decode_table(artifact, source)
+    return decode_table(artifact, source, columns=columns, rows=rows)
 
 
-def to_pandas(artifact: Artifact, source: Source, *, rows: tuple[int, int] | None = None) -> Any:
-    """The table as pandas: as it was if it came from pandas, else with pandas's own dtypes."""
+def to_pandas(
+    artifact: Artifact,
+    source: Source,
+    *,
+    columns: Sequence[str] | None = None,
+    rows: tuple[int, int] | None = None,
+    content: Reader | None = None,
+) -> Any:
+    """The table as pandas: as it was if it came from pandas, else with pandas's own dtypes.
+
+    With `columns` these, in this order, and the index; a column is named by its label as text.
+    """
     from aq.formats.tables import pandas_frames
 
     found = described(artifact)
     if found.pandas is None:
-        return pandas_frames.convert(decode_table(artifact, source, rows=rows))
+        return pandas_frames.convert(
+            decode_table(artifact, source, columns=columns, rows=rows, content=content)
+        )
+    wanted = None if columns is None else chosen(found, columns)
     start, stop = _row_range(found.rows, rows)
-    values = read_columns(artifact, source, range(len(found.columns)), start, stop)
+    needed = pandas_frames.needed(found, wanted)
+    values = read_columns(artifact, source, needed, start, stop, content)
     try:
-        return pandas_frames.to_pandas(found, values, range(start, stop), source)
+        return pandas_frames.to_pandas(
+            found, dict(zip(needed, values, strict=True)), range(start, stop), source, wanted
+        )
     except _MALFORMED as error:
         reason = str(error).partition("\n")[0]
         raise Damaged(f"a table's description for pandas does not fit its columns: {reason}") from error
 
 
-def to_polars(artifact: Artifact, source: Source) -> Any:
+def to_polars(
+    artifact: Artifact,
+    source: Source,
+    *,
+    columns: Sequence[str] | None = None,
+    rows: tuple[int, int] | None = None,
+) -> Any:
     """The table as a polars frame. Raises UsageError where polars is not installed."""
     from aq.formats.tables.polars_frames import to_polars as convert
 
-    return convert(decode_table(artifact, source), described(artifact).polars)
+    found = described(artifact)
+    part = found.polars
+    if part is not None and columns is not None:
+        place = {at: to for to, at in enumerate(chosen(found, columns))}
+        part = PolarsPart(dtypes=[(place[at], tag) for at, tag in part.dtypes if at in place])
+    return convert(decode_table(artifact, source, columns=columns, rows=rows), part)

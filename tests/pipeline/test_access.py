@@ -1,0 +1,230 @@
+"""Columns and rows of a table without the rest, in every library and form."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from aq.formats.chunking import cut
+from aq.formats.errors import NotFound, UsageError
+from aq.formats.identity import Kind
+from aq.formats.tables.table import reader
+from aq.pipeline import outputs
+from aq.pipeline.repo import Repo
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.pipeline.repository import create
+
+ROWS = 40_000
+PARTS: list[tuple[list[str] | None, slice | range | None]] = [
+    (None, None),
+    (["x"], None),
+    (["name", "id"], slice(10, 13)),
+    (None, slice(-3, None)),
+    (["x"], range(20_000, 20_002)),
+    ([], slice(0, 4)),
+    (None, range(5, 5)),
+    (["id"], slice(39_999, 50_000)),
+]
+
+
+def frame(rows: int = ROWS) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    names = rng.choice(["ada", "bob", None], rows)
+    return pd.DataFrame({"id": np.arange(rows), "x": rng.normal(size=rows), "name": names})
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
+    root = tmp_path_factory.mktemp("access") / "r"
+    with create(root) as made:
+        table = frame()
+        dated = table.set_index(pd.date_range("2020", periods=ROWS, freq="min", name="at"))
+        values = {
+            "plain": table,
+            "dated": dated.assign(kind=pd.Categorical(table["name"]), count=table["id"].astype("Int32")),
+            "nested": table.set_index(["id", "name"]),
+            "shifted": table.set_index(pd.RangeIndex(7, 7 + 2 * ROWS, 2, name="n")),
+            "arrow": pa.table({"id": range(9), "n": [None, *range(8)], "name": list("abcdefghi")}),
+            "polars": pl.DataFrame({"x": [1.5, 2.5], "e": pl.Series(["a", "b"], dtype=pl.Enum(["b", "a"]))}),
+            "number": 3,
+        }
+        table.to_parquet(root / "t.parquet", row_group_size=10_000)
+        dated.to_parquet(root / "dated.parquet", row_group_size=10_000)
+        table.to_csv(root / "t.csv", index=False)
+        made.commit(values, message="values", keys={"plain": ["id"]})
+        made.add(["t.parquet", "dated.parquet", "t.csv"])
+        made.commit(message="files")
+        yield made
+
+
+def part_of(table: pd.DataFrame, columns: list[str] | None, rows: slice | range | None) -> pd.DataFrame:
+    if columns is not None:
+        table = table[columns]
+    return table if rows is None else table.iloc[rows.start : rows.stop]
+
+
+@pytest.mark.parametrize(("columns", "rows"), PARTS)
+@pytest.mark.parametrize("path", ["plain", "dated", "shifted"])
+def test_a_part_of_a_frame_is_what_pandas_would_take(
+    repo: Repo, path: str, columns: list[str] | None, rows: slice | range | None
+) -> None:
+    found = repo.get(path)
+    wanted = part_of(found.load(), columns, rows)
+    got = found.to_pandas(columns=columns, rows=rows)
+    if path == "dated":  # the frequency follows from the values of an index that is cut
+        got.index.freq = wanted.index.freq
+    pd.testing.assert_frame_equal(got, wanted)
+    pd.testing.assert_frame_equal(found.load(columns=columns, rows=rows), got, check_freq=False)
+
+
+@pytest.mark.parametrize(("columns", "rows"), PARTS)
+@pytest.mark.parametrize("path", ["t.parquet", "dated.parquet", "t.csv"])
+def test_a_part_of_a_file_is_what_its_library_would_read(
+    repo: Repo, path: str, columns: list[str] | None, rows: slice | range | None
+) -> None:
+    found = repo.get(path)
+    wanted = part_of(found.to_pandas(), columns, rows)
+    pd.testing.assert_frame_equal(found.to_pandas(columns=columns, rows=rows), wanted, check_freq=False)
+    if columns:
+        start, stop, _ = slice(*(None, None) if rows is None else (rows.start, rows.stop)).indices(ROWS)
+        arrow = found.to_arrow().select(columns).slice(start, max(0, stop - start))
+        assert found.to_arrow(columns=columns, rows=rows).equals(arrow)
+        assert found.to_polars(columns=columns, rows=rows).to_dict(as_series=False) == arrow.to_pydict()
+
+
+def test_polars_and_arrow_keep_their_types_in_part(repo: Repo) -> None:
+    part = repo.get("polars").load(columns=["e"], rows=slice(1, 2))
+    assert part.equals(pl.DataFrame({"e": pl.Series(["b"], dtype=pl.Enum(["b", "a"]))}))
+    assert repo.get("arrow").load(columns=["n"], rows=slice(0, 2)).to_pydict() == {"n": [None, 0]}
+
+
+def test_what_is_not_asked_for_is_not_read(repo: Repo) -> None:
+    """All chunks but those of one column in one segment could be gone."""
+    artifact = repo.get("plain")
+    content = reader(artifact.record, repo.store)
+    allowed = {content.chunk_ids(segment)[1][1:] for segment in content.rows(20_000, 20_010)}
+    asked: set[bytes] = set()
+
+    class Watched:
+        def get(self, kind: Kind, id: bytes) -> bytes:
+            if kind is Kind.CHUNK:
+                asked.add(bytes(id))
+            return repo.store.get(kind, id)
+
+    pieces = outputs.chunks(
+        Watched(), artifact.record, "plain", "csv", columns=["x"], rows=slice(20_000, 20_010)
+    )  # type: ignore[arg-type]
+    assert len(b"".join(pieces).splitlines()) == 11
+    assert asked == allowed
+    assert len(content.segments) > 2
+
+
+def test_a_column_of_a_parquet_file_costs_the_pieces_that_hold_it(tmp_path: Path) -> None:
+    with create(tmp_path / "r") as repo:
+        rng = np.random.default_rng(1)
+        wide = pd.DataFrame({f"c{at}": rng.normal(size=100_000) for at in range(20)})
+        wide.to_parquet(repo.root / "wide.parquet")
+        repo.add(["wide.parquet"])
+        repo.commit(message="m")
+        read = 0
+        get = repo.store.get
+
+        def counted(kind: Kind, id: bytes) -> bytes:
+            nonlocal read
+            data = get(kind, id)
+            read += len(data)
+            return data
+
+        repo.store.get = counted  # type: ignore[method-assign]
+        artifact = repo.get("wide.parquet")
+        pd.testing.assert_frame_equal(artifact.to_pandas(columns=["c7"]), wide[["c7"]])
+        assert read < artifact.size / 4
+
+
+@given(st.integers(-70, 70), st.integers(-70, 70))
+def test_rows_mean_what_slices_mean(start: int, stop: int) -> None:
+    from aq.pipeline.selection import span
+
+    first, last = span(slice(start, stop), 50)
+    assert list(range(50))[first:last] == list(range(50))[start:stop]
+
+
+def test_wrong_parts_are_refused_with_what_there_is(repo: Repo) -> None:
+    with pytest.raises(NotFound, match="no column 'y'; the table has id, x, name"):
+        repo.get("plain").load(columns=["y"])
+    with pytest.raises(NotFound, match="no column 'y'"):
+        repo.get("t.parquet").to_pandas(columns=["y"])
+    with pytest.raises(NotFound, match="no column 'y'"):
+        repo.get("t.csv").to_arrow(columns=["y"])
+    with pytest.raises(UsageError, match="steps"):
+        repo.get("plain").load(rows=slice(0, 10, 2))
+    with pytest.raises(UsageError, match="twice"):
+        repo.get("plain").load(columns=["x", "x"])
+    with pytest.raises(UsageError, match="is a file"):
+        repo.get("t.csv").load(columns=["x"])
+    with pytest.raises(UsageError, match="is a value, no table"):
+        repo.get("number").load(rows=slice(0, 1))
+    with pytest.raises(UsageError, match="is no table"):
+        repo.cat("number", columns=["x"])
+
+
+@pytest.mark.parametrize("path", ["plain", "dated", "nested", "shifted"])
+@pytest.mark.parametrize("rows", [None, slice(100, 200)])
+def test_an_exported_parquet_file_is_read_as_the_frame_that_it_was(
+    repo: Repo, tmp_path: Path, path: str, rows: slice | None
+) -> None:
+    target = repo.get(path).save(tmp_path / "out.parquet", rows=rows)
+    wanted = repo.get(path).to_pandas(rows=rows)
+    got = pd.read_parquet(target)
+    pd.testing.assert_frame_equal(
+        got, wanted, check_freq=False, check_categorical=False, check_dtype=path != "dated"
+    )
+    assert target.read_bytes() == repo.cat(path, format="parquet", rows=rows)
+
+
+def test_every_form_holds_the_part_that_is_asked_for(repo: Repo) -> None:
+    parts: dict[str, Any] = {"columns": ["id", "n"], "rows": slice(0, 2)}
+    assert repo.cat("arrow", **parts) == b"id,n\n0,\n1,0\n"
+    assert json.loads(repo.cat("arrow", format="json", **parts)) == [{"id": 0, "n": None}, {"id": 1, "n": 0}]
+    wanted = {"id": [0, 1], "n": [None, 0]}
+    assert pq.read_table(io.BytesIO(repo.cat("arrow", format="parquet", **parts))).to_pydict() == wanted
+    with pa.ipc.open_file(repo.cat("arrow", format="arrow", **parts)) as file:
+        assert file.read_all().to_pydict() == wanted
+    assert repo.cat("t.csv", columns=["id"], rows=slice(1, 3)) == b"id\n1\n2\n"
+    assert repo.cat("t.parquet", columns=["id"], rows=slice(0, 1)) == b"id\n0\n"
+
+
+def test_a_file_opens_as_a_stream_that_seeks(repo: Repo) -> None:
+    data = (repo.root / "t.parquet").read_bytes()
+    with repo.get("t.parquet").open() as stream:
+        for start, length in ((0, 10), (len(data) - 8, 8), (100_000, 300_000), (len(data), 5)):
+            stream.seek(start)
+            assert stream.read(length) == data[start : start + length]
+        stream.seek(-4, io.SEEK_END)
+        assert stream.read() == b"PAR1"
+    with pytest.raises(UsageError, match="no file"):
+        repo.get("plain").open()
+
+
+def test_an_exported_file_shares_its_pages_after_rows_were_inserted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(rng.normal(size=(500_000, 2)), columns=["a", "b"])
+    more = pd.concat([table.iloc[:1_000], table.iloc[:7], table.iloc[1_000:]], ignore_index=True)
+    with create(tmp_path / "r") as repo:
+        sides = []
+        for one in (table, more):
+            repo.commit({"t": one}, message="m")
+            sides.append([bytes(piece) for piece in cut(repo.cat("t", format="parquet"))])
+    shared = sum(len(piece) for piece in sides[1] if piece in set(sides[0]))
+    assert shared > 0.5 * sum(map(len, sides[1]))
