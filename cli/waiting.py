@@ -63,12 +63,15 @@ class Waiting:
 
 def counted(repo: Repo | None) -> str:
     """How many files went by, and how many bytes."""
-    if repo is None:
+    done = repo.progress() if repo is not None else None
+    if done is None:
         return ""
-    files, count = repo.progress()
-    if not (files or count):
+    if done.waits:
+        return done.waits
+    if not (done.files or done.bytes):
         return ""
-    return f"{files:,} file{'' if files == 1 else 's'}, {size(count)}" if files else size(count)
+    files = f"{done.files:,} file{'' if done.files == 1 else 's'}, " if done.files else ""
+    return files + size(done.bytes)
 
 
 def _write(text: str) -> None:

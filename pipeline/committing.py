@@ -21,6 +21,7 @@ from aq.pipeline.recording import Head, Proposal, Recorded, Taken, head, record
 from aq.pipeline.results import ByteCounts, CommitResult, PathCounts
 from aq.store import paths as path_rules
 from aq.store import revisions, snapshots
+from aq.store.refs import TRACKING, Ref
 from aq.store.snapshots import Entry, Mode, Origin
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 Edits = dict[str, Entry | None]
 
 
-@finishing
+@finishing(alone=False)
 def folder(
     repo: Repo, paths: Sequence[str | Path] | None, message: str | None, time: str | int | None
 ) -> CommitResult:
@@ -37,10 +38,10 @@ def folder(
     before = repo.store.new_bytes()
     at = head(repo.store)
     wanted = None if paths is None else [repo.worktree.relative(p, repo.context.cwd) for p in paths]
+    rules = repo.store.refs().get(TRACKING) if wanted is None else None
     root, tally = repo.worktree.take(at.snapshot, paths=wanted)
     text = message or _default(path for path, _, _ in map_diff(repo.store, at.snapshot, root))
-    tracking = "clear" if wanted is None else "keep"
-    return _propose(repo, at, Taken(root, tally), text, time, before, tracking=tracking)
+    return _propose(repo, at, Taken(root, tally), text, time, before, followed=rules)
 
 
 def values(
@@ -64,7 +65,7 @@ def values(
     }
     metrics = [path for path, entry in edits.items() if _is_metric(repo, entry)]
     text = message or _default(map(path_rules.encode, edits))
-    return _propose(repo, at, changed, text, time, before, given=metrics, tracking="keep")
+    return _propose(repo, at, changed, text, time, before, given=metrics)
 
 
 def _is_metric(repo: Repo, entry: Entry | None) -> bool:
@@ -101,7 +102,7 @@ def adopt(repo: Repo, run: str, message: str | None, time: str | int | None) -> 
     at = Head(None, None, None, base)
     text = message or f"adopt run {revision.run.short()} of {found.flow}"
     runs = [] if _is_newest(repo, found.flow, revision.run) else [revision.run]
-    return _propose(repo, at, edits, text, time, before, runs=runs, tracking="keep")
+    return _propose(repo, at, edits, text, time, before, runs=runs)
 
 
 def _is_newest(repo: Repo, flow: str, run: Digest) -> bool:
@@ -118,7 +119,7 @@ def _propose(
     time: str | int | None,
     before: int,
     *,
-    tracking: str,
+    followed: Ref | None = None,
     runs: Sequence[Digest] = (),
     given: Sequence[str] = (),
 ) -> CommitResult:
@@ -132,7 +133,8 @@ def _propose(
         given=given,
         git=git.state(repo.root),
         time=times.parse(time) if isinstance(time, str) else time,
-        tracking=tracking,
+        followed=followed,
+        ref=at.ref if at.branch or at.id else None,
     )
     recorded = record(repo.store, repo.context, proposal)
     if recorded is None:

@@ -53,7 +53,7 @@ def _refuse_made(repo: Repo, at: Head, wanted: Sequence[str]) -> None:
             )
 
 
-@finishing
+@finishing(alone=True)
 def remove(repo: Repo, paths: Sequence[str | Path], *, delete: bool) -> Tracked:
     """See `Repo.remove`. A given value is dropped by a commit of its own."""
     at = head(repo.store)
@@ -103,7 +103,7 @@ def status(repo: Repo) -> Status:
         changes=[Change(path=path, change=change) for path, change in found.changes],
         untracked=list(found.untracked),
         flows=flow_states(repo, at),
-        notes=[*found.notes, *(one.warning for one in unfinished.found(repo.worktree) if one.files)],
+        notes=[*found.notes, *unfinished.warnings(repo.worktree)],
     )
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
-@finishing
+@finishing(alone=True)
 def merge(
     repo: Repo, rev: str, *, message: str | None, answers: Mapping[str, Sequence[str | Path]], code: bool
 ) -> Merged:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
 
 
-@finishing
+@finishing(alone=True)
 def switch(repo: Repo, name: str, *, create: bool, code: bool, force: bool) -> Moved:
     """Go to a branch, new (`create`) or not, or to any other revision, detached."""
     refs = repo.store.refs()
@@ -110,7 +110,6 @@ def _git_note(repo: Repo, commit: Digest | None, left: Sequence[str]) -> list[st
     return [f"left to Git; to move it too (or use --code): git checkout {recorded.commit[:12]} -- {names}"]
 
 
-@finishing
 def restore(
     repo: Repo, paths: Sequence[str | Path], *, from_: str | None, output: str | Path | None, code: bool
 ) -> Moved:
@@ -118,6 +117,11 @@ def restore(
     revision = revisions.resolve(repo.store, from_ or "HEAD")
     if output is not None:
         return _copy(repo, revision, paths, Path(output))
+    return _restored(repo, revision, paths, code=code)
+
+
+@finishing(alone=True)
+def _restored(repo: Repo, revision: revisions.Revision, paths: Sequence[str | Path], *, code: bool) -> Moved:
     wanted = [repo.worktree.relative(path, repo.context.cwd) for path in paths]
     for path in wanted:
         _require_file(repo, revision, path)

@@ -7,7 +7,8 @@ side's paths; commit times never precede the parent's. What counts as an edit is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from aq.formats.errors import Conflict, UsageError
 from aq.formats.identity import Digest
@@ -17,7 +18,7 @@ from aq.pipeline import facts, freshness
 from aq.pipeline.context import Context, redact
 from aq.pipeline.facts import Facts
 from aq.store import snapshots
-from aq.store.refs import Ref
+from aq.store.refs import TRACKING, Ref
 from aq.store.snapshots import Entry, Tally
 from aq.store.store import Store
 
@@ -50,9 +51,9 @@ class Proposal:
     """A commit to be: edits {path: entry, or None to drop it}, message, author and runs.
 
     `base` is the snapshot that the edits were made from; where they are many, they are given as what
-    was made of it; `given` the metrics among them, changed or
-    not; `tags` are set in the same operation; `tracking` says what becomes of pending tracking rules
-    ("keep" or "clear").
+    was made of it; `ref` what HEAD named then, None where any branch will do; `given` the metrics
+    among them, changed or not; `tags` are set in the same operation; `followed` the pending tracking
+    rules that were followed: they go, unless others came meanwhile; None where all of them stay.
     """
 
     command: str
@@ -65,7 +66,8 @@ class Proposal:
     git: Git | None = None
     time: int | None = None
     tags: Sequence[str] = ()
-    tracking: str = "keep"
+    followed: Ref | None = None
+    ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,13 @@ def head(store: Store) -> Head:
 def record(store: Store, context: Context, proposal: Proposal) -> Recorded | None:
     """Commit the proposal; None where there is nothing to commit and no commit yet.
 
-    Raises Conflict where another commit changed one of the same paths otherwise in the meantime.
+    Raises Conflict where another commit changed one of the same paths otherwise in the meantime, or where
+    HEAD has gone to another branch.
     """
     require_text(proposal.message)
     while True:
         at = head(store)
+        _refuse_elsewhere(proposal, at)
         _refuse_overlap(store, proposal, at)
         snapshot, tally = _edited(store, proposal, at)
         if snapshot == at.snapshot and not proposal.runs and _is_known(at, proposal.given):
@@ -115,6 +119,8 @@ def record(store: Store, context: Context, proposal: Proposal) -> Recorded | Non
         except Conflict as lost:
             if getattr(lost, "ref", None) is None or (lost.ref or "").startswith("tag/"):
                 raise
+            if lost.ref == TRACKING:
+                proposal = replace(proposal, followed=None)
             continue
         return Recorded(id, commit, known, created=True)
 
@@ -139,6 +145,15 @@ def require_text(message: str) -> None:
         message.encode("utf-8")
     except UnicodeEncodeError:
         raise UsageError(f"the message {message!r} is no valid text") from None
+
+
+def _refuse_elsewhere(proposal: Proposal, at: Head) -> None:
+    if proposal.ref not in (None, at.ref):
+        meant, now = (ref.removeprefix("branch/") for ref in (proposal.ref or "", at.ref))
+        raise Conflict(
+            f"HEAD went from {meant} to {now} in the meantime; nothing was committed",
+            hint=f"aq switch {meant}" if meant != "HEAD" else "aq ops",
+        )
 
 
 def _refuse_overlap(store: Store, proposal: Proposal, at: Head) -> None:
@@ -179,12 +194,13 @@ def _commit(store: Store, context: Context, proposal: Proposal, at: Head, snapsh
 
 def _nothing(store: Store, context: Context, proposal: Proposal, at: Head) -> Recorded | None:
     """Nothing to commit: HEAD stands. Pending rules that led to nothing go, as after a commit."""
-    if proposal.tracking == "clear" and at.id is not None and "tracking" in store.refs():
+    if proposal.followed is not None and at.id is not None:
         change = store.transaction(
             proposal.command, time=context.now(), user=context.user, argv=redact(context.argv)
         )
-        change.set("tracking", None)
-        change.commit()
+        change.set(TRACKING, None, expect=proposal.followed)
+        with suppress(Conflict):
+            change.commit()
     store.flush()  # what was lost, and has come back with a file or value that HEAD holds
     if at.id is None or at.commit is None:
         return None
@@ -206,8 +222,8 @@ def _move(store: Store, context: Context, proposal: Proposal, at: Head, id: Dige
         change.set("HEAD", Ref(target=at.ref), expect=Ref(target=at.ref))
     for tag in proposal.tags:
         change.set(f"tag/{tag}", Ref(id=id), expect=None)
-    if proposal.tracking == "clear":
-        change.set("tracking", None)
+    if proposal.followed is not None:
+        change.set(TRACKING, None, expect=proposal.followed)
     for run in proposal.runs:
         change.add_run(run)
     change.commit()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from aq.pipeline.selection import Parts
     from aq.pipeline.sequences import Log, Runs
     from aq.store.transaction import Transaction
-    from aq.store.worktree import Worktree
+    from aq.store.worktree import Done, Worktree
 else:
     _NAMES = "committing evaluate folder git keeping lineage log merging "
     _NAMES += "moving naming repro runlist running show undoing"
@@ -106,10 +106,9 @@ class Repo:
             description=description.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
         )
 
-    def progress(self) -> tuple[int, int]:
-        """How many files of the folder were read or written by now, and how many bytes; from any thread."""
-        done = self.worktree.done if "worktree" in self.__dict__ else None
-        return (done.files, done.bytes) if done else (0, 0)
+    def progress(self) -> Done | None:
+        """What was read of the folder by now, or written; from any thread."""
+        return self.worktree.done if "worktree" in self.__dict__ else None
 
     def close(self) -> None:
         """Let go of the store's files."""

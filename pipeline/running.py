@@ -247,6 +247,7 @@ def _publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome]
             runs=[one.id for one in passed],
             git=passed[0].run.git,
             tags=[request.tag] if request.tag else [],
+            ref=at.ref,
         )
         try:
             recorded = record(repo.store, repo.context, proposal)

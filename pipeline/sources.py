@@ -20,7 +20,7 @@ from aq.formats.objects import get_record, put_record
 from aq.formats.records import Artifact as Record
 from aq.formats.records import Source
 from aq.pipeline.graph import Read
-from aq.store import revisions, snapshots
+from aq.store import revisions, snapshots, unfinished
 from aq.store.snapshots import Entry, Origin
 from aq.store.store import Store
 
@@ -78,7 +78,8 @@ class FolderReader:
         place = self._repo.root / path
         if place.is_dir() or not lexists(place):
             raise self._missing(read, path, tracked=entry is not None)
-        file = self._repo.worktree.store_file(path)
+        with unfinished.held(self._repo.worktree, alone=False):
+            file = self._repo.worktree.store_file(path)
         return Source(path=path, artifact=file.artifact, options=options), file
 
     def _followed(self, read: Read, path: str) -> str:

@@ -74,9 +74,14 @@ def _text(ref: Ref | None) -> str | None:
 
 def undo(repo: Repo) -> Undone:
     """Take back the newest operation that did something. Raises AqError where there is none."""
+    with unfinished.held(repo.worktree, alone=True):
+        with suppress(AqError):  # where the folder refuses, what was done of it is taken back
+            unfinished.finish(repo.worktree)  # so that taking this back in turn brings all of it
+        return _undone(repo)
+
+
+def _undone(repo: Repo) -> Undone:
     store = repo.store
-    with suppress(AqError):  # where the folder refuses, what was done of it is taken back
-        unfinished.finish(repo.worktree)  # so that taking this back in turn brings all of it
     id, operation = _last_effective(store)
     before = _before(store, operation)
     after = ref_format.read(store, operation.refs)

@@ -88,21 +88,6 @@ def oldest(folder: str) -> int | None:
     return min(generations, default=None)
 
 
-def is_held(path: str) -> bool:
-    """Whether the holder of this lease lives."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
 @contextmanager
 def alone(folder: str) -> Iterator[None]:
     """One collector at a time, and none while somebody checks. Raises Temporary."""

@@ -233,11 +233,6 @@ class Store:
             if self._lease is None and self.writable:
                 self._lease = Lease(f"{self.control}/leases", lambda: self.index.collected().generation)
 
-    @property
-    def holder(self) -> str:
-        """The name of this store's lease among others, "" while it has none."""
-        return os.path.basename(self._lease.path) if self._lease is not None else ""
-
     def renew_lease(self) -> None:
         """Everything that this store relied on is published."""
         if self._lease is not None:

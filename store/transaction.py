@@ -39,8 +39,6 @@ class Transaction:
         self.undoes: int | None = None
         self.horizon = 0
         self.description = description
-        self.holder = ""
-        """The lease of who lets the folder follow `files`, see `store.unfinished`."""
         self.sequence: int | None = None
         """The operation's number, once it is committed."""
         self._publish = publish
@@ -77,7 +75,7 @@ class Transaction:
                 raise _conflict(name)
         self.sequence = state.sequence + 1
         if self.files is not None:
-            unfinished.begin(change, self.sequence, self.holder)
+            unfinished.begin(change, self.sequence)
         return Operation(
             sequence=self.sequence,
             time=self._time,

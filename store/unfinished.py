@@ -2,20 +2,21 @@
 
 Invariant: the row of an operation with `files` is in the index from the moment that the operation counts
 until the folder has followed it. It is a hint: a rebuilt index has none, and the folder differs from HEAD.
+Who records the folder or writes into it does so in a `turn`, which begins with what was left.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Digest
 from aq.formats.records import Operation
-from aq.store import lease, snapshots
+from aq.store import holding, snapshots
 from aq.store.folders import is_real_folder
 from aq.store.index import Change
 from aq.store.paths import ancestors, link_above
@@ -40,26 +41,26 @@ class Unfinished(NamedTuple):
     @property
     def note(self) -> str:
         """What a command says that has finished it."""
-        return f"finished what was interrupted: {self._what}, {self._count} written or deleted"
+        return f"finished what was interrupted: {_what(self.operation)}, {self._count} written or deleted"
 
     @property
     def warning(self) -> str:
         """What a command says that changes nothing."""
         later = "the next commit, switch, merge, restore, remove or run finishes it, aq undo takes it back"
-        return f"{self._what} was interrupted: {self._count} still as before ({later})"
-
-    @property
-    def _what(self) -> str:
-        return f"{self.operation.command} {self.operation.description}".rstrip()
+        return f"{_what(self.operation)} was interrupted: {self._count} still as before ({later})"
 
     @property
     def _count(self) -> str:
         return f"{len(self.files)} file{'s' * (len(self.files) != 1)}"
 
 
-def begin(change: Change, sequence: int, holder: str = "") -> None:
-    """Note that the folder has to follow operation `sequence`; `holder` is the lease of who does that."""
-    change.put("meta", _PREFIX + _sequence.pack(sequence), holder.encode())
+def _what(operation: Operation) -> str:
+    return f"{operation.command} {operation.description}".rstrip()
+
+
+def begin(change: Change, sequence: int) -> None:
+    """Note that the folder has to follow operation `sequence`."""
+    change.put("meta", _PREFIX + _sequence.pack(sequence), b"")
 
 
 def taken_back(change: Change, sequence: int) -> None:
@@ -68,14 +69,55 @@ def taken_back(change: Change, sequence: int) -> None:
 
 
 def carry_out(work: Worktree, transaction: Transaction, rewrite: Rewrite) -> Digest:
-    """Commit a transaction and let the folder follow it; returns the operation's id."""
+    """Commit a transaction and let the folder follow it, in a `turn` alone; returns the operation's id."""
     transaction.files = rewrite.files
-    transaction.holder = work.store.holder
     id = transaction.commit()
     rewrite.apply()
     if rewrite.files is not None and transaction.sequence is not None:
         _end(work.store, transaction.sequence)
     return id
+
+
+@contextmanager
+def turn(work: Worktree, *, alone: bool) -> Iterator[list[str]]:
+    """Hold the folder, with nothing in it left unfinished; notes of what was finished. Raises Temporary.
+
+    `alone`: to write into it; without, others may record it meanwhile.
+    """
+    notes: list[str] = []
+    for is_last in (False, True):  # whoever was waited for may have died
+        with held(work, alone=alone):
+            if alone:
+                notes += finish(work)
+            if is_last or not _rows(work.store):
+                yield notes
+                return
+        with held(work, alone=True):
+            notes += finish(work)
+
+
+def held(work: Worktree, *, alone: bool) -> AbstractContextManager[None]:
+    """The folder as it is, whatever was left of it. Raises Temporary."""
+
+    def waits(text: str) -> None:
+        work.done.waits = text
+
+    return holding.held(str(work.store.control), alone=alone, waits=waits)
+
+
+def warnings(work: Worktree) -> list[str]:
+    """What of the folder others have left undone, or are doing just now."""
+    rows = _rows(work.store)
+    if not rows:
+        return []
+    with suppress(Damaged):
+        if holding.is_held_alone(str(work.store.control)):
+            return [
+                f"{_what(one)} is at work: what it has not written yet is as before"
+                for one in _of(work.store, rows)
+            ]
+        return [one.warning for one in _left(work, rows) if one.files]
+    return []
 
 
 def drop(store: Store, sequence: int) -> None:
@@ -84,9 +126,8 @@ def drop(store: Store, sequence: int) -> None:
         _end(store, sequence)
 
 
-def found(work: Worktree) -> list[Unfinished]:
-    """What dead commands have left, oldest first, by the files that are still as they were before."""
-    operations = list(_operations(work.store))
+def _left(work: Worktree, rows: set[int]) -> list[Unfinished]:
+    operations = list(_of(work.store, rows))
     return [Unfinished(one, _as_before(work, one)) for one in reversed(operations)]
 
 
@@ -94,13 +135,23 @@ def finish(work: Worktree) -> list[str]:
     """Write and delete what dead commands have not: files that are as they were. What was done, as notes.
 
     Files that were changed since stay as they are, and so does what is lost. Raises AqError where the folder
-    refuses.
+    refuses. To be called in a `turn` alone.
     """
+    rows = _rows(work.store)
+    if not rows or not work.store.writable:
+        return []
+    try:
+        left = _left(work, rows)
+    except Damaged:
+        return []
     notes = []
-    for one in found(work):
+    for one in left:
+        rows.discard(one.operation.sequence)
         if one.files:
             notes.append(_finished(work, one))
         _end(work.store, one.operation.sequence)
+    for sequence in rows:  # that name no such operation
+        _end(work.store, sequence)
     return notes
 
 
@@ -119,31 +170,18 @@ def _end(store: Store, sequence: int) -> None:
         store.index.put_many("meta", [(_PREFIX + _sequence.pack(sequence), None)])
 
 
-def _operations(store: Store) -> Iterator[Operation]:
-    """The operations that nobody is at any more, newest first; rows that name no such operation go."""
-    rows = {
-        _sequence.unpack(key[len(_PREFIX) :])[0]
-        for key, holder in store.index.items("meta", prefix=_PREFIX)
-        if not _is_alive(store, holder.decode())
-    }
-    if not rows or not store.writable:
-        return
-    try:
-        for _id, operation in store.operations():
-            if operation.sequence in rows and operation.files is not None:
-                rows.remove(operation.sequence)
-                yield operation
-            if operation.sequence <= min(rows, default=operation.sequence):
-                break
-    except Damaged:
-        return
-    for sequence in rows:
-        _end(store, sequence)
+def _of(store: Store, rows: set[int]) -> Iterator[Operation]:
+    """The operations of these rows, newest first."""
+    for _id, operation in store.operations():
+        if operation.sequence in rows and operation.files is not None:
+            yield operation
+        if operation.sequence <= min(rows):
+            return
 
 
-def _is_alive(store: Store, holder: str) -> bool:
-    """Whether another process is still writing: its own store is one of several commands in a row."""
-    return bool(holder) and holder != store.holder and lease.is_held(f"{store.control}/leases/{holder}")
+def _rows(store: Store) -> set[int]:
+    """The numbers of operations that the folder has not followed yet."""
+    return {_sequence.unpack(key[len(_PREFIX) :])[0] for key, _ in store.index.items("meta", prefix=_PREFIX)}
 
 
 def _as_before(work: Worktree, operation: Operation) -> Touched:

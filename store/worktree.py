@@ -47,13 +47,17 @@ Skip = Callable[[str], bool]
 
 
 class Done:
-    """How many files, and bytes of them, were read or written so far; other threads may look at it."""
+    """How many files, and bytes of them, were read or written so far; other threads may look at it.
 
-    __slots__ = ("bytes", "files")
+    `waits`: what has to end before anything is done, "" if nothing has.
+    """
+
+    __slots__ = ("bytes", "files", "waits")
 
     def __init__(self) -> None:
         self.files = 0
         self.bytes = 0
+        self.waits = ""
 
     def count(self, files: int, size: int) -> None:
         """Add files of `size` bytes together."""
