@@ -121,34 +121,35 @@ def _table(frame: Any, value: Any = None) -> Steps:
         columns = as_columns(frame, _Digests())
         record = records.Artifact(kind=kind, format="table", size=columns.rows, type=columns.container)
         described = records.encode(record)
-        return (yield from _columns(kind, described, columns.names, columns.values))
+        return (yield from _columns(kind, described, columns.fields, columns.values))
     except Unstorable:
         if type(frame).__module__.partition(".")[0] != "pandas":
             raise
     return (yield from _by_element(frame, kind))
 
 
-def _columns(kind: str, described: bytes, names: list[str], values: list[Any]) -> Steps:
+def _columns(kind: str, described: bytes, fields: Iterable[Any], values: Iterable[Any]) -> Steps:
     """Names, types and canonical bytes of Arrow columns."""
-    images = [(yield from _head(kind, described, names))]
-    for name, column in zip(names, values, strict=True):
-        images.append(_column(name, column))
+    fields = list(fields)
+    images = [(yield from _head(kind, described, [field.name for field in fields]))]
+    for field, column in zip(fields, values, strict=True):
+        images.append(_column(field, column))
     return tagged(b"T", b"".join(images))
 
 
-def _column(name: str, column: Any) -> bytes:
+def _column(field: Any, column: Any) -> bytes:
     """One Arrow column: its type and its values, a fixed number of rows at a time."""
     import msgspec
-    from aq.formats.tables.types import describe
+    from aq.formats.tables.types import describe_field
 
     try:
-        head = msgspec.msgpack.encode(describe(column.type))
+        head = msgspec.msgpack.encode(describe_field(field))
         hasher = blake3(tagged(b"A", head))
         for part in _layouts(column):
             hasher.update(len(part).to_bytes(8, "little"))
             hasher.update(part)
     except Unstorable as error:
-        raise Unstorable(f"column {name!r}: {error.message}", hint=error.hints) from None
+        raise Unstorable(f"column {field.name!r}: {error.message}", hint=error.hints) from None
     return tagged(b"#", hasher.digest())
 
 
@@ -182,13 +183,14 @@ def _arrow(value: Any) -> Steps | None:
 
     if isinstance(value, (pa.Table, pa.RecordBatch)):
         table = pa.table(value) if isinstance(value, pa.RecordBatch) else value
-        return _columns(type(value).__name__, b"", table.column_names, table.columns)
-    if isinstance(value, (pa.ChunkedArray, pa.Array)):
-        chunked = value if isinstance(value, pa.ChunkedArray) else pa.chunked_array([value])
-        kind = "ChunkedArray" if isinstance(value, pa.ChunkedArray) else "Array"
-        return _columns(kind, b"", [""], [chunked])
+        return _columns(type(value).__name__, b"", table.schema, table.columns)
+    if isinstance(value, pa.ChunkedArray):
+        return _columns("ChunkedArray", b"", [pa.field("", value.type)], [value])
+    kind = "Scalar" if isinstance(value, pa.Scalar) else "Array"
     if isinstance(value, pa.Scalar):
-        return _columns("Scalar", b"", [""], [pa.chunked_array([pa.array([value], value.type)])])
+        value = pa.array([value], value.type)
+    if isinstance(value, pa.Array):
+        return _columns(kind, b"", [pa.field("", value.type)], [pa.chunked_array([value])])
     return None
 
 

@@ -30,6 +30,8 @@ _LISTS: Final[dict[str, Any]] = {
 
 def describe_exactly(arrow: pa.DataType) -> Descriptor:
     """The exact descriptor of an Arrow type. Raises Unstorable where nothing maps it."""
+    if isinstance(arrow, pa.BaseExtensionType):  # those of users may not be hashable
+        return describe(arrow)
     if arrow in _NAMES:
         return _NAMES[arrow]
     if is_.is_dictionary(arrow):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from aq.formats.tables import physical
 from aq.formats.tables.content import Segment
+from aq.formats.tables.encodings import plain
 from aq.formats.tables.layout import Layout, layout_of
 from aq.formats.tables.rowhash import words
 from aq.formats.tables.sequence import Blocks
@@ -68,7 +69,7 @@ def _fixed(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Mas
 def _raw(values: pa.ChunkedArray) -> npt.NDArray[Any]:
     parts = []
     for piece in values.chunks:
-        array = physical.plain(piece)
+        array = plain(piece)
         raw = physical.fixed_values(array, physical.validity(array))
         parts.append(raw.view(f"<u{physical.width(array.type)}"))
     return np.concatenate(parts)
@@ -83,7 +84,7 @@ class _Text:
     """The lengths, ends and bytes of a text column."""
 
     def __init__(self, values: pa.ChunkedArray) -> None:
-        arrays = [physical.plain(piece) for piece in values.chunks]
+        arrays = [plain(piece) for piece in values.chunks]
         parts = [physical.variable_values(array, physical.validity(array)) for array in arrays]
         self.values = values
         self.lengths = np.concatenate([lengths for lengths, _ in parts])

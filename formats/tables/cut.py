@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from aq.formats.tables import physical
+from aq.formats.tables.encodings import joined, plain
 from aq.formats.tables.layout import Layout, layout_of
 from aq.formats.tables.rowhash import Words, row_hashes, words
 from pyarrow import types as is_
@@ -28,13 +29,7 @@ _BLOCK: Final = 65_536
 
 def slice_rows(column: pa.ChunkedArray, start: int, stop: int) -> pa.Array:
     """Rows `start` to `stop` as one array; copied only where they lie in more than one piece."""
-    part = column.slice(start, stop - start)
-    pieces = [piece for piece in part.chunks if len(piece)]
-    if len(pieces) == 1:
-        return pieces[0]
-    if not pieces:
-        return pa.chunked_array([], column.type).combine_chunks()
-    return pa.concat_arrays([physical.plain(piece) for piece in pieces])
+    return joined(column.slice(start, stop - start).chunks, column.type)
 
 
 def choose_cut_columns(columns: Sequence[pa.ChunkedArray], rows: int) -> list[int]:
@@ -126,7 +121,7 @@ def _light_rows(array: pa.Array) -> int:
     """How many rows from the start stay within `HEAVIEST`, at least one."""
     if len(array) == 0:
         return 0
-    array = physical.plain(array)
+    array = plain(array)
     if physical.is_variable(array.type) and 5 * len(array) + _text_bytes(array) <= HEAVIEST:
         return len(array)
     sums = np.cumsum(weights(array))
@@ -139,7 +134,7 @@ def _text_bytes(array: pa.Array) -> int:
 
 def weights(array: pa.Array) -> npt.NDArray[np.int64]:
     """The weight of each value in bytes, about what it takes in the canonical layout."""
-    array = physical.plain(array)
+    array = plain(array)
     layout, valid = layout_of(array.type), physical.validity(array)
     if layout is Layout.NULL:
         return np.ones(len(array), np.int64)

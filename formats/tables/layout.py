@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from aq.formats.errors import Unstorable
 from aq.formats.tables import physical
+from aq.formats.tables.encodings import plain
 from pyarrow import types as is_
 
 HEADER: Final = Struct("<IBBH")
@@ -63,7 +64,7 @@ def layout_of(kind: pa.DataType) -> Layout:
 
 
 def _write(array: pa.Array, parts: list[Part]) -> None:
-    array = physical.plain(array)
+    array = plain(array)
     layout, valid = layout_of(array.type), physical.validity(array)
     size = min(physical.width(array.type), WIDTH_MOST) if layout is Layout.FIXED else 0
     parts.append(HEADER.pack(len(array), layout, valid is not None, size))

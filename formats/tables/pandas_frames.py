@@ -32,7 +32,7 @@ def from_pandas(frame: pd.DataFrame | pd.Series, sink: Sink) -> Columns:
     builder = _Builder(sink)
     for at in range(frame.shape[1]):
         label = frame.columns[at]
-        builder.add(str(label), frame.iloc[:, at].array, f"column {label!r}")
+        builder.add(_text(label), frame.iloc[:, at].array, f"column {label!r}")
     found |= _write_labels(frame.columns, sink) | _write_index(frame.index, builder)
     if frame.attrs:
         found["attrs"] = _write_named(frame.attrs, "attrs")
@@ -52,6 +52,11 @@ def convert(table: pa.Table) -> pd.DataFrame:
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
         reason = str(error).partition("\n")[0]
         raise Unstorable(f"pandas cannot hold this table ({reason}); read it as Arrow") from None
+
+
+def _text(label: object) -> str:
+    """A label as the name of a column, which is valid Unicode."""
+    return str(label).encode(errors="backslashreplace").decode()
 
 
 class _Builder:
@@ -111,7 +116,7 @@ def _write_index(index: pd.Index, builder: _Builder) -> dict[str, Any]:
     levels = []
     for at, level in enumerate(_levels(index)):
         name = "index" if index.nlevels == 1 else f"level {at}"
-        name = name if level.name is None else str(level.name)
+        name = name if level.name is None else _text(level.name)
         levels.append(builder.add(name, level.array, f"index {name!r}"))
     return {"index": {"levels": levels, "names": _write_names(index)} | _shape(index)}
 

@@ -1,7 +1,7 @@
 """What an Arrow array holds, as numpy views: validity, values, lengths, elements.
 
-Invariant: slices are cut, encodings (dictionary, run-end, views, extension) undone, and whatever
-lies under a null is gone, so that equal content looks equal. It copies only where it must.
+Invariant: slices are cut, and whatever lies under a null is gone, so that equal content looks equal.
+It takes plain arrays (see `encodings`; validity, bounds and rows: any), and copies only where it must.
 """
 
 from __future__ import annotations
@@ -23,24 +23,6 @@ _NAN: Final[dict[int, tuple[np.dtype[Any], Any]]] = {
     4: (np.dtype("<f4"), np.uint32(0x7FC00000)),
     8: (np.dtype("<f8"), np.uint64(0x7FF8000000000000)),
 }
-
-
-def plain(array: pa.Array) -> pa.Array:
-    """The same values without dictionary, run-end, extension or view encoding at the top level."""
-    while True:
-        kind = array.type
-        if is_.is_dictionary(kind):
-            array = array.dictionary.take(array.indices)
-        elif is_.is_run_end_encoded(kind):
-            array = pc.run_end_decode(array)
-        elif isinstance(kind, pa.BaseExtensionType):
-            array = array.storage
-        elif is_.is_string_view(kind):
-            array = array.cast(pa.large_string())
-        elif is_.is_binary_view(kind):
-            array = array.cast(pa.large_binary())
-        else:
-            return array
 
 
 def is_variable(kind: pa.DataType) -> bool:
@@ -134,10 +116,10 @@ def variable_values(array: pa.Array, valid: npt.NDArray[np.bool_] | None) -> tup
 
 def list_values(array: pa.Array, valid: npt.NDArray[np.bool_] | None) -> tuple[Lengths, list[pa.Array]]:
     """The lengths of lists or maps (0 for null) and their elements: one array, or keys and items."""
-    starts, lengths = _starts(array)
+    starts, lengths = list_bounds(array)
     if valid is not None:
         lengths = np.where(valid, lengths, 0)
-    children = _children(array)
+    children = elements(array)
     total = int(lengths.sum())
     gapless = total == 0 or bool((starts[1:] == starts[:-1] + lengths[:-1]).all())
     if gapless:
@@ -147,7 +129,8 @@ def list_values(array: pa.Array, valid: npt.NDArray[np.bool_] | None) -> tuple[L
     return lengths, [child.take(index) for child in children]
 
 
-def _starts(array: pa.Array) -> tuple[Lengths, Lengths]:
+def list_bounds(array: pa.Array) -> tuple[Lengths, Lengths]:
+    """Where each list, list view or map begins among the elements, and how many it has; nulls have any."""
     kind = array.type
     if is_.is_list_view(kind) or is_.is_large_list_view(kind):
         dtype = np.dtype("<i8" if is_.is_large_list_view(kind) else "<i4")
@@ -160,7 +143,8 @@ def _starts(array: pa.Array) -> tuple[Lengths, Lengths]:
     return offsets[:-1], np.diff(offsets)
 
 
-def _children(array: Any) -> list[pa.Array]:
+def elements(array: Any) -> list[pa.Array]:
+    """What all lists share: one array, or for maps keys and items."""
     return [array.keys, array.items] if is_.is_map(array.type) else [array.values]
 
 
@@ -180,14 +164,20 @@ def struct_fields(array: Any, valid: npt.NDArray[np.bool_] | None) -> list[pa.Ar
     return [field.take(chosen) for field in fields]
 
 
-def union_members(array: Any) -> tuple[Bytes, list[pa.Array]]:
-    """The type code of each value, and for each member its values in order."""
+def union_rows(array: Any) -> tuple[Bytes, list[tuple[pa.Array, npt.NDArray[Any]]]]:
+    """The type code of each value, and for each member where its values lie in it, in order."""
     codes = np.frombuffer(array.buffers()[1], np.uint8, len(array), array.offset)
-    members = []
+    found = []
     for at, code in enumerate(array.type.type_codes):
         rows: npt.NDArray[Any] = np.flatnonzero(codes == code)
         if array.type.mode == "dense":
             offsets = np.frombuffer(array.buffers()[2], np.dtype("<i4"), len(array), array.offset * 4)
             rows = offsets[rows]
-        members.append(array.field(at).take(pa.array(rows)))
-    return codes, members
+        found.append((array.field(at), rows))
+    return codes, found
+
+
+def union_members(array: Any) -> tuple[Bytes, list[pa.Array]]:
+    """The type code of each value, and for each member its values in order."""
+    codes, found = union_rows(array)
+    return codes, [member.take(pa.array(rows)) for member, rows in found]

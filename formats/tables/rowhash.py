@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from aq.formats.tables import physical
+from aq.formats.tables.encodings import plain
 from aq.formats.tables.layout import Layout, layout_of
 from pyarrow import types as is_
 from xxhash import xxh3_64_intdigest
@@ -52,7 +53,7 @@ def words(array: pa.Array) -> Words:
     """One word a value."""
     if is_.is_dictionary(array.type) and len(array.dictionary) <= len(array):
         return _looked_up(array)
-    array = physical.plain(array)
+    array = plain(array)
     layout, valid = layout_of(array.type), physical.validity(array)
     if layout is Layout.NULL:
         return np.full(len(array), NULL)

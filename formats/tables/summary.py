@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from aq.formats.tables import physical
+from aq.formats.tables import encodings, physical
 from aq.formats.tables.shown import plain, shown, type_text
+from aq.formats.tables.types import is_plain
 from pyarrow import types as is_
 
 DISTINCT_MOST: Final = 256
@@ -70,8 +71,10 @@ class _Column:
     def add(self, array: pa.Array) -> None:
         if len(array) == 0:
             return
+        if not (is_.is_dictionary(array.type) and is_plain(array.type.value_type)):
+            array = encodings.plain(array)
         distinct = self._add_distinct(array)
-        array = physical.plain(array)
+        array = encodings.plain(array)
         kind = array.type
         self.nulls += array.null_count
         if is_.is_integer(kind) or is_.is_floating(kind) or is_.is_boolean(kind):
@@ -84,7 +87,8 @@ class _Column:
             array = array.cast(pa.uint8())
         values = (array.drop_null() if array.null_count else array).to_numpy(zero_copy_only=False)
         if values.dtype.kind == "f":
-            values = values.astype(np.float64, copy=False)
+            with np.errstate(invalid="ignore"):
+                values = values.astype(np.float64, copy=False)
             is_nan = values != values
             if missing := int(np.count_nonzero(is_nan)):
                 self.nans += missing
@@ -98,6 +102,8 @@ class _Column:
             found = pc.min_max(array.cast(pa.int64()))
             low, high = found["min"].cast(kind), found["max"].cast(kind)
         else:
+            if is_.is_decimal(kind) and kind.bit_width < 128:  # Arrow compares only the wider ones
+                array = array.cast(pa.decimal128(kind.precision, kind.scale))
             found = pc.min_max(array)
             low, high = found["min"], found["max"]
         if not low.is_valid:
@@ -116,7 +122,7 @@ class _Column:
         kind = array.type.value_type if is_.is_dictionary(array.type) else array.type
         if not self.counts_distinct or not _is_countable(kind):
             return None
-        fresh = found = physical.plain(array.unique())
+        fresh = found = encodings.plain(array.unique()).unique()
         if self.seen is not None and len(fresh) <= DISTINCT_MOST:
             fresh = pa.concat_arrays([self.seen, fresh.cast(self.seen.type)]).unique()
         self.counts_distinct = len(fresh.drop_null()) <= DISTINCT_MOST

@@ -13,14 +13,14 @@ import pyarrow as pa
 from aq.formats.errors import Damaged, NotFound, Unstorable, UsageError
 from aq.formats.objects import Like, Sink, Source
 from aq.formats.records import Artifact
-from aq.formats.tables.columns import Columns, from_arrow
+from aq.formats.tables.columns import Columns, described_fields, from_arrow
 from aq.formats.tables.content import Reader, Segment, write_content
 from aq.formats.tables.cut import SHORTEST, choose_cut_columns, segment_ends
 from aq.formats.tables.described import Described, PolarsPart, described
 from aq.formats.tables.layout_read import LARGE, read_array
 from aq.formats.tables.resemble import pairing
 from aq.formats.tables.summary import Summary
-from aq.formats.tables.types import arrow_type, describe
+from aq.formats.tables.types import arrow_field, arrow_type
 
 # What pandas and Arrow raise on a description that `from_pandas` never writes.
 _MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError)
@@ -43,7 +43,8 @@ def encode_table(
     Raises Unstorable naming column and row, NotFound on an unknown key column.
     """
     columns = as_columns(table, sink)
-    kind = _describe(columns)
+    kind: dict[str, Any] = {"rows": columns.rows, "columns": described_fields(columns.fields)}
+    kind |= columns.container
     cut = _key_positions(columns.names, key)
     if key:
         kind["key"] = list(key)
@@ -77,16 +78,6 @@ def as_columns(table: Any, sink: Sink) -> Columns:
     if is_pandas(table):
         return from_pandas(table, sink)
     raise Unstorable(f"a {type(table).__qualname__} is no table")
-
-
-def _describe(columns: Columns) -> dict[str, Any]:
-    described: list[list[Any]] = []
-    for name, values in zip(columns.names, columns.values, strict=True):
-        try:
-            described.append([name, describe(values.type)])
-        except Unstorable as error:
-            raise Unstorable(f"column {name!r}: {error.message}") from None
-    return {"rows": columns.rows, "columns": described} | columns.container
 
 
 def _key_positions(names: Sequence[str], key: Sequence[str]) -> list[int]:
@@ -124,7 +115,8 @@ def decode_table(
     values = read_columns(artifact, source, wanted, start, stop, content)
     if not wanted:
         return pa.table({"": pa.nulls(stop - start)}).select([])
-    return pa.Table.from_arrays(values, names=[found.names[at] for at in wanted])
+    fields = [arrow_field(*found.columns[at], array.type) for at, array in zip(wanted, values, strict=True)]
+    return pa.Table.from_arrays(values, schema=pa.schema(fields))
 
 
 def chosen(found: Described, columns: Sequence[str]) -> list[int]:

@@ -2,7 +2,8 @@
 
 Invariant: `describe(arrow_type(T)) == T`; types that differ only in memory (string and
 large_string, dictionary and plain, list and list_view) have one descriptor. Field
-nullability, metadata and the names of a list's inner field leave no trace.
+nullability, metadata and the names of a list's inner field leave no trace; but an extension type
+is the same whether this process knows it or has only the metadata that names it.
 """
 
 from __future__ import annotations
@@ -58,11 +59,9 @@ _LARGE: Final[dict[str, Any]] = {
     "list": pa.large_list,
 }
 _DECIMALS: Final[dict[int, Callable[[int, int], pa.DataType]]] = {
-    32: pa.decimal32,
-    64: pa.decimal64,
-    128: pa.decimal128,
-    256: pa.decimal256,
+    bits: getattr(pa, f"decimal{bits}") for bits in (32, 64, 128, 256) if hasattr(pa, f"decimal{bits}")
 }
+_EXTENSION: Final = ("ARROW:extension:name", "ARROW:extension:metadata")
 _PATTERN: Final = re.compile(
     r"(?P<kind>timestamp|duration|decimal(?P<bits>32|64|128|256))"
     r"[\[(](?P<first>[^,\])]+)(, (?P<second>[^\])]*))?[\])]"
@@ -73,6 +72,9 @@ def describe(arrow: pa.DataType, level: int = 0) -> Descriptor:
     """The descriptor of an Arrow type. Raises Unstorable where it nests deeper than `DEEPEST`."""
     if level > DEEPEST:
         raise Unstorable(f"a type nests deeper than {DEEPEST} levels")
+    if isinstance(arrow, pa.BaseExtensionType):  # before any look-up: those of users may not be hashable
+        storage = describe(arrow.storage_type, level + 1)
+        return ["extension", arrow.extension_name, _extension_metadata(arrow), storage]
     name = _NAMES.get(arrow)
     if name is not None:
         return name
@@ -89,6 +91,15 @@ def describe(arrow: pa.DataType, level: int = 0) -> Descriptor:
     return _describe_nested(arrow, level + 1)
 
 
+def describe_field(field: pa.Field, level: int = 0) -> Descriptor:
+    """The descriptor of a field's type, which its metadata may call an extension type."""
+    found = field.metadata or {}
+    name, metadata = (found.get(key.encode()) for key in _EXTENSION)
+    if name is None or isinstance(field.type, pa.BaseExtensionType):
+        return describe(field.type, level)
+    return ["extension", name.decode(), metadata or b"", describe(field.type, level + 1)]
+
+
 def is_any_list(arrow: pa.DataType) -> bool:
     """Whether the type is one of the list family with lengths: list, large_list and their views."""
     return bool(
@@ -99,21 +110,36 @@ def is_any_list(arrow: pa.DataType) -> bool:
     )
 
 
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether neither the type nor one inside it is an encoding of another."""
+    if isinstance(kind, pa.BaseExtensionType) or is_.is_dictionary(kind) or is_.is_run_end_encoded(kind):
+        return False
+    if is_.is_string_view(kind) or is_.is_binary_view(kind):
+        return False
+    if is_.is_list_view(kind) or is_.is_large_list_view(kind):
+        return False
+    return not is_.is_nested(kind) or all(is_plain(field.type) for field in fields_of(kind))
+
+
+def fields_of(kind: Any) -> list[pa.Field]:
+    """The fields inside a nested type; of a map its keys and items."""
+    if is_.is_map(kind):
+        return [kind.key_field, kind.item_field]
+    return [kind.field(at) for at in range(kind.num_fields)]
+
+
 def _describe_nested(arrow: pa.DataType, level: int) -> Descriptor:
-    if isinstance(arrow, pa.BaseExtensionType):
-        storage = describe(arrow.storage_type, level)
-        return ["extension", arrow.extension_name, _extension_metadata(arrow), storage]
     if is_any_list(arrow):
-        return ["list", describe(arrow.value_type, level)]
+        return ["list", describe_field(arrow.value_field, level)]
     if is_.is_fixed_size_list(arrow):
-        return ["fixed_list", arrow.list_size, describe(arrow.value_type, level)]
+        return ["fixed_list", arrow.list_size, describe_field(arrow.value_field, level)]
     if is_.is_struct(arrow):
-        return ["struct", [[field.name, describe(field.type, level)] for field in arrow]]
+        return ["struct", [[field.name, describe_field(field, level)] for field in arrow]]
     if is_.is_map(arrow):
-        return ["map", describe(arrow.key_type, level), describe(arrow.item_type, level)]
+        return ["map", describe_field(arrow.key_field, level), describe_field(arrow.item_field, level)]
     if is_.is_union(arrow):
         members = zip(arrow.type_codes, arrow, strict=True)
-        return ["union", [[code, field.name, describe(field.type, level)] for code, field in members]]
+        return ["union", [[code, field.name, describe_field(field, level)] for code, field in members]]
     raise Unstorable(f"nothing maps the Arrow type {arrow}")
 
 
@@ -147,6 +173,17 @@ def arrow_type(descriptor: Descriptor, *, large: bool = False) -> pa.DataType:
         raise Damaged(f"a table's type {descriptor!r:.60} cannot be read: {error}") from None
 
 
+def arrow_field(name: str, descriptor: Descriptor, kind: pa.DataType) -> pa.Field:
+    """A field of the type that the descriptor was read as, with metadata that names an unknown extension."""
+    if descriptor[0] != "extension" or isinstance(kind, pa.BaseExtensionType):
+        return pa.field(name, kind)
+    return pa.field(name, kind, metadata=dict(zip(_EXTENSION, descriptor[1:3], strict=True)))
+
+
+def _field(name: str, descriptor: Descriptor, sized: dict[str, Any]) -> pa.Field:
+    return arrow_field(name, descriptor, _arrow_type(descriptor, sized))
+
+
 def _arrow_type(descriptor: Descriptor, sized: dict[str, Any]) -> pa.DataType:
     if isinstance(descriptor, str):
         return sized.get(descriptor) or _SIMPLE.get(descriptor) or _with_parameters(descriptor)
@@ -154,15 +191,15 @@ def _arrow_type(descriptor: Descriptor, sized: dict[str, Any]) -> pa.DataType:
         case ["fixed_binary", width]:
             return pa.binary(width)
         case ["list", inner]:
-            return sized["list"](_arrow_type(inner, sized))
+            return sized["list"](_field("item", inner, sized))
         case ["fixed_list", size, inner]:
-            return pa.list_(_arrow_type(inner, sized), size)
+            return pa.list_(_field("item", inner, sized), size)
         case ["struct", fields]:
-            return pa.struct([pa.field(name, _arrow_type(inner, sized)) for name, inner in fields])
+            return pa.struct([_field(name, inner, sized) for name, inner in fields])
         case ["map", key, item]:
-            return pa.map_(_arrow_type(key, sized), _arrow_type(item, sized))
+            return pa.map_(_field("key", key, sized).with_nullable(False), _field("value", item, sized))
         case ["union", members]:
-            inner = [pa.field(name, _arrow_type(member, sized)) for _, name, member in members]
+            inner = [_field(name, member, sized) for _, name, member in members]
             return pa.dense_union(inner, [code for code, _, _ in members])
         case ["extension", name, metadata, storage]:
             return _extension(name, metadata, _arrow_type(storage, _SMALL))
@@ -182,8 +219,16 @@ def _with_parameters(text: str) -> pa.DataType:
 
 
 def _extension(name: str, metadata: bytes, storage: pa.DataType) -> pa.DataType:
-    """The registered extension type, or its storage type where this process does not know it."""
-    field = pa.field(
-        "", storage, metadata={"ARROW:extension:name": name, "ARROW:extension:metadata": metadata}
-    )
-    return pa.ipc.read_schema(pa.schema([field]).serialize()).field(0).type
+    """The registered extension type, or its storage type where this process cannot make the type.
+
+    It cannot, too, where the class does not understand the parameters, or wants an encoded storage.
+    """
+    field = pa.field("", storage, metadata=dict(zip(_EXTENSION, (name, metadata), strict=True)))
+    try:
+        found = pa.ipc.read_schema(pa.schema([field]).serialize()).field(0).type
+    except (pa.ArrowException, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return storage
+    if not isinstance(found, pa.BaseExtensionType):
+        return storage
+    fits = is_plain(found.storage_type) and describe(found.storage_type) == describe(storage)
+    return found if fits else storage

@@ -65,6 +65,20 @@ ARRAYS: dict[str, pa.Array] = {
     "map": pa.array([[("k", 1)], None, [], [("l", 2), ("m", None)]], pa.map_(pa.string(), pa.int64())),
     "dense union": DENSE,
     "sparse union": SPARSE,
+    "large string": pa.array(["a", None, "äöü", ""], pa.large_string()),
+    "large list": pa.array([["a"], None, [], ["b", None]], pa.large_list(pa.large_binary())),
+    "list of decimals": pa.array([[Decimal("1.5")], None, [None]], pa.list_(pa.decimal64(12, 1))),
+    "no bytes": pa.array([b"", None, b""], pa.binary(0)),
+    "list of unions": pa.ListArray.from_arrays(pa.array([0, 1, None, 3], pa.int32()), DENSE),
+    "json": pa.ExtensionArray.from_storage(pa.json_(), pa.array(["[1]", None, "{}"])),
+    "bool8": pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, None, 0], pa.int8())),
+    "opaque": pa.ExtensionArray.from_storage(
+        pa.opaque(pa.int8(), "kind", "maker"), pa.array([1, None], pa.int8())
+    ),
+    "turned tensor": pa.ExtensionArray.from_storage(
+        pa.fixed_shape_tensor(pa.int8(), (2, 1), dim_names=["x", "y"], permutation=[1, 0]),
+        pa.array([[1, 2], None], pa.list_(pa.int8(), 2)),
+    ),
     "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16, None], pa.binary(16))),
     "tensor": pa.ExtensionArray.from_storage(
         pa.fixed_shape_tensor(pa.int32(), (2,)), pa.array([[1, 2], [3, 4]], pa.list_(pa.int32(), 2))

@@ -1,0 +1,131 @@
+"""Encodings undone, at every level: dictionary, run-end, view and extension arrays as plain ones.
+
+Invariant: `plain(a)` holds the values of `a` in a type that `take`, `filter` and `concat_arrays`
+know. Most arrays are plain already and are returned as they are; of a slice only that slice is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from aq.formats.tables import physical
+from aq.formats.tables.types import fields_of, is_plain
+from pyarrow import types as is_
+
+
+def plain(array: Any) -> pa.Array:
+    """The same values without any encoding: fixed ones, texts, lists, structs, maps and unions."""
+    kind = array.type
+    if is_plain(kind):
+        return array
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain(array.storage)
+    if is_.is_dictionary(kind):
+        return plain(array.dictionary).take(array.indices)
+    if is_.is_run_end_encoded(kind):
+        return _runs(array)
+    if is_.is_string_view(kind) or is_.is_binary_view(kind):
+        return array.cast(pa.large_string() if is_.is_string_view(kind) else pa.large_binary())
+    if is_.is_union(kind):
+        return _union(array)
+    if is_.is_struct(kind) or is_.is_fixed_size_list(kind):
+        return _same_length(array)
+    return _lists(array)
+
+
+def joined(pieces: Sequence[pa.Array], kind: pa.DataType) -> pa.Array:
+    """Arrays of one type one after the other; several of them, or an empty one, without encodings."""
+    pieces = [piece for piece in pieces if len(piece)]
+    if len(pieces) == 1:
+        return pieces[0]
+    if not pieces:
+        return plain(pa.nulls(0, kind))
+    return pa.concat_arrays(list(map(plain, pieces)))
+
+
+def light_dictionaries(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column whose dictionaries hold no views, so that not every segment has to undo all of one."""
+    kind = values.type
+    if not is_.is_dictionary(kind):
+        return values
+    if not (is_.is_string_view(kind.value_type) or is_.is_binary_view(kind.value_type)):
+        return values
+    pieces = [
+        pa.DictionaryArray.from_arrays(piece.indices, plain(piece.dictionary)) for piece in values.chunks
+    ]
+    return pa.chunked_array(pieces) if pieces else values
+
+
+def _runs(array: Any) -> pa.Array:
+    """Each run's value as often as it lasts."""
+    if len(array) == 0:
+        return plain(array.values.slice(0, 0))
+    ends = array.run_ends.to_numpy(zero_copy_only=False).astype(np.int64)
+    rows = np.arange(array.offset, array.offset + len(array))
+    runs = np.searchsorted(ends, rows, side="right")
+    first, last = int(runs[0]), int(runs[-1])
+    return plain(array.values.slice(first, last + 1 - first)).take(pa.array(runs - first))
+
+
+def _bitmap(valid: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
+    return None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+
+
+def _same_length(array: Any) -> pa.Array:
+    """A struct or a list of fixed size, its fields or elements plain."""
+    kind, count = array.type, len(array)
+    if is_.is_struct(kind):
+        children = [plain(array.field(at)) for at in range(kind.num_fields)]
+        made = pa.struct([pa.field(f.name, c.type) for f, c in zip(kind, children, strict=True)])
+    else:
+        size = kind.list_size
+        children = [plain(array.values.slice(array.offset * size, count * size))]
+        made = pa.list_(children[0].type, size)
+    bitmap = _bitmap(physical.validity(array))
+    return pa.Array.from_buffers(made, count, [bitmap], children=children)
+
+
+def _lists(array: Any) -> pa.Array:
+    """A list, list view or map as one without gaps, its elements plain."""
+    valid, count = physical.validity(array), len(array)
+    starts, lengths = physical.list_bounds(array)
+    if valid is not None:
+        lengths = np.where(valid, lengths, 0)
+    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    places = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    children = [_taken(child, places) for child in physical.elements(array)]
+    bitmap = _bitmap(valid)
+    if is_.is_map(array.type):
+        made = pa.map_(children[0].type, children[1].type)
+        entries = pa.struct([made.key_field, made.item_field])
+        pairs = pa.Array.from_buffers(entries, len(children[0]), [None], children=children)
+        return pa.Array.from_buffers(
+            made, count, [bitmap, pa.py_buffer(offsets.astype("<i4"))], children=[pairs]
+        )
+    made = pa.large_list(children[0].type)
+    return pa.Array.from_buffers(made, count, [bitmap, pa.py_buffer(offsets)], children=children)
+
+
+def _union(array: Any) -> pa.Array:
+    """A union as a dense one, its members plain and without values that nothing points to."""
+    codes, found = physical.union_rows(array)
+    members = [_taken(member, rows) for member, rows in found]
+    offsets = np.zeros(len(array), "<i4")
+    for code, member in zip(array.type.type_codes, members, strict=True):
+        offsets[codes == code] = np.arange(len(member))
+    pairs = zip(fields_of(array.type), members, strict=True)
+    made = pa.dense_union(
+        [pa.field(field.name, member.type) for field, member in pairs], array.type.type_codes
+    )
+    buffers = [None, pa.py_buffer(codes.tobytes()), pa.py_buffer(offsets)]
+    return pa.Array.from_buffers(made, len(array), buffers, children=members)
+
+
+def _taken(array: pa.Array, rows: npt.NDArray[Any]) -> pa.Array:
+    """These rows, plain; of the array no more is made plain than lies between them."""
+    low, high = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
+    return plain(array.slice(low, high - low)).take(pa.array(rows - low, pa.int64()))

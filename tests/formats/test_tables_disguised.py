@@ -1,0 +1,57 @@
+"""Equal values have equal bytes, words and ids, in whatever arrays they come."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from aq.formats.objects import MemoryObjects
+from aq.formats.records import encode
+from aq.formats.tables import encode_table, to_arrow
+from aq.formats.tables.layout import write_array
+from aq.formats.tables.rowhash import words
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.formats.disguises import disguised
+from tests.formats.test_tables_layout import ARRAYS, nested
+
+
+def check(array: pa.Array, seed: int) -> None:
+    other = disguised(array, random.Random(seed))
+    assert len(other) == len(array)
+    assert write_array(other) == write_array(array)
+    assert (words(other) == words(array)).all()
+    id_, summary = id_of(array)
+    assert id_of(other) == (id_, summary)
+    cut = seed % (len(array) + 1)
+    assert id_of(pa.chunked_array([other[:cut], other[cut:]])) == (id_, summary)
+
+
+def id_of(values: Any) -> tuple[bytes, dict[str, Any]]:
+    store = MemoryObjects()
+    encoded = encode_table(pa.table({"a": values}), store)
+    back = to_arrow(encoded.artifact, store)
+    back.validate(full=True)
+    return encode(encoded.artifact), encoded.summary
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_every_type_in_every_disguise(name: str) -> None:
+    for seed in range(12):
+        check(ARRAYS[name], seed)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(nested(), st.integers(0, 2**32))
+def test_nested_values_in_every_disguise(array: pa.Array, seed: int) -> None:
+    check(array, seed)
+
+
+@pytest.mark.soak
+@settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(nested(), st.integers(0, 2**32))
+def test_nested_values_in_every_disguise_at_length(array: pa.Array, seed: int) -> None:
+    check(array, seed)
