@@ -18,26 +18,34 @@ from aq.formats.errors import AqError, Conflict, Damaged, Temporary
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
-from aq.pipeline import inputs, measures, mutation, returns
+from aq.pipeline import hidden_reads, inputs, measures, mutation, returns
 from aq.pipeline.capture import Log, Tee, captured, new_log
 from aq.pipeline.execution import Failure, StepStore
 from aq.pipeline.frames import last_place, one_line, trimmed
 from aq.pipeline.graph import Node
+from aq.pipeline.hidden_reads import NOTHING, Seen
 from aq.pipeline.inputs import Input
+from aq.pipeline.native_reads import Telling
 from aq.pipeline.ops import executing
 from aq.pipeline.returns import Outputs
 from aq.pipeline.seeds import seeded
+from aq.pipeline.tree import CodeTree
+from aq.pipeline.watching import Watch
 from aq.store.staging import Staging
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one step: outputs, or a failure. `log` is None where nothing was written."""
+    """What came of one step: outputs, or a failure. `log` is None where nothing was written.
+
+    `seen`: what the op read that its step does not name.
+    """
 
     outputs: Outputs
     failure: Failure | None
     log: Digest | None
     notes: tuple[str, ...] = ()
+    seen: Seen = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ class Executor:
         trials = node.op.options.retries + 1
         with new_log(self._folder()) as log:
             for trial in range(1, trials + 1):
-                outputs, failure, notes = self._once(node, given, seed, log)
+                outputs, failure, notes, seen = self._once(node, given, seed, log)
                 if failure is None:
                     break
                 log.write(failure.trace or failure.error + "\n")
@@ -66,7 +74,7 @@ class Executor:
             stored = self._stored(log)
         if failure is not None:
             failure = Failure(failure.step, failure.kind, failure.error, failure.trace, stored)
-        return Outcome(outputs, failure, stored, notes)
+        return Outcome(outputs, failure, stored, notes, seen)
 
     def _folder(self) -> Path:
         folder = self.store.control / "tmp"
@@ -80,26 +88,37 @@ class Executor:
 
     def _once(
         self, node: Node, given: Mapping[str, Input], seed: int, log: Log
-    ) -> tuple[Outputs, Failure | None, tuple[str, ...]]:
+    ) -> tuple[Outputs, Failure | None, tuple[str, ...], Seen]:
         try:
             with ExitStack() as stack:
                 folder = self._copies(stack, given)
                 loaded = {place: self._load(one, folder) for place, one in given.items()}
                 before = mutation.look(loaded)
+                watch = self._watch(stack)
                 result = self._call(node, loaded, seed, log)
-                notes = tuple(
+                notes = [
                     f"{node.name} changes its input {place} in place: later steps get it as it was"
                     for place in mutation.changed(before, loaded)
-                )
-                return self._store(node, result, loaded), None, notes
+                ]
+                outputs = self._store(node, result, loaded)
+            return outputs, None, (*notes, *watch.notes(node.name)), hidden_reads.seen(watch)
         except (Damaged, Conflict, Temporary):
             raise
         except AqError as error:
             trace = trimmed(error, self.root) if last_place(error) else ""
-            return [], Failure(node.name, error.kind, error.message, trace), ()
+            return [], Failure(node.name, error.kind, error.message, trace), (), NOTHING
         except _Raised as raised:
             cause = raised.__cause__ or raised
-            return [], Failure(node.name, "op_failed", one_line(cause), trimmed(cause, self.root)), ()
+            failure = Failure(node.name, "op_failed", one_line(cause), trimmed(cause, self.root))
+            return [], failure, (), NOTHING
+
+    def _watch(self, stack: ExitStack) -> Watch:
+        """From here on, what the op reads by itself is noted."""
+        root = self.root or self.store.control.parent
+        telling = Telling()
+        watch = Watch(CodeTree(root), hidden_reads.plain_id, Executor._call.__code__, telling.on_import)
+        stack.enter_context(telling)
+        return stack.enter_context(watch)
 
     def _copies(self, stack: ExitStack, given: Mapping[str, Input]) -> Path:
         """Where the copies of files lie while the op runs; made only where there are any."""

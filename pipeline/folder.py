@@ -5,7 +5,8 @@ Invariant: looking (`status`, `diff`) stores nothing and imports no user code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from aq.formats.records import Run, Source
 from aq.pipeline import facts, freshness, show
 from aq.pipeline.compare import Side, compare, run_side
 from aq.pipeline.finishing import finishing
+from aq.pipeline.hidden_reads import ABSENT, Files, plain_id
 from aq.pipeline.recording import Head, head
 from aq.pipeline.results import Change, Diff, FlowStatus, Status, Tracked
 from aq.store import revisions, snapshots, unfinished
@@ -148,7 +150,20 @@ def present(repo: Repo, lookup: freshness.Lookup) -> freshness.Present:
         except (OSError, ValueError):
             return None
 
-    return freshness.Present(read, lookup, repo.context.environ, python_files)
+    files = Files(repo.root, file_ids(repo))
+    return freshness.Present(read, lookup, repo.context.environ, python_files, files.digest)
+
+
+def file_ids(repo: Repo) -> Callable[[str], str]:
+    """The id of a file of the folder, by its place; known by its stat where it was looked at before."""
+
+    def look(place: str) -> str:
+        if os.path.realpath(place) != place:  # what a link leads to is what was read
+            return plain_id(place)
+        found = repo.worktree.look(repo.worktree.relative(place, repo.root))
+        return ABSENT if found is None else bytes(found.artifact).hex()
+
+    return look
 
 
 def _lookup(repo: Repo, at: Head) -> freshness.Lookup:

@@ -34,6 +34,7 @@ Lookup = Callable[[Source], bytes | None]
 class Static(msgspec.Struct, frozen=True):
     """What a run leaves for later looks: `code` (pipeline.static), readers of each source, upstream steps.
 
+    `hidden`: the files that each step read by itself; `loose`: those of them that the run did not record.
     `form` numbers what these mean; of another form nothing can be told.
     """
 
@@ -41,6 +42,8 @@ class Static(msgspec.Struct, frozen=True):
     readers: dict[str, list[str]]
     upstream: dict[str, list[str]]
     form: int = FORM
+    hidden: dict[str, dict[str, str]] = {}
+    loose: list[str] = []
 
 
 def store_static(store: Store, static: Static) -> Digest:
@@ -63,13 +66,15 @@ def load_static(store: Store, run: Run) -> Static | None:
 class Present:
     """What a flow is compared with: the code, what a source would be read as, the environment.
 
-    `python_files` lists the project's Python files, for code that may import any of them.
+    `python_files` lists the project's Python files, for code that may import any of them. `hidden` tells
+    what a file counts by that a step read by itself (see `hidden_reads`), None where it cannot be told.
     """
 
     read: ReadCode
     lookup: Lookup
     environ: Mapping[str, str] | None = None
     python_files: Callable[[], Iterable[str]] | None = None
+    hidden: Callable[[str], str | None] = lambda path: None
 
 
 def stale_steps(store: Store, run: Run, present: Present) -> list[StaleStep]:
@@ -108,6 +113,9 @@ def _changes(run: Run, static: Static, present: Present) -> Iterator[tuple[str |
             readers: list[str | None] = [*static.readers.get(source.path, [])]
             for step in readers or [None]:
                 yield step, True, Reason(kind="data", detail=what)
+    for step, files in static.hidden.items():
+        for what in _reads_changed(files, present):
+            yield step, True, Reason(kind="data", detail=f"{what} (read by itself)")
     from aq.pipeline.static import compare_static
 
     changes = compare_static(
@@ -115,6 +123,15 @@ def _changes(run: Run, static: Static, present: Present) -> Iterator[tuple[str |
     )
     for change in changes:
         yield change.step, change.exact, Reason(kind=change.kind, detail=change.detail)
+
+
+def _reads_changed(files: Mapping[str, str], present: Present) -> Iterator[str]:
+    from aq.pipeline.hidden_reads import told
+
+    for path, before in files.items():
+        now = present.hidden(path)
+        if now is not None and now != before:
+            yield told(path, before, now)
 
 
 def _downstream(static: Static, stale: set[str]) -> list[StaleStep]:
@@ -221,8 +238,25 @@ def _stale_at(store: Store, run: bytes, snapshot: Digest, environ: Mapping[str, 
         paths = (path for path, _ in snapshots.entries(store, snapshot))
         return [path for path in paths if path.endswith(".py")]
 
-    present = Present(code_reader(store, snapshot), lookup, environ, python_files)
+    hidden = _recorded_files(store, record, snapshot)
+    present = Present(code_reader(store, snapshot), lookup, environ, python_files, hidden)
     return bool(stale_steps(store, record, present))
+
+
+def _recorded_files(store: Store, run: Run, snapshot: Digest) -> Callable[[str], str | None]:
+    """What files count by in a snapshot, as far as it holds what the run read; folders cannot be told."""
+    from aq.pipeline.hidden_reads import ABSENT
+
+    static = load_static(store, run)
+    loose = set(static.loose) if static else set()
+
+    def digest(path: str) -> str | None:
+        if path.endswith("/") or path in loose:
+            return None
+        entry = snapshots.get_entry(store, snapshot, path)
+        return ABSENT if entry is None else bytes(entry.artifact).hex()
+
+    return digest
 
 
 def _made_paths_match(store: Store, run: Run, snapshot: Digest) -> bool:

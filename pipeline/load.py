@@ -20,6 +20,7 @@ from typing import Self
 from aq.formats.errors import AqError, NotFound, OpFailed, UsageError
 from aq.pipeline.effects import imports_name
 from aq.pipeline.frames import last_place, one_line, trimmed
+from aq.pipeline.hidden_reads import plain_id
 from aq.pipeline.importing import ProjectFinder
 from aq.pipeline.tree import RESERVED, CodeTree
 from blake3 import blake3
@@ -29,7 +30,8 @@ class Project:
     """The user's code under `root`: a work tree, or an exported commit.
 
     `exclude` says of a path from the root whether it is no part of the project. `files`: its Python
-    files; `modules`: those loaded; `loaders`: which module's import first loaded which.
+    files; `modules`: those loaded; `loaders`: which module's import first loaded which. `file_id` gives
+    the id of a file's content, for files that ops read by themselves.
     """
 
     def __init__(self, root: Path, *, exclude: Callable[[str], bool] | None = None) -> None:
@@ -42,6 +44,7 @@ class Project:
         self.loading: list[str] = []
         self.reads: dict[str, set[str]] = {}
         self.forced: set[str] = set()
+        self.file_id: Callable[[str], str] = plain_id
         self._folder = ""
         self._aliases: dict[str, dict[str, ModuleType]] = {}
         self._mine: dict[str, ModuleType] = {}

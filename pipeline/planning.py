@@ -21,6 +21,7 @@ from aq.pipeline.carried import Carried
 from aq.pipeline.execution import Made, StepStore
 from aq.pipeline.fingerprint import Fingerprint, fingerprint, variable_digest
 from aq.pipeline.graph import Constant, Graph, Group, Leaf, Node, Read
+from aq.pipeline.hidden_reads import Files
 from aq.pipeline.hints import Form
 from aq.pipeline.inputs import Input
 from aq.pipeline.load import Project
@@ -74,10 +75,12 @@ class Planner:
     sources: dict[int, Digest] = field(default_factory=dict)
     prepared: dict[str, Prepared] = field(default_factory=dict)
     carried: Carried = field(init=False)
+    files: Files = field(init=False)
     _reached: dict[int, Fingerprint] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.carried = Carried(self.project, self.store)
+        self.files = Files(self.project.root, self.project.file_id)
 
     def prepare(self) -> None:
         """Find the sources and fingerprint the ops. Raises AqError; nothing has run then."""
@@ -190,14 +193,16 @@ class Planner:
         return self.carried.by(bytes(given.artifact), record, given.form)
 
     def recorded(self, step: Step, name: str = "") -> tuple[Digest, Step] | None:
-        """The step of this key whose outputs are all in the store: the one recorded last under the
-        name, so that nothing moves without need, else the newest.
+        """The step of this key whose outputs are all in the store, and which read by itself what is
+        there now: the one recorded last under the name, so that nothing moves without need, else the newest.
         """
         last = self.previous(name) if name else None
         newest = None
         for id in reversed(self.store.steps_with_key(step.key)):
             found = get_record(self.store, Step, id)
             if not found.outputs or not all(self.store.has(output) for _, output in found.outputs):
+                continue
+            if next(self.files.changed(found.hidden), None) is not None:
                 continue
             if last in (None, id):
                 return id, found
@@ -222,6 +227,7 @@ class Planner:
             for kind, label in dict.fromkeys(told[place] for place in told if place in unknown)
         ]
         why += differences(_without(before, step, unknown), step, told)
+        why += [reason("data", f"{what} (read by itself)") for _, what in self.files.changed(before.hidden)]
         if not why and node.op.options.cache == "never":
             return [reason("code", 'declared with cache="never"')]
         if not why and force:

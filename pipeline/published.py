@@ -7,6 +7,7 @@ other path of the folder than those it read or reached.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from shlex import quote
@@ -16,11 +17,12 @@ import msgspec
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
-from aq.formats.records import Run, Source
+from aq.formats.records import Run, Source, Step
 from aq.pipeline import facts, freshness
 from aq.pipeline.execution import Execution
 from aq.pipeline.freshness import Static, store_static
 from aq.pipeline.graph import Output, Read
+from aq.pipeline.hidden_reads import ABSENT
 from aq.pipeline.load import Project
 from aq.pipeline.outcomes import RunDone, StepCounts
 from aq.pipeline.recording import Head
@@ -88,9 +90,33 @@ def edits_of(
     }
     for path, made in found.artifacts.items():
         edits[path] = Entry(Digest(made.artifact), Origin.MADE, Digest(made.step), Mode.FILE)
+    edits.update(_hidden_entries(repo, found))
     edits.update(read)
     edits.update(_code_entries(repo, project))
     return edits
+
+
+def hidden_of(repo: Repo, found: Execution) -> dict[str, dict[str, str]]:
+    """What each step of an execution reads by itself, as its record says."""
+    steps = ((one.name, get_record(repo.store, Step, one.step).hidden) for one in found.steps if one.step)
+    return {name: dict(files) for name, files in steps if files}
+
+
+def _hidden_entries(repo: Repo, found: Execution) -> dict[str, Entry]:
+    """Entries of the files that ops read by themselves; what rules ignore (secrets) enters no snapshot."""
+    wanted = {path: id for files in hidden_of(repo, found).values() for path, id in files.items()}
+    if not wanted:
+        return {}
+    from aq.store.ignore import Scopes
+
+    rules = Scopes(os.fsencode(repo.root))
+    entries = {}
+    for path, id in wanted.items():
+        if path.endswith("/") or id == ABSENT or not (repo.root / path).is_file():
+            continue
+        if not rules.ignores(os.fsencode(path)):
+            entries[path] = repo.worktree.store_file(path)
+    return entries
 
 
 def _code_entries(repo: Repo, project: Project) -> dict[str, Entry]:
@@ -106,9 +132,9 @@ def _code_entries(repo: Repo, project: Project) -> dict[str, Entry]:
     return found
 
 
-def code_snapshot(repo: Repo, project: Project) -> Digest:
-    """A snapshot of the project files that were loaded."""
-    entries: dict[str, Entry | None] = dict(_code_entries(repo, project))
+def code_snapshot(repo: Repo, project: Project, found: Execution) -> Digest:
+    """A snapshot of the project files that were loaded, and of those that ops read by themselves."""
+    entries: dict[str, Entry | None] = {**_hidden_entries(repo, found), **_code_entries(repo, project)}
     return snapshots.edit(repo.store, snapshots.empty(repo.store), entries)
 
 
@@ -125,7 +151,11 @@ def static_of(repo: Repo, project: Project, job: Job, found: Execution) -> Diges
                 readers[leaf.label].append(node.name)
     ops = {node.name: node.op for node in job.graph.steps}
     code = snapshot_static(job.flow, ops, project, reached=found.fingerprints)
-    return store_static(repo.store, Static(code=code, readers=readers, upstream=upstream))
+    hidden = hidden_of(repo, found)
+    recorded = _hidden_entries(repo, found)
+    loose = sorted({path for files in hidden.values() for path in files if path not in recorded})
+    static = Static(code=code, readers=readers, upstream=upstream, hidden=hidden, loose=loose)
+    return store_static(repo.store, static)
 
 
 def judged(

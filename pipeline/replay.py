@@ -217,7 +217,7 @@ def _verdict(store: Any, request: Request, expected: str, artifact: Digest) -> t
 
 
 def code_for(repo: Repo, snapshot: bytes, recorded: bytes | None) -> Digest:
-    """A snapshot of the Python files that a commit tracks, with those that its run loaded."""
+    """A snapshot of the Python files that a commit tracks, with what its run loaded or its ops read."""
     entries: dict[str, snapshots.Entry | None] = {
         path: entry
         for path, entry in snapshots.entries(repo.store, snapshot)
@@ -225,7 +225,9 @@ def code_for(repo: Repo, snapshot: bytes, recorded: bytes | None) -> Digest:
     }
     if recorded is not None:
         for path, entry in snapshots.entries(repo.store, recorded):
-            entries.setdefault(path, entry)
+            there = snapshots.get_entry(repo.store, snapshot, path)
+            own = there is not None and there.origin is snapshots.Origin.FILE
+            entries.setdefault(path, there if own else entry)
     return snapshots.edit(repo.store, snapshots.empty(repo.store), entries)
 
 

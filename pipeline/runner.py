@@ -23,6 +23,7 @@ from aq.pipeline.dry import plan
 from aq.pipeline.execute import Executor, Outcome
 from aq.pipeline.execution import Execution, Failure, Made, StepStore, made_by
 from aq.pipeline.graph import Graph, Node
+from aq.pipeline.hidden_reads import Kept
 from aq.pipeline.inputs import Input
 from aq.pipeline.load import Project
 from aq.pipeline.planning import Parse, Planner, Previous, ReadSource
@@ -96,6 +97,7 @@ class _Walk:
     failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     parsed: dict[bytes, Digest] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept)
     missing: set[str] = field(default_factory=set)
     stopped: bool = False
     unflushed: float = 0.0
@@ -178,7 +180,9 @@ class _Walk:
         if outcome.failure is not None:
             self._fail(node, outcome, seconds, why, step)
             return
-        done = msgspec.structs.replace(step, outputs=[(name, bytes(id)) for name, id in outcome.outputs])
+        outputs = [(name, bytes(id)) for name, id in outcome.outputs]
+        hidden = self.kept.hidden(step, outcome.seen)
+        done = msgspec.structs.replace(step, outputs=outputs, hidden=hidden)
         id = put_record(self.store, done)
         logged = {"log": bytes(outcome.log)} if outcome.log else {}
         self.store.put_summary(id, {"seconds": seconds, **logged})

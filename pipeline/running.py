@@ -17,6 +17,7 @@ from aq.formats.records import Run, Source
 from aq.pipeline import dry, environment, git, published, runner, selecting
 from aq.pipeline.execution import Execution, Made
 from aq.pipeline.finishing import finishing_all
+from aq.pipeline.folder import file_ids
 from aq.pipeline.graph import Read
 from aq.pipeline.load import Project
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
@@ -61,7 +62,9 @@ class Outcome:
 
 def project_of(repo: Repo) -> Project:
     """The user's code: what lies in the folder."""
-    return Project(repo.root)
+    project = Project(repo.root)
+    project.file_id = file_ids(repo)
+    return project
 
 
 @finishing_all
@@ -187,7 +190,7 @@ class _Attempt:
             status=_status(self.request, found, checks, same=same),
             snapshot=snapshot,
             base=self.at.id,
-            code=published.code_snapshot(repo, self.project),
+            code=published.code_snapshot(repo, self.project, found),
             params=job.bound.texts,
             given=job.bound.given,
             typed=typed(job.bound.values),

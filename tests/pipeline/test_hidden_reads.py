@@ -1,0 +1,270 @@
+"""Files that ops read behind aq's back: found by running them, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aq.formats.objects import get_record
+from aq.formats.records import Step
+
+from tests.pipeline.workshop import Workshop, reasons, states
+
+READERS = {
+    "open": "open(PATH).read()",
+    "os.open": "os.read(os.open(PATH, os.O_RDONLY), 100)",
+    "Path": "pathlib.Path(PATH).read_text()",
+    "pandas csv": "pd.read_csv(PATH).to_csv()",
+    "pandas csv, pyarrow": "pd.read_csv(PATH, engine='pyarrow').to_csv()",
+    "numpy": "str(np.genfromtxt(PATH, delimiter=',', skip_header=1))",
+    "polars": "pl.read_csv(PATH).write_csv()",
+    "polars, lazily": "pl.scan_csv(PATH).collect().write_csv()",
+    "pyarrow csv": "pyarrow.csv.read_csv(PATH).to_pandas().to_csv()",
+    "pyarrow memory map": "pa.memory_map(PATH).read().decode()",
+    "glob": "''.join(open(one).read() for one in sorted(glob.glob('data/*.csv')))",
+    "json": "str(json.load(open('data/n.json')))",
+    "sqlite": "str(sqlite3.connect('data/n.db').execute('select * from t').fetchall())",
+    "parquet by pandas": "pd.read_parquet('data/n.parquet').to_csv()",
+    "parquet by pyarrow": "pq.read_table('data/n.parquet').to_pandas().to_csv()",
+    "parquet by polars": "pl.read_parquet('data/n.parquet').write_csv()",
+    "parquet dataset": "pq.ParquetDataset('data/n.parquet').read().to_pandas().to_csv()",
+    "parquet by pyarrow.dataset": "ds.dataset('data/n.parquet').to_table().to_pandas().to_csv()",
+}
+WRITER = """
+import os, sqlite3, sys
+import pandas as pd
+n = int(sys.argv[1])
+pd.DataFrame({"a": [n, 2]}).to_csv("data/a.csv", index=False)
+pd.DataFrame({"a": [n, 2]}).to_parquet("data/n.parquet")
+open("data/n.json", "w").write(str(n))
+if os.path.exists("data/n.db"):
+    os.remove("data/n.db")
+with sqlite3.connect("data/n.db") as base:
+    base.execute("create table t (a int)")
+    base.execute("insert into t values (?)", (n,))
+"""
+
+
+def aq(folder: Path, *words: str, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "aq", *words, "--json"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def ran(events: list[dict[str, Any]]) -> dict[str, str]:
+    return {one["step"].partition("/")[2]: one["status"] for one in events if one.get("event") == "step"}
+
+
+def test_every_reader_is_seen_and_its_file_counts(tmp_path: Path) -> None:
+    """One flow with an op a reader, run in processes of their own, the files changed in between."""
+    ops = "".join(
+        f"@aq.op\ndef step{at}():\n    return {text.replace('PATH', repr('data/a.csv'))}\n"
+        for at, text in enumerate(READERS.values())
+    )
+    calls = "".join(f"    step{at}()\n" for at in range(len(READERS)))
+    (tmp_path / "flow.py").write_text(
+        "import glob, json, os, pathlib, sqlite3\nimport aq\nimport numpy as np, pandas as pd, polars as pl\n"
+        "import pyarrow as pa, pyarrow.csv, pyarrow.dataset as ds, pyarrow.parquet as pq\n"
+        f"{ops}@aq.flow\ndef f():\n    other()\n{calls}@aq.op\ndef other():\n    return 1\n"
+    )
+    (tmp_path / "data").mkdir()
+
+    def write(n: int) -> None:
+        subprocess.run([sys.executable, "-c", WRITER, str(n)], cwd=tmp_path, check=True)
+
+    def kept() -> list[Any]:
+        show = "import aq; r = aq.open(); print([r.get(f'f/step{k}').load() for k in range(int(N))])"
+        show = show.replace("N", str(len(READERS)))
+        done = subprocess.run([sys.executable, "-c", show], cwd=tmp_path, capture_output=True, text=True)
+        found: list[Any] = eval(done.stdout)
+        return found
+
+    names = {f"step{at}": name for at, name in enumerate(READERS)}
+    write(1)
+    aq(tmp_path, "init")
+    assert set(ran(aq(tmp_path, "run", "flow.py")).values()) == {"run"}
+    first = kept()
+    assert set(ran(aq(tmp_path, "run", "flow.py")).values()) == {"reused"}
+    write(3)
+    stale = aq(tmp_path, "status")[0]["data"]["flows"][0]["stale"]
+    told = {one["step"].partition("/")[2] for one in stale if one["exact"]}
+    now = ran(aq(tmp_path, "run"))
+    assert {names[step] for step, state in now.items() if state == "reused" and step in names} == set()
+    assert now["other"] == "reused"
+    assert told == set(names)
+    assert all(one != two for one, two in zip(first, kept(), strict=True))
+    write(1)
+    assert set(ran(aq(tmp_path, "run")).values()) == {"reused"}, "back to what was seen before"
+    assert kept() == first
+
+
+CONFIG = """
+    import json, os
+    from functools import lru_cache
+
+    @lru_cache
+    def config():
+        with open(os.path.join(os.path.dirname(__file__), "settings.json")) as file:
+            return json.load(file)
+
+    @aq.op
+    def first():
+        return config()["a"]
+
+    @aq.op
+    def second(x):
+        return config()["a"] + x
+
+    @aq.op
+    def third():
+        return 3
+
+    @aq.flow
+    def f():
+        second(first())
+        third()
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    monkeypatch.chdir(tmp_path)
+    return Workshop(tmp_path)
+
+
+def test_a_file_kept_in_memory_counts_for_all_that_use_it(shop: Workshop) -> None:
+    shop.write(CONFIG)
+    (shop.root / "settings.json").write_text('{"a": 1}')
+    done = shop.run()
+    assert shop.value(done, "f/second") == 2
+    (shop.root / "settings.json").write_text('{"a": 5}')
+    again = shop.run()
+    assert states(again) == {"first": "run", "second": "run", "third": "reused"}
+    assert shop.value(again, "f/second") == 10
+    assert reasons(again, "first") == [("data", "settings.json changed (read by itself)")]
+
+
+def test_touched_and_rewritten_with_the_same_bytes_is_a_hit(shop: Workshop) -> None:
+    shop.write(CONFIG)
+    settings = shop.root / "settings.json"
+    settings.write_text('{"a": 1}')
+    shop.run()
+    os.utime(settings, (1, 1))
+    assert set(states(shop.run()).values()) == {"reused"}
+    settings.unlink()
+    settings.write_text('{"a": 1}')
+    assert set(states(shop.run()).values()) == {"reused"}
+
+
+ODD = """
+    import os, pathlib, sys, tempfile, threading
+
+    @aq.op
+    def optional():
+        try:
+            return pathlib.Path("extra.txt").read_text()
+        except FileNotFoundError:
+            return "none"
+
+    @aq.op
+    def scratch():
+        with open("scratch.txt", "w") as file:
+            file.write(str(os.getpid()))
+        return len(pathlib.Path("scratch.txt").read_text()) > 0
+
+    @aq.op
+    def threaded():
+        found = []
+        worker = threading.Thread(target=lambda: found.append(pathlib.Path("thread.txt").read_text()))
+        worker.start()
+        worker.join()
+        return found[0]
+
+    @aq.op
+    def listing():
+        return len(os.listdir("many"))
+
+    @aq.op
+    def outside():
+        return pathlib.Path(OUTSIDE).read_text()
+
+    @aq.op
+    def importing():
+        import colorsys, near
+        return near.X
+
+    @aq.flow
+    def f():
+        optional(); scratch(); threaded(); listing(); outside(); importing()
+"""
+
+
+def test_what_is_absent_written_listed_or_elsewhere(shop: Workshop, tmp_path_factory: Any) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "x.txt"
+    elsewhere.write_text("out")
+    shop.write(f"    OUTSIDE = {str(elsewhere)!r}\n" + ODD)
+    (shop.root / "near.py").write_text("X = 1\n")
+    (shop.root / "thread.txt").write_text("t")
+    (shop.root / "many").mkdir()
+    (shop.root / "many" / "a").write_text("a")
+    done = shop.run()
+    hidden = {
+        one.name.partition("/")[2]: sorted(get_record(shop.store, Step, one.step).hidden)
+        for one in done.steps
+        if one.step
+    }
+    assert hidden == {
+        "optional": ["extra.txt"],
+        "scratch": [],
+        "threaded": ["thread.txt"],
+        "listing": ["many/"],
+        "outside": [],
+        "importing": [],
+    }
+    assert any(str(elsewhere) in note for note in done.notes)
+    assert set(states(shop.run()).values()) == {"reused"}
+    (shop.root / "extra.txt").write_text("there")
+    (shop.root / "many" / "b").write_text("b")
+    (shop.root / "other.txt").write_text("concerns nobody")
+    again = shop.run()
+    assert {name for name, state in states(again).items() if state == "run"} == {"optional", "listing"}
+    assert reasons(again, "optional") == [("data", "extra.txt is new (read by itself)")]
+    assert reasons(again, "listing") == [("data", "the files in many/ changed (read by itself)")]
+    planned = {one.step: one.action for one in shop.plan()}
+    assert set(planned.values()) == {"reuse"}
+
+
+def test_programs_and_hosts_are_told(shop: Workshop) -> None:
+    shop.write(
+        """
+        import socket, subprocess
+
+        @aq.op
+        def program():
+            return subprocess.run(["cat", "flow.py"], capture_output=True).returncode
+
+        @aq.op
+        def network():
+            with socket.socket() as one:
+                return one.connect_ex(("127.0.0.1", 9))
+
+        @aq.flow
+        def f():
+            program()
+            network()
+        """
+    )
+    notes = shop.run().notes
+    assert [note for note in notes if "starts cat" in note]
+    assert [note for note in notes if "127.0.0.1:9" in note]
