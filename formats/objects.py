@@ -6,7 +6,8 @@ of exactly the bytes given. Formats know objects only through these two protocol
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.records import TYPES, Artifact, Record, decode, encode
@@ -20,6 +21,17 @@ class Source(Protocol):
 
     def get(self, kind: Kind, id: bytes) -> bytes:
         """The canonical bytes. Raises Damaged where they are missing or do not match the id."""
+
+
+@runtime_checkable
+class Visited(Protocol):
+    """A source that shows many objects faster than it gives them one by one."""
+
+    def visit(self, kind: Kind, ids: Sequence[bytes], see: Callable[[int, Buffer], None]) -> None:
+        """Call `see` with the position of each id and its bytes, in any order and from two threads.
+
+        The bytes are right only until `see` returns. Raises Damaged as `get` does.
+        """
 
 
 class Sink(Protocol):
@@ -43,6 +55,15 @@ class Like(NamedTuple):
 def get_record(source: Source, record: type[R], id: bytes) -> R:
     """Read and decode one record."""
     return decode(record, source.get(_kind_of[record], id))
+
+
+def visit(source: Source, kind: Kind, ids: Sequence[bytes], see: Callable[[int, Buffer], None]) -> None:
+    """Show many objects: as `Visited` says where the source can, else one after the other."""
+    if len(ids) > 1 and isinstance(source, Visited):
+        source.visit(kind, ids, see)
+    else:
+        for at, id in enumerate(ids):
+            see(at, source.get(kind, id))
 
 
 def put_record(sink: Sink, record: Record) -> Digest:

@@ -10,15 +10,15 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pyarrow as pa
 from aq.formats.ahead import BEHIND_MOST, Ahead
 from aq.formats.errors import Damaged, Unstorable
-from aq.formats.identity import Digest, Kind, object_id
-from aq.formats.objects import Sink, Source
+from aq.formats.identity import Buffer, Digest, Kind, object_id
+from aq.formats.objects import Sink, Source, visit
 from aq.formats.prolly import build_list, build_map, list_items, map_get
 from aq.formats.records import Artifact
 from aq.formats.tables import references
@@ -34,6 +34,8 @@ _SEGMENTS: Final = b"s"
 _COLUMN: Final = b"c"
 
 Observe = Callable[[int, pa.Array], None]
+See = Callable[[int, int, Buffer], None]
+"""Told which of the segments, which of the columns, and the canonical bytes."""
 
 
 class Content(NamedTuple):
@@ -206,6 +208,39 @@ class Reader:
                 found = (self._references(at)[segment.at] for at in columns)
                 yield segment, [references.read(self.source, reference) for reference in found]
 
+    def visit(self, wanted: Sequence[Segment], columns: Sequence[int], see: See) -> None:
+        """Show `see` which segment, which column, and its canonical bytes: all of them, each once.
+
+        In any order and from two threads; the bytes are right only until it returns.
+        """
+        ids: list[bytes] = []
+        uses: list[Callable[[Buffer], None]] = []
+        for at, segment in enumerate(wanted):
+            for reference, use in self._uses(at, segment, columns, see):
+                tag, digest = references.parse(reference)
+                if tag is Tag.CHUNK:
+                    ids.append(digest)
+                    uses.append(use)
+                else:
+                    use(references.read(self.source, reference))
+        visit(self.source, Kind.CHUNK, ids, lambda at, data: uses[at](data))
+
+    def _uses(
+        self, at: int, segment: Segment, columns: Sequence[int], see: See
+    ) -> Iterator[tuple[bytes, Callable[[Buffer], None]]]:
+        """The references that lead to these columns of a segment, and what to do with the bytes of each."""
+        if not segment.is_packed:
+            for place, column in enumerate(columns):
+                yield self._references(column)[segment.at], partial(see, at, place)
+        elif self.artifact.data is None:
+            yield self._segment_reference(segment), partial(self._see_packed, at, segment, columns, see)
+        else:
+            self._see_packed(at, segment, columns, see, self.artifact.data)
+
+    def _see_packed(self, at: int, segment: Segment, columns: Sequence[int], see: See, data: Buffer) -> None:
+        for place, blob in enumerate(self._unpacked(segment, columns, data)):
+            see(at, place, blob)
+
     def chunk_ids(self, segment: Segment) -> list[bytes]:
         """The reference of each column of a segment: equal ones hold equal values. Not if packed."""
         return [self._references(at)[segment.at] for at in range(self.width)]
@@ -214,6 +249,9 @@ class Reader:
         data = self.artifact.data
         if data is None:
             data = references.read(self.source, self._segment_reference(segment))
+        return self._unpacked(segment, columns, data)
+
+    def _unpacked(self, segment: Segment, columns: Sequence[int], data: Buffer) -> list[bytes | memoryview]:
         rows, blobs = references.unpack(data)
         if rows != segment.stop - segment.start or len(blobs) != self.width:
             raise Damaged("a packed table segment has other rows or columns than its table")

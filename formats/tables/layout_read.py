@@ -76,7 +76,7 @@ class _Reader:
         if layout is Layout.VARIABLE:
             offsets, total = self.offsets(kind, count)
             data = self.buffer.slice(self.take(total), total)
-            return _checked(pa.Array.from_buffers(kind, count, [bits, offsets, data], nulls))
+            return checked(pa.Array.from_buffers(kind, count, [bits, offsets, data], nulls))
         if layout in (Layout.LIST, Layout.MAP):
             return self.lists(kind, count, bits, nulls)
         if layout is Layout.UNION:
@@ -137,7 +137,8 @@ class _Reader:
         return pa.Array.from_buffers(kind, count, buffers, 0, children=members)
 
 
-def _checked(array: pa.Array) -> pa.Array:
+def checked(array: pa.Array) -> pa.Array:
+    """The array itself. Raises Damaged on a text that is not UTF-8."""
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:

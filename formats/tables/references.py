@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from aq.formats.ahead import Ahead, Job
 from aq.formats.errors import Damaged
-from aq.formats.identity import Kind
+from aq.formats.identity import Buffer, Kind
 from aq.formats.objects import Sink, Source
 from aq.formats.prolly import build_list, list_items
 
@@ -93,7 +93,7 @@ def pack(rows: int, blobs: Sequence[bytes]) -> bytes:
     return b"".join((head, bytes(-len(head) % 8), *blobs))
 
 
-def unpack(data: bytes) -> tuple[int, list[memoryview]]:
+def unpack(data: Buffer) -> tuple[int, list[memoryview]]:
     """Rows and columns of a packed segment. Raises Damaged where it is none."""
     try:
         rows, count = _HEAD.unpack_from(data)

@@ -17,10 +17,10 @@ from aq.formats.tables.columns import Columns, described_fields, from_arrow
 from aq.formats.tables.content import Reader, Segment, write_content
 from aq.formats.tables.cut import SHORTEST, choose_cut_columns, segment_ends
 from aq.formats.tables.described import Described, PolarsPart, described
-from aq.formats.tables.layout_read import LARGE, read_array
+from aq.formats.tables.gather import gather
 from aq.formats.tables.resemble import pairing
 from aq.formats.tables.summary import Summary
-from aq.formats.tables.types import arrow_field, arrow_type
+from aq.formats.tables.types import arrow_field
 
 # What pandas and Arrow raise on a description that `from_pandas` never writes.
 _MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError)
@@ -147,7 +147,7 @@ def read_columns(
     stop: int,
     content: Reader | None = None,
 ) -> list[pa.ChunkedArray]:
-    """Rows `start` to `stop` of the columns at these positions; a piece for each segment."""
+    """Rows `start` to `stop` of the columns at these positions."""
     content = content or reader(artifact, source)
     segments = content.rows(start, stop)
     return read_segments(artifact, content, segments, wanted, start, stop)
@@ -163,22 +163,11 @@ def read_segments(
 ) -> list[pa.ChunkedArray]:
     """The columns at these positions, of these segments, cut to rows `start` to `stop`."""
     types = described(artifact).columns
-    blobs: list[list[bytes | memoryview]] = [[] for _ in wanted]
-    for _, found in content.read(segments, wanted):
-        for column, blob in zip(blobs, found, strict=True):
-            column.append(blob)
-    values = []
-    for at, column in zip(wanted, blobs, strict=True):
-        kind = arrow_type(types[at][1], large=any(len(blob) > LARGE for blob in column))
-        pieces = []
-        for segment, blob in zip(segments, column, strict=True):
-            rows = segment.stop - segment.start
-            piece = read_array(blob, kind, rows)
-            first = max(0, start - segment.start)
-            last = rows if stop is None else min(rows, stop - segment.start)
-            pieces.append(piece if (first, last) == (0, rows) else piece.slice(first, last - first))
-        values.append(pa.chunked_array(pieces, kind))
-    return values
+    values = gather(content, segments, wanted, [types[at][1] for at in wanted])
+    total = sum(segment.stop - segment.start for segment in segments)
+    first = max(0, start - segments[0].start) if segments else 0
+    after = 0 if stop is None or not segments else max(0, segments[-1].stop - stop)
+    return [column.slice(first, total - first - after) for column in values] if first or after else values
 
 
 def summarise_table(artifact: Artifact, source: Source) -> dict[str, Any]:

@@ -1,0 +1,179 @@
+"""Whole columns out of many segments: each chunk is copied to its place while it is at hand.
+
+Invariant: the values are those that `layout_read.read_array` gives segment by segment, and what it refuses
+is refused. Columns of plain values and of texts come as one array, others as one piece a segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from aq.formats.errors import Damaged
+from aq.formats.identity import Buffer
+from aq.formats.tables.content import Reader, Segment
+from aq.formats.tables.layout import HEADER, Layout, layout_of
+from aq.formats.tables.layout_read import LARGE, checked, read_array
+from aq.formats.tables.physical import width
+from aq.formats.tables.types import arrow_type
+from pyarrow import types as is_
+
+_WIDEST: Final = 32
+"""Bytes of a value: what is wider is nothing to be made room for before it was seen."""
+
+
+def gather(
+    content: Reader, segments: Sequence[Segment], places: Sequence[int], kinds: Sequence[Any]
+) -> list[pa.ChunkedArray]:
+    """The columns at these places, of these types, of these segments in this order. Raises Damaged."""
+    ends = list(accumulate((segment.stop - segment.start for segment in segments), initial=0))
+    columns = [_column(kind, ends) for kind in kinds]
+    content.visit(segments, places, lambda at, place, blob: columns[place].add(at, blob))
+    return [column.result() for column in columns]
+
+
+class _Column(Protocol):
+    """A column in the making."""
+
+    def add(self, at: int, blob: Buffer) -> None:
+        """The canonical bytes of a segment, which are right only until this returns."""
+
+    def result(self) -> pa.ChunkedArray:
+        """All segments in order, once each was added."""
+
+
+def _column(kind: Any, ends: Sequence[int]) -> _Column:
+    wanted = arrow_type(kind)
+    storage = wanted.storage_type if isinstance(wanted, pa.BaseExtensionType) else wanted
+    layout = layout_of(storage)
+    if layout is Layout.FIXED and 0 < width(storage) <= _WIDEST:
+        return _Fixed(wanted, storage, ends)
+    return _Texts(kind, ends) if layout is Layout.VARIABLE else _Pieces(kind, ends)
+
+
+class _Flat:
+    """What columns of values and of texts share: rows at their places, and which of them are null."""
+
+    def __init__(self, ends: Sequence[int]) -> None:
+        self.ends = ends
+        self.rows = ends[-1]
+        self._valid: dict[int, npt.NDArray[np.bool_]] = {}
+
+    def begin(self, at: int, blob: Buffer, layout: Layout, name: object) -> tuple[int, int]:
+        """Check the head of a segment's array; its rows, and where its body begins."""
+        rows = self.ends[at + 1] - self.ends[at]
+        if len(blob) < HEADER.size:
+            raise Damaged("a table chunk is cut short")
+        count, found, has_nulls, _ = HEADER.unpack_from(blob)
+        if count != rows:
+            raise Damaged(f"a table chunk has {count} values where {rows} belong")
+        if found != layout or has_nulls > 1:
+            raise Damaged(f"a table chunk does not hold {name}")
+        if not has_nulls:
+            return rows, HEADER.size
+        if len(blob) < HEADER.size + rows:
+            raise Damaged("a table chunk is cut short")
+        self._valid[at] = np.frombuffer(blob, np.uint8, rows, HEADER.size) != 0
+        return rows, HEADER.size + rows + -rows % 8
+
+    def bits(self) -> tuple[pa.Buffer | None, int]:
+        """Arrow's bitmap of what is valid, and how many are null."""
+        if not self._valid:
+            return None, 0
+        valid = np.ones(self.rows, np.bool_)
+        for at, found in self._valid.items():
+            valid[self.ends[at] : self.ends[at + 1]] = found
+        return pa.py_buffer(np.packbits(valid, bitorder="little")), self.rows - int(np.count_nonzero(valid))
+
+
+class _Fixed(_Flat):
+    """Values of one width."""
+
+    def __init__(self, kind: pa.DataType, storage: pa.DataType, ends: Sequence[int]) -> None:
+        super().__init__(ends)
+        self._kind, self._storage, self._width = kind, storage, width(storage)
+        self._values = np.empty(self.rows * self._width, np.uint8)
+
+    def add(self, at: int, blob: Buffer) -> None:
+        """See `_Column`."""
+        rows, start = self.begin(at, blob, Layout.FIXED, self._kind)
+        size = rows * self._width
+        _check_length(blob, start + size)
+        first = self.ends[at] * self._width
+        self._values[first : first + size] = np.frombuffer(blob, np.uint8, size, start)
+
+    def result(self) -> pa.ChunkedArray:
+        """See `_Column`."""
+        bits, nulls = self.bits()
+        is_bool = is_.is_boolean(self._storage)
+        values = np.packbits(self._values, bitorder="little") if is_bool else self._values
+        array = pa.Array.from_buffers(self._storage, self.rows, [bits, pa.py_buffer(values)], nulls)
+        if self._storage is not self._kind:
+            array = pa.ExtensionArray.from_storage(self._kind, array)
+        return pa.chunked_array([array] if self.rows else [], self._kind)
+
+
+class _Texts(_Flat):
+    """Strings or binaries: lengths at their places, bytes joined in the end."""
+
+    def __init__(self, kind: Any, ends: Sequence[int]) -> None:
+        super().__init__(ends)
+        self._kind = kind
+        self._lengths = np.empty(self.rows, "<u4")
+        self._parts: list[Buffer] = [b""] * (len(ends) - 1)
+
+    def add(self, at: int, blob: Buffer) -> None:
+        """See `_Column`."""
+        rows, start = self.begin(at, blob, Layout.VARIABLE, self._kind)
+        body = start + 4 * rows + -4 * rows % 8
+        if len(blob) < body:
+            raise Damaged("a table chunk is cut short")
+        lengths = np.frombuffer(blob, "<u4", rows, start)
+        size = int(lengths.sum(dtype=np.int64))
+        _check_length(blob, body + size)
+        self._lengths[self.ends[at] : self.ends[at + 1]] = lengths
+        self._parts[at] = bytes(memoryview(blob)[body : body + size])
+
+    def result(self) -> pa.ChunkedArray:
+        """See `_Column`."""
+        bits, nulls = self.bits()
+        total = sum(map(len, self._parts))
+        large = total > LARGE
+        kind = arrow_type(self._kind, large=large)
+        offsets = np.zeros(self.rows + 1, "<i8" if large else "<i4")
+        np.cumsum(self._lengths, out=offsets[1:])
+        buffers = [bits, pa.py_buffer(offsets), pa.py_buffer(b"".join(self._parts))]
+        storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+        array = checked(pa.Array.from_buffers(storage, self.rows, buffers, nulls))
+        if storage is not kind:
+            array = pa.ExtensionArray.from_storage(kind, array)
+        return pa.chunked_array([array] if self.rows else [], kind)
+
+
+class _Pieces:
+    """Any other column: read segment by segment."""
+
+    def __init__(self, kind: Any, ends: Sequence[int]) -> None:
+        self._kind, self._ends = kind, ends
+        self._blobs: list[bytes] = [b""] * (len(ends) - 1)
+
+    def add(self, at: int, blob: Buffer) -> None:
+        """See `_Column`."""
+        self._blobs[at] = bytes(blob)
+
+    def result(self) -> pa.ChunkedArray:
+        """See `_Column`."""
+        kind = arrow_type(self._kind, large=any(len(blob) > LARGE for blob in self._blobs))
+        rows = [stop - start for start, stop in pairwise(self._ends)]
+        pieces = [read_array(blob, kind, count) for blob, count in zip(self._blobs, rows, strict=True)]
+        return pa.chunked_array(pieces, kind)
+
+
+def _check_length(blob: Buffer, size: int) -> None:
+    if len(blob) != size + -size % 8:
+        few = len(blob) < size
+        raise Damaged("a table chunk is cut short" if few else "a table chunk has bytes too many")
