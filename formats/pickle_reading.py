@@ -72,7 +72,7 @@ class Made:
 
 def read_pickle(opcodes: bytes) -> Any:
     """The value as nodes: atoms, lists and tuples as themselves, the rest as the classes above."""
-    machine = _Machine()
+    machine = Machine()
     try:
         for opcode, argument, _ in pickletools.genops(opcodes):
             if opcode.name == "STOP":
@@ -93,7 +93,7 @@ def read_pickle(opcodes: bytes) -> Any:
 
 def read_beginning(opcodes: bytes) -> Any:
     """The outermost object as far as the first opcodes make it, or the callable that will make it."""
-    machine = _Machine()
+    machine = Machine()
     try:
         for opcode, argument, _ in islice(pickletools.genops(opcodes), _BEGINNING):
             machine.step(opcode.name, argument)
@@ -107,7 +107,7 @@ def is_written(name: str) -> bool:
     return name in _WRITTEN
 
 
-class _Machine:
+class Machine:
     """The stack machine of pickle, restricted to what aq writes."""
 
     def __init__(self) -> None:
@@ -217,4 +217,4 @@ _ATOMS: Final = (
     "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES "
     "SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
 )
-_WRITTEN: Final = frozenset(("STOP", *_ATOMS.split(), *_Machine().steps))
+_WRITTEN: Final = frozenset(("STOP", *_ATOMS.split(), *Machine().steps))

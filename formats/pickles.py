@@ -67,7 +67,8 @@ class _Buffers:
         """What is known about a tensor, once all buffers are stored or inline."""
         if isinstance(tensor.data, bytes):
             return _facts_of(tensor.data, tensor.dtype)
-        return self._facts[tensor.data.index]
+        found: Facts = self._facts[tensor.data.index]
+        return found
 
 
 def encode_pickle(

@@ -1,11 +1,11 @@
-"""The tensors inside two versions of a pickled value, side by side, by how far each has moved.
+"""The tensors inside two versions of a model, side by side, by how far each has moved.
 
 Invariant: nothing is unpickled; of equal tensors nothing is read, of others one pair at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aq.formats import arrays
@@ -26,10 +26,13 @@ CHANGES_MOST: Final = 100
 
 
 class Stored(NamedTuple):
-    """A tensor of a stored value: its digest, and a way to its bytes."""
+    """A tensor that is stored somewhere, and a way to its bytes.
+
+    Equal `place`s mean equal bytes; others, and None, mean that only reading tells.
+    """
 
     tensor: Tensor
-    digest: str
+    place: Any
     read: Callable[[], Buffer]
 
 
@@ -71,41 +74,47 @@ def compare_tensors(before: Artifact, after: Artifact, source: Source) -> dict[s
     relative}]`, the furthest first; `relative` is the norm of the difference by the norm before, None
     where shapes or kinds differ or these are no numbers.
     """
-    old, new = stored_tensors(before, source), stored_tensors(after, source)
+    return compare_stored(stored_tensors(before, source), stored_tensors(after, source))
+
+
+def compare_stored(old: Mapping[str, Stored], new: Mapping[str, Stored]) -> dict[str, Any]:
+    """As `compare_tensors`, for tensors by name wherever they lie."""
     shared = [name for name in new if name in old]
-    moved = [name for name in shared if _identity(old[name]) != _identity(new[name])]
-    changes = [_change(name, old[name], new[name]) for name in moved]
+    found = (_change(name, old[name], new[name]) for name in shared)
+    changes = [change for change in found if change is not None]
     changes.sort(key=lambda one: -(one["relative"] or 0.0))
     return {
         "added": len(new) - len(shared),
         "removed": len(old) - len(shared),
-        "changed": len(moved),
-        "equal": len(shared) - len(moved),
+        "changed": len(changes),
+        "equal": len(shared) - len(changes),
         "changes": changes[:CHANGES_MOST],
     }
 
 
-def _identity(stored: Stored) -> tuple[Any, ...]:
-    return stored.digest, stored.tensor.dtype, stored.tensor.shape
-
-
-def _change(name: str, old: Stored, new: Stored) -> dict[str, Any]:
+def _change(name: str, old: Stored, new: Stored) -> dict[str, Any] | None:
+    """What is said of a tensor that differs; None of an equal one."""
     said = {"name": name, "dtype": new.tensor.dtype, "shape": list(new.tensor.shape)}
-    return said | {"relative": _relative(old, new)}
-
-
-def _relative(old: Stored, new: Stored) -> float | None:
-    if old.tensor.shape != new.tensor.shape:
+    same_kind = (old.tensor.dtype, old.tensor.shape) == (new.tensor.dtype, new.tensor.shape)
+    if same_kind and old.place is not None and old.place == new.place:
         return None
-    before, after = (_numbers(stored) for stored in (old, new))
+    if old.tensor.shape != new.tensor.shape:
+        return said | {"relative": None}
+    before, after = old.read(), new.read()
+    if same_kind and before == after:
+        return None
+    return said | {"relative": _relative(_numbers(before, old.tensor), _numbers(after, new.tensor))}
+
+
+def _relative(before: np.ndarray[Any, Any] | None, after: np.ndarray[Any, Any] | None) -> float | None:
     if before is None or after is None or before.size != after.size:
         return None
     base, away = arrays.norm(before), arrays.norm(after - before)
     return None if base is None or away is None or not base else away / base
 
 
-def _numbers(stored: Stored) -> np.ndarray[Any, Any] | None:
+def _numbers(data: Buffer, tensor: Tensor) -> np.ndarray[Any, Any] | None:
     import numpy as np
 
-    found = dtypes.numbers(stored.read(), stored.tensor.dtype)
+    found = dtypes.numbers(data, tensor.dtype)
     return found if found is None or found.dtype.kind == "c" else found.astype(np.float64)

@@ -110,37 +110,18 @@ def _summary_detail(
 ) -> dict[str, Any]:
     """Models and arrays by their summaries: hyperparameters, then tensors."""
     from aq.formats import values
+    from aq.formats.models.opened import changed_facts
 
     def summary(record: Artifact, entry: Entry) -> dict[str, Any]:
         known = store.summary(entry.artifact)
         return values.summarise(record, source) if known is None else known
 
-    old, new = summary(*before), summary(*after)
-    detail: dict[str, Any] = {}
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) == new.get(key):
-            continue
-        if isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
-            detail[key] = _mapping_changes(old[key], new[key])
-        elif key == "tensors":
-            detail[key] = _tensor_changes(source, before[0], after[0])
-        else:
-            detail[key] = {"from": old.get(key), "to": new.get(key)}
-    return detail
+    def tensors() -> dict[str, Any]:
+        from aq.formats.tensors import compare_tensors
 
+        return compare_tensors(before[0], after[0], source)
 
-def _mapping_changes(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "from": old.get(name), "to": new.get(name)}
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
-
-
-def _tensor_changes(source: Source, before: Artifact, after: Artifact) -> dict[str, Any]:
-    from aq.formats.tensors import compare_tensors
-
-    return compare_tensors(before, after, source)
+    return changed_facts(summary(*before), summary(*after), {"tensors": tensors})
 
 
 class _Param(NamedTuple):

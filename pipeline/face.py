@@ -60,12 +60,20 @@ class Artifact:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What is known without loading the value: rows and columns, hyperparameters and tensors."""
+        """What is known without loading the value: rows and columns, hyperparameters and tensors.
+
+        Of a tracked model file (.safetensors, .pt, .onnx, .pkl, …) too, without unpickling it.
+        """
         known = self._store.summary(self.entry.artifact)
         if known is None:
             from aq.formats import values
 
             known = values.summarise(self.record, self._store)
+        if self.format == "bytes":
+            from aq.formats.models.files import is_model_file, summarise_file
+
+            if is_model_file(self.path):
+                known = summarise_file(self.path, self.record, self._store) or known
         return known
 
     def load(self, *, columns: Sequence[str] | None = None, rows: Rows | None = None) -> Any:

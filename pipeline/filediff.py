@@ -1,7 +1,7 @@
-"""How two versions of a tracked file differ: as tables where its name says so, else keys, lines, sizes.
+"""How two versions of a tracked file differ: as tables or models by its name, else keys, lines, sizes.
 
 Invariant: content is parsed as data, never run; what cannot be parsed is compared as lines or bytes.
-Unlike tables in the store, a file is read whole: the cost follows its size.
+Unlike tables in the store, a table file is read whole: the cost follows its size.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _SNIFFED: Final = 8_192
 def file_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any]:
     """The `detail` of a file's diff."""
     size = {"from": before.size, "to": after.size}
-    table = _table_detail(path, before, after, source)
-    if table is not None:
-        return {"size": size, **table}
+    parsed = _model_detail(path, before, after, source) or _table_detail(path, before, after, source)
+    if parsed is not None:
+        return {"size": size, **parsed}
     if before.size > TEXT_MOST or after.size > TEXT_MOST:
         return {"size": size, "binary": True}
     old, new = _text(before, source), _text(after, source)
@@ -36,6 +36,13 @@ def file_detail(path: str, before: Artifact, after: Artifact, source: Source) ->
         return {"size": size, "binary": True}
     keys = _changed_keys(old, new) if path.lower().endswith(".json") else None
     return {"size": size, **(_line_detail(old, new) if keys is None else {"keys": keys})}
+
+
+def _model_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any] | None:
+    """As models, whose tensors are read where they differ; None where one of them is none."""
+    from aq.formats.models.files import compare_files, is_model_file
+
+    return compare_files(path, before, after, source) if is_model_file(path) else None
 
 
 def _table_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any] | None:

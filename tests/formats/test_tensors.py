@@ -30,7 +30,7 @@ def test_the_layer_that_moved_and_how_far(size: int) -> None:
         "added": 0, "removed": 0, "changed": 1, "equal": 3,
     }  # fmt: skip
     (change,) = found["changes"]
-    assert change["name"] == "['layer2']"
+    assert change["name"] == "layer2"
     assert change["shape"] == [size, 8]
     assert change["relative"] == pytest.approx(0.5)
 
@@ -42,7 +42,7 @@ def test_the_furthest_first_and_what_cannot_be_measured_last() -> None:
     after["layer2"] = after["layer2"].reshape(8, 50)
     after["layer3"] = after["layer3"].astype("float32")
     changes = compared(before, after)["changes"]
-    assert [one["name"] for one in changes] == [f"['layer{n}']" for n in (1, 0, 3, 2)]
+    assert [one["name"] for one in changes] == [f"layer{n}" for n in (1, 0, 3, 2)]
     assert changes[-1]["relative"] is None
     assert 0 < changes[2]["relative"] < 1e-6
 
