@@ -124,6 +124,10 @@ class Environment:
                 continue  # a forked child, closing what it inherited, freed the slot that was kept for us
         return self.env.begin(write=write)
 
+    def writing(self) -> Writing:
+        """Start the one write transaction."""
+        return Writing(self)
+
     def grow(self) -> None:
         """Double the map."""
         with self._lock:
@@ -178,15 +182,54 @@ class Environment:
     def lengthen(self) -> None:
         """Make a short file as long as it says. Only for the holder of the lock on the packs."""
         if hasattr(os, "posix_fallocate"):
-            with self.begin(write=True) as txn:
+            writing = self.writing()  # so that the file grows under nobody else
+            try:
                 size, wanted = os.fstat(self._fd).st_size, pages.newest(pages.metas(self._read)).size
                 with suppress(OSError):  # a full disk: later
                     if size < wanted:
                         os.posix_fallocate(self._fd, size, wanted - size)
-                txn.abort()
+            finally:
+                writing.abort()
 
     def _read(self, size: int, offset: int) -> bytes:
         return os.pread(self._fd, size, offset)
+
+
+class Writing:
+    """The write transaction `txn`, with a place in the table of readers.
+
+    It is for whoever comes next: a page that kills this process is looked for then. It holds nothing back
+    that the transaction itself does not.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self.txn = environment.begin(write=True)
+        try:
+            self._witness = environment.begin()
+        except BaseException:
+            self.txn.abort()
+            raise
+
+    def commit(self) -> None:
+        """Make it count, durably. Raises lmdb.Error."""
+        try:
+            self.txn.commit()
+        finally:
+            self._witness.abort()
+
+    def abort(self) -> None:
+        """Take it back, if it has not ended yet."""
+        self.txn.abort()
+        self._witness.abort()
+
+    def __enter__(self) -> lmdb.Transaction:
+        return self.txn
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            self.commit()
+        else:
+            self.abort()
 
 
 def open_environment(folder: str, *, readonly: bool) -> Environment:

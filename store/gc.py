@@ -127,16 +127,16 @@ def _follow(change: Change, state: State, journal: Journal) -> None:
 
 
 def _transact(store: Store, files: PackFiles, do: Callable[[Change, State, Journal], T]) -> T:
-    txn = store.index.environment.begin(write=True)
+    writing = store.index.environment.writing()
     journal = None
     try:
-        change = Change(txn)
+        change = Change(writing.txn)
         state, journal = catch_up(change, files)
         done = do(change, state, journal)
-        txn.commit()
+        writing.commit()
         return done
     except BaseException:
-        txn.abort()
+        writing.abort()
         raise
     finally:
         if journal is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import lmdb
 from aq.formats.identity import Kind
@@ -19,6 +19,7 @@ from aq.store.environment import DamagedIndex, Environment, explain, is_current,
 _place = Struct("<8sQQBB")
 _state = Struct("<Q32s32sQQ8s")
 _position = Struct(">Q")
+_PLACE_SIZES: Final = frozenset((_place.size, _place.size + 32))
 _PAGE: Final = 64
 _STATE: Final = b"state 1"  # the number is the version of everything in the index
 _PREFIXES: Final = {
@@ -78,7 +79,9 @@ def encode_place(place: Place) -> bytes:
 
 
 def decode_place(data: bytes) -> Place:
-    """Read such a value."""
+    """Read such a value. Raises DamagedIndex."""
+    if len(data) not in _PLACE_SIZES:
+        raise DamagedIndex("a row of it is cut short")
     pack, offset, size, kind, codec = _place.unpack_from(data)
     return Place(pack, offset, size, kind, codec, data[_place.size :] or None)
 
@@ -86,6 +89,18 @@ def decode_place(data: bytes) -> Place:
 def base_in(place: bytes) -> bytes | None:
     """The base in an encoded place: for whoever looks at all of them."""
     return place[_place.size :] or None
+
+
+def _fields(struct: Struct, data: bytes) -> tuple[Any, ...]:
+    if len(data) != struct.size:
+        raise DamagedIndex("a row of it is cut short")
+    return struct.unpack(data)
+
+
+def _sound_id(value: bytes) -> bytes:
+    if len(value) != 32:
+        raise DamagedIndex("a row of it is cut short")
+    return value
 
 
 class Look:
@@ -111,17 +126,17 @@ class Look:
     def state(self) -> State | None:
         """How far the index has followed the journal; None in one that was never filled."""
         found = self.get("meta", _STATE)
-        return None if found is None else State(*_state.unpack(found))
+        return None if found is None else State(*_fields(_state, found))
 
     def collected(self) -> Collected:
         """What collectors have done so far."""
         found = self.get("meta", _COLLECTED)
-        return Collected(0, 0) if found is None else Collected(*_collected.unpack(found))
+        return Collected(0, 0) if found is None else Collected(*_fields(_collected, found))
 
     def condemned(self) -> Iterator[tuple[bytes, Condemned]]:
         """Objects that nothing needed when a collector looked, in order."""
         for id, value in self.items("condemned"):
-            yield id, Condemned(*_condemned.unpack(value))
+            yield id, Condemned(*_fields(_condemned, value))
 
     def items(
         self, database: str, *, prefix: bytes = b"", start: bytes = b""
@@ -289,13 +304,17 @@ class Index:
         """The runs, newest first. Raises DamagedIndex where one in between is not listed."""
         above = 0
         for position, id in self.newest("runs"):
-            at = _position.unpack(position)[0] + 1
+            at = _fields(_position, position)[0] + 1
             if above not in (0, at + 1):
                 break
             above = at
-            yield id
+            yield _sound_id(id)
         if above > 1:
             raise DamagedIndex(f"run {above - 1} is not listed")
+
+    def steps(self, key: bytes) -> list[bytes]:
+        """The steps with this key, oldest first."""
+        return [_sound_id(id) for _key, id in self.items("steps", prefix=key)]
 
     def items(self, database: str, *, prefix: bytes = b"", start: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Keys and values in order, copied out of one transaction."""
@@ -327,7 +346,7 @@ class Index:
             return False
         while True:
             try:
-                with self.environment.begin(write=True) as txn:
+                with self.environment.writing() as txn:
                     do(Change(txn))
                 return True
             except lmdb.MapFullError:

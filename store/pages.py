@@ -49,7 +49,10 @@ class Tree(NamedTuple):
 
 
 class Meta(NamedTuple):
-    """What a meta page says: the state of the file after one transaction."""
+    """What a meta page says: the state of the file after one transaction.
+
+    Where it could not be written, LMDB puts its old number and size back, beside the new trees.
+    """
 
     page: int
     free: Tree
@@ -61,6 +64,11 @@ class Meta(NamedTuple):
     def size(self) -> int:
         """Bytes of all pages that were ever taken; the last ones may be free, and not in the file."""
         return (self.last + 1) * self.page
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether these trees can lie in such a file."""
+        return all(map(_is_likely, (self.free, self.main), (self.last, self.last)))
 
 
 class BadPage(Exception):
@@ -75,6 +83,8 @@ def metas(read: Read) -> list[Meta]:
         raise BadPage("data.mdb has no meta page")
     found = [_read_meta(data, number) for number, data in enumerate((start, read(META_BYTES, size)))]
     older, newer = sorted(found, key=lambda meta: meta.transaction)
+    if not newer.is_likely:  # the other may name trees that never were: see `Meta`
+        raise BadPage("a meta page of data.mdb is damaged")
     if newer.transaction and (
         newer.transaction - older.transaction != 1 or newer is not found[newer.transaction & 1]
     ):
@@ -99,7 +109,7 @@ def _read_meta(data: bytes, number: int) -> Meta:
         _psize, kind, depth, branches, leaves, overflows, entries, root = _tree.unpack_from(data, offset)
         trees.append(Tree(kind, depth, branches, leaves, overflows, entries, None if root == _NONE else root))
     found = Meta(_u32.unpack_from(data, 40)[0], trees[0], trees[1], last, transaction)
-    if page != number or flags != _META or last < 1 or not all(map(_is_likely, trees, (last, last))):
+    if page != number or flags != _META or last < 1:
         raise BadPage("a meta page of data.mdb is damaged")
     if trees[0].flags & _INTEGER_KEYS != _INTEGER_KEYS or trees[1].flags:
         raise BadPage("a meta page of data.mdb is damaged")

@@ -16,7 +16,7 @@ from aq.formats.identity import Kind
 from aq.formats.packs import encode_frame
 from aq.formats.records import Operation, encode
 from aq.store import statblocks
-from aq.store.environment import Environment, explain
+from aq.store.environment import Environment, Writing, explain
 from aq.store.group import Group
 from aq.store.index import Change, Collected, Index, State
 from aq.store.journal import FolderLock, Journal
@@ -91,24 +91,24 @@ class _Attempt:
         self.written = written
         self.committing = False
         """Whether LMDB was asked to commit: from then on it may come back with the batch."""
-        self._txn: lmdb.Transaction | None = None
+        self._writing: Writing | None = None
         self._journal: Journal | None = None
 
     def begin(self) -> None:
         """Begin the transaction and follow the journal to its end."""
-        self._txn = self.environment.begin(write=True)
-        self._state, self._journal = catch_up(Change(self._txn), self.files)
+        self._writing = self.environment.writing()
+        self._state, self._journal = catch_up(Change(self._writing.txn), self.files)
 
     def is_followed(self) -> bool:
         """Whether an earlier try's operation is in the index by now."""
-        if self._txn is None or self.written is None or self.written.operation is None:
+        if self._writing is None or self.written is None or self.written.operation is None:
             return False
-        return Change(self._txn).get("objects", self.written.operation) is not None
+        return Change(self._writing.txn).get("objects", self.written.operation) is not None
 
     def write(self, batch: Batch, make: Make | None) -> None:
         """Put everything into the index, append the group to the journal."""
-        assert self._txn is not None and self._journal is not None
-        change = Change(self._txn)
+        assert self._writing is not None and self._journal is not None
+        change = Change(self._writing.txn)
         if self._journal.end >= SEAL_AT:
             self._next_journal(self._journal)
         group = Group(change, self.files, batch.frames)
@@ -143,10 +143,10 @@ class _Attempt:
 
     def commit(self) -> Published:
         """Make LMDB follow. Raises lmdb.Error."""
-        assert self._txn is not None
+        assert self._writing is not None
         self.committing = True
-        txn, self._txn = self._txn, None
-        txn.commit()
+        writing, self._writing = self._writing, None
+        writing.commit()
         return self.written or Published(None, 0)
 
     def take_back(self) -> bool:
@@ -164,9 +164,9 @@ class _Attempt:
 
     def end(self) -> None:
         """Give up the transaction if it is not committed, and let go of the journal."""
-        if self._txn is not None:
-            self._txn.abort()
-            self._txn = None
+        if self._writing is not None:
+            self._writing.abort()
+            self._writing = None
         if self._journal is not None:
             self._journal.close()
             self._journal = None

@@ -283,7 +283,7 @@ class Store:
 
     def steps_with_key(self, key: bytes) -> list[Digest]:
         """The flushed steps with this key, oldest first."""
-        return [Digest(id) for _key, id in self.index.items("steps", prefix=key)]
+        return [Digest(id) for id in self.index.steps(key)]
 
     def runs(self) -> Iterator[Digest]:
         """The flushed runs, newest first."""

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,13 @@ from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.packs import HEADER_SIZE
 from aq.store import pages
-from aq.store.environment import CHECKED_MOST, DamagedIndex, problem_before_opening, somebody_died
+from aq.store.environment import (
+    CHECKED_MOST,
+    DamagedIndex,
+    open_environment,
+    problem_before_opening,
+    somebody_died,
+)
 from aq.store.fsck import fsck
 from aq.store.gc import collect
 from aq.store.index import Change, State
@@ -193,6 +200,62 @@ def test_a_death_is_seen_by_the_next_one(small: tuple[Path, Truth]) -> None:
         assert store.refs() == small[1].refs
         assert not somebody_died_beside(folder)
     assert not somebody_died(folder)
+
+
+def test_the_death_of_a_writer_is_seen_by_the_next_one(large: tuple[Path, Truth]) -> None:
+    """Within its transaction, as by a page that only writers read: all pages are looked at, and made anew."""
+    template, truth = large
+    root = copy_of(template, template.parent / "damaged")
+    folder = str(root / ".aq" / "index")
+
+    def written() -> None:
+        environment = open_environment(folder, readonly=False)
+        with environment.writing():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert outcome(written) is Outcome.KILLED
+    assert somebody_died(folder)
+    data = data_file(root).read_bytes()
+    flip(root, max(page for page in used(data) if data[page * PAGE + 10] == 2), 12, 1)
+    assert outcome(lambda: ask_all(root, truth)) is Outcome.RIGHT
+    assert not somebody_died(folder)
+
+
+def rows_cut_short(root: Path) -> Iterator[tuple[str, bytes, bytes]]:
+    """Rows of each database with values that no aq writes, a few of each."""
+    with Store.open(root) as store:
+        for database in ("objects", "summaries", "refs", "steps", "runs", "packs", "meta", "stat"):
+            rows = store.index.items(database)
+            for key, value in {*rows[:1], *rows[-1:]}:
+                for wrong in (b"", value[: len(value) // 2], value + b"x"):
+                    if wrong != value:
+                        yield database, key, wrong
+
+
+def test_a_row_whose_value_is_cut_short(small: tuple[Path, Truth]) -> None:
+    template, truth = small
+    met = set()
+    for database, key, wrong in rows_cut_short(template):
+        root = copy_of(template, template.parent / "damaged")
+        with Store.open(root) as store:
+            store.index.put_many(database, [(key, wrong)])
+        try:
+            met |= {*survives(root, truth)}
+        except AssertionError as error:
+            raise AssertionError(f"{database} {key.hex()} {wrong.hex()}: {error}") from None
+    assert met == {Outcome.RIGHT, Outcome.DAMAGED}
+
+
+def test_a_meta_page_that_could_not_be_written_is_no_damage(small: tuple[Path, Truth]) -> None:
+    """LMDB then puts back its old number and size, but not its old trees: they may lie behind that end."""
+    root = copy_of(small[0], small[0].parent / "damaged")
+    data = bytearray(data_file(root).read_bytes())
+    newest = pages.newest(pages.metas(reader(data)))
+    older = (newest.transaction + 1) % 2
+    struct.pack_into("=Q", data, older * PAGE + 128, newest.last + 9)  # the root of its main tree
+    data_file(root).write_bytes(data)
+    assert survives(root, small[1]) == [Outcome.RIGHT]
+    check_oracle(root)
 
 
 def somebody_died_beside(folder: str) -> bool:

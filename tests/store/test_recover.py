@@ -169,8 +169,8 @@ def test_the_map_grows_when_lmdb_runs_out_in_the_middle_of_a_commit(
     def full_twice(attempt: publish._Attempt) -> publish.Published:
         if len(failed) < 2:
             failed.append(1)
-            attempt._txn.abort()  # type: ignore[union-attr]
-            attempt._txn = None
+            attempt._writing.abort()  # type: ignore[union-attr]
+            attempt._writing = None
             raise lmdb.MapFullError("full")
         return real_commit(attempt)
 
