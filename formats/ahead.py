@@ -11,10 +11,10 @@ from threading import Condition
 from types import TracebackType
 from typing import Any, Final
 
+from aq.formats.batches import Stager
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.objects import Sink
 from aq.formats.threads import SecondThread
-from aq.formats.windows import Stager
 
 WAITING, TAKEN, DONE = range(3)
 BEHIND_MOST: Final = 16 << 20

@@ -83,10 +83,10 @@ def cut(data: Buffer) -> Iterator[memoryview]:
         start += length
 
 
-def cut_stream(stream: Readable | BinaryIO, *, head: Buffer = b"") -> Iterator[memoryview]:
-    """The pieces of `head` followed by what `stream` holds, read once, with 8 MiB of memory.
+def cut_stream(stream: Readable | BinaryIO, *, head: Buffer = b"") -> Iterator[tuple[list[memoryview], bool]]:
+    """The pieces of `head` followed by what `stream` holds, some at a time, and whether these are the last.
 
-    Each view is valid until the next one is asked for: its memory is used again.
+    Read once, with 8 MiB of memory, which is used again: the views are valid until more are asked for.
     """
     memory = _spare.pop() if _spare else bytearray(WINDOW)
     try:
@@ -95,15 +95,17 @@ def cut_stream(stream: Readable | BinaryIO, *, head: Buffer = b"") -> Iterator[m
         _spare.append(memory)
 
 
-def _cut_through(stream: Readable | BinaryIO, buffer: memoryview, head: Buffer) -> Iterator[memoryview]:
+def _cut_through(
+    stream: Readable | BinaryIO, buffer: memoryview, head: Buffer
+) -> Iterator[tuple[list[memoryview], bool]]:
     buffer[: len(head)] = head
     filled, ended = len(head), False
     while not ended:
         filled += fill(stream, buffer[filled:])
-        ended, start = filled < len(buffer), 0
-        for piece in settled(buffer[:filled], ended=ended):
-            yield piece
-            start += len(piece)
+        ended = filled < len(buffer)
+        pieces = list(settled(buffer[:filled], ended=ended))
+        yield pieces, ended
+        start = sum(map(len, pieces))
         buffer[: filled - start] = buffer[start:filled]
         filled -= start
 

@@ -7,6 +7,7 @@ Source of the idea: the delta encoding of Git's packs; instructions and search a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from aq.formats.errors import Damaged
@@ -20,13 +21,19 @@ _AHEAD: Final = 4_096
 _EDITS_MOST: Final = 32
 _LOST_MOST: Final = 4
 _FIRST_STEP: Final = 512
+_SHORT: Final = 64
 _STEP_MOST: Final = 65_536
+_GRID: Final = 4_096
 
 
-def copies_of(data: bytes, base: bytes, most: int) -> bytes | None:
-    """The instructions that make `data` of `base`; None where they are many, or more than `most` bytes."""
+def copies_of(data: bytes, base: bytes, most: int, shifts: Sequence[int] = ()) -> bytes | None:
+    """The instructions that make `data` of `base`; None where they are many, or more than `most` bytes.
+
+    `shifts`: guesses at where in the base the first byte of the data would lie.
+    """
     out = _Instructions()
-    at = there = lost = edits = 0
+    at = lost = edits = 0
+    there = max(0, min(shifts, default=0))
     while at < len(data):
         same = _common(data, at, base, there)
         if same >= _COPY_LEAST or not at:
@@ -36,9 +43,10 @@ def copies_of(data: bytes, base: bytes, most: int) -> bytes | None:
         at, there = at + same, there + same
         if at == len(data):
             break
-        found = _in_step(data, at, base, there)
+        found = _in_step(data, at, base, there) or _on_grid(data, at, base, shifts)
+        found = found or _anywhere(data, at, base)
         if found is None:
-            lost += 1
+            lost, shifts = lost + 1, ()
             skip = min(_SKIPS[-1], len(data) - at)
             found = at + skip, there + skip
         edits += 1
@@ -74,21 +82,53 @@ def _first_difference(one: bytes, other: bytes) -> int:
 
 
 def _in_step(data: bytes, at: int, base: bytes, there: int) -> tuple[int, int] | None:
-    """The nearest positions behind an edit from where both sides agree again, or None."""
+    """The nearest positions close behind an edit from where both sides agree again, or None."""
     for skip in _SKIPS:
         start = at + skip
         if start + NEEDLE > len(data):
             return (len(data), there)
         found = base.find(data[start : start + NEEDLE], max(0, there - _BEHIND), start - at + there + _AHEAD)
         if found >= 0:
-            break
-    else:
-        start, found = at, base.find(data[at : at + NEEDLE])
-        if found < 0:
-            return None
-    while start > at and found and data[start - 1] == base[found - 1]:
-        start, found = start - 1, found - 1
+            return _begin(data, at, start, base, found)
+    return None
+
+
+def _on_grid(data: bytes, at: int, base: bytes, shifts: Sequence[int]) -> tuple[int, int] | None:
+    """The nearest positions further on from where both sides agree under one of the guesses, or None."""
+    for start in range(at, len(data) - NEEDLE + 1, _GRID):
+        needle = data[start : start + NEEDLE]
+        for shift in shifts:
+            if start + shift >= 0 and base.startswith(needle, start + shift):
+                return _begin(data, at, start, base, start + shift)
+    return None
+
+
+def _anywhere(data: bytes, at: int, base: bytes) -> tuple[int, int] | None:
+    """Where in the base the next bytes lie, or None."""
+    found = base.find(data[at : at + NEEDLE])
+    return None if found < 0 else (at, found)
+
+
+def _begin(data: bytes, at: int, start: int, base: bytes, found: int) -> tuple[int, int]:
+    """Where the bytes that agree at `start` and `found` begin to agree, not before `at`."""
+    most = min(start - at, found)
+    size = min(most, _SHORT)
+    while size:
+        if data[start - size : start] == base[found - size : found]:
+            start, found, most = start - size, found - size, most - size
+            size = min(most, 2 * size)
+        else:
+            size //= 2
+            most = min(most, 2 * size)
     return start, found
+
+
+def shares(data: bytes, base: bytes, shifts: Sequence[int]) -> bool:
+    """Whether some bytes of the data are found in the base: by the guesses, else somewhere."""
+    if _on_grid(data, 0, base, shifts) is not None:
+        return True
+    places = (len(data) * part // 16 for part in (1, 6, 11, 15))
+    return any(data[place : place + NEEDLE] in base for place in places if place + NEEDLE <= len(data))
 
 
 class _Instructions:

@@ -7,9 +7,10 @@ dictionary. Which object serves as base, and when a delta is worth it, is decide
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from aq.formats.copies import copies_of, follow
+from aq.formats.copies import copies_of, follow, shares
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer
 
@@ -23,16 +24,25 @@ COPIES: Final = 3
 LONGEST: Final = 16 << 20
 """Bytes of an object and of its base: beyond that the window would cost too much memory."""
 _LEVEL: Final = 3
+_FEW: Final = 4_096
 
 
-def pack(data: bytes, base: bytes, most: int) -> tuple[int, bytes] | None:
-    """Codec and payload of `data` against `base`; None where that takes more than `most` bytes."""
-    if max(len(data), len(base)) > LONGEST:
+def pack(
+    data: bytes, base: bytes, most: int, *, shifts: Sequence[int] = (), sure: bool = True
+) -> tuple[int, bytes] | None:
+    """Codec and payload of `data` against `base`; None where that takes more than `most` bytes.
+
+    `shifts`: guesses at where in the base the first byte of the data would lie; unless it is `sure` that
+    they have much in common, some bytes are compared first.
+    """
+    if max(len(data), len(base)) > LONGEST or not (sure or shares(data, base, shifts)):
         return None
-    copies = copies_of(data, base, most)
-    if copies is not None:
+    copies = copies_of(data, base, most, shifts)
+    if copies is not None and len(copies) <= _FEW:
         return COPIES, copies
     payload = _compress(data, base)
+    if copies is not None and len(copies) <= len(payload):
+        return COPIES, copies
     return (PREFIX, payload) if len(payload) <= most else None
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from typing import BinaryIO, Final, NamedTuple
 
+from aq.formats.batches import Batches
 from aq.formats.chunking import Readable, cut, cut_stream, fill
+from aq.formats.earlier import Earlier
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Digest, Kind
-from aq.formats.objects import Sink, Source
+from aq.formats.objects import Like, Sink, Source
 from aq.formats.prolly import build_list, list_items
 from aq.formats.records import Artifact
 from aq.formats.windows import Windows, large_file
@@ -126,11 +129,13 @@ def encode_stream(
     *,
     head: bytes | None = None,
     on_bytes: Callable[[int], None] | None = None,
+    like: Like | None = None,
 ) -> Artifact:
     """Store all that is left in `stream` as a file, read once; `head` is what `read_head` took from it.
 
     Puts its parts, not the artifact. The sink must not keep the buffers that it is given, and is called
-    from two threads if the stream is a large file. `on_bytes` is told of the length of each piece.
+    from two threads if the stream is a large file. `on_bytes` is told of the length of each piece; `like` is
+    an earlier version, whose pieces may serve as bases.
     """
     head = read_head(stream) if head is None else head
     if len(head) < INLINE_BELOW:
@@ -145,15 +150,31 @@ def encode_stream(
                 on_bytes(one[1])
             yield one
 
-    found = large_file(stream)
+    found, batches = large_file(stream), Batches(sink, None if like is None else earlier(like))
     if found is None:
-        stored = ((sink.put(Kind.CHUNK, piece), len(piece)) for piece in cut_stream(stream, head=head))
-        root = build_list(sink, _elements(sink, counted(stored)))
+        root = build_list(sink, _elements(sink, counted(_one_after_the_other(stream, head, batches))))
     else:
-        with Windows(*found, head, sink) as windows:
+        with Windows(*found, head, batches) as windows:
             root = build_list(sink, _elements(sink, counted(windows)))
         stream.seek(windows.end)  # type: ignore[union-attr]  # as if it had been read through
     return Artifact(kind="file", format="bytes", size=size, root=root)
+
+
+def _one_after_the_other(
+    stream: Readable | BinaryIO, head: bytes, batches: Batches
+) -> Iterator[tuple[Digest, int]]:
+    """Store the pieces of a stream in this thread."""
+    for some, ended in cut_stream(stream, head=head):
+        staged = batches.stage(some, ended=ended, turn=nullcontext)
+        for one, piece in zip(staged, some, strict=True):
+            yield batches.admit(one), len(piece)
+
+
+def earlier(like: Like) -> Earlier | None:
+    """The pieces of an earlier version, or None where it has none."""
+    if like.artifact.root is None or (like.artifact.kind, like.artifact.format) != ("file", "bytes"):
+        return None
+    return Earlier(pieces(like.source, like.artifact.root), like.artifact.size)
 
 
 def read_head(stream: Readable | BinaryIO) -> bytes:

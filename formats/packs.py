@@ -6,7 +6,7 @@ and payload. Pure functions over bytes: files are the business of `store.packs`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -27,11 +27,15 @@ PACKS: Final = 33
 """Frame kind of the list of data packs that an operation relies on."""
 NO_ID: Final = bytes(32)
 
-_HAS_BASE: Final = 1
+BASES_MOST: Final = 4
+"""How many bases a delta may have."""
+HEAD_MOST: Final = HEAD_SIZE + 32 * BASES_MOST
+Bases = tuple[bytes, ...]
+"""The ids of what a delta is made from: their bytes, one after the other."""
 _JOINED_MOST: Final = 32_768
 _header = Struct("<8s8sQQ")
 _tail = Struct("<4sBBBBQQ32s")
-_plain = Struct("<Q4sIQQ32s")  # as _tail behind the checksum: kind alone, where codec and flags are 0
+_plain = Struct("<Q4sIQQ32s")  # as _tail behind the checksum: kind alone, where codec and bases are 0
 _footer = Struct("<8sQQ")
 _row = Struct("<32sQQBBBB")
 _u64 = Struct("<Q")
@@ -45,7 +49,7 @@ class Head(NamedTuple):
     length: int
     stored: int
     id: bytes
-    base: bytes | None
+    bases: Bases
     start: int
 
     @property
@@ -62,7 +66,7 @@ class Place(NamedTuple):
     size: int
     kind: int
     codec: int
-    base: bytes | None = None
+    bases: Bases = ()
 
 
 class Header(NamedTuple):
@@ -105,7 +109,7 @@ def encode_frame(
     *,
     codec: int = 0,
     length: int | None = None,
-    base: bytes | None = None,
+    bases: Sequence[bytes] = (),
 ) -> list[Buffer]:
     """The pieces of a frame, to be written one after the other; `length` is of the canonical bytes."""
     stored = len(payload)
@@ -113,14 +117,13 @@ def encode_frame(
         FRAME_MAGIC,
         kind,
         codec,
-        _HAS_BASE if base else 0,
+        len(bases),
         0,
         stored if length is None else length,
         stored,
         id,
     )
-    if base:
-        tail += base
+    tail += b"".join(bases)
     if stored <= _JOINED_MOST:
         body = tail + payload
         return [_u64.pack(xxh3_64_intdigest(body, seed)) + body]
@@ -133,15 +136,21 @@ def decode_head(data: Buffer, offset: int = 0) -> Head | None:
     """Read a frame's head at `offset`; None where there is none or it is cut short. Checks no checksum."""
     if len(data) - offset < HEAD_SIZE:
         return None
-    magic, kind, codec, flags, _zero, length, stored, id = _tail.unpack_from(data, offset + 8)
+    magic, kind, codec, count, _zero, length, stored, id = _tail.unpack_from(data, offset + 8)
     if magic != FRAME_MAGIC:
         return None
-    if not flags & _HAS_BASE:
-        return Head(kind, codec, length, stored, id, None, HEAD_SIZE)
-    base = bytes(data[offset + HEAD_SIZE : offset + HEAD_SIZE + 32])
-    if len(base) < 32:
+    if not count:
+        return Head(kind, codec, length, stored, id, (), HEAD_SIZE)
+    start = HEAD_SIZE + 32 * count
+    if count > BASES_MOST or len(data) - offset < start:
         return None
-    return Head(kind, codec, length, stored, id, base, HEAD_SIZE + 32)
+    bases = ids_in(data[offset + HEAD_SIZE : offset + start])
+    return Head(kind, codec, length, stored, id, bases, start)
+
+
+def ids_in(data: Buffer) -> Bases:
+    """Ids that stand one after the other."""
+    return tuple(bytes(data[at : at + 32]) for at in range(0, len(data), 32))
 
 
 def holds(seed: int, frame: Buffer) -> bool:
@@ -171,10 +180,9 @@ def encode_contents(places: Iterable[tuple[bytes, Place]]) -> bytes:
     """The payload of a contents frame."""
     rows = []
     for id, place in places:
-        flags = _HAS_BASE if place.base else 0
-        rows.append(_row.pack(id, place.offset, place.size, place.kind, place.codec, flags, 0))
-        if place.base:
-            rows.append(place.base)
+        count = len(place.bases)
+        rows.append(_row.pack(id, place.offset, place.size, place.kind, place.codec, count, 0))
+        rows += place.bases
     return b"".join(rows)
 
 
@@ -184,15 +192,15 @@ def decode_contents(name: bytes, payload: Buffer) -> Iterator[tuple[bytes, Place
     while offset < end:
         if end - offset < _row.size:
             raise Damaged(f"the contents of pack {name.hex()} end in the middle of a row")
-        id, at, size, kind, codec, flags, _zero = _row.unpack_from(payload, offset)
+        id, at, size, kind, codec, count, _zero = _row.unpack_from(payload, offset)
         offset += _row.size
-        base = None
-        if flags & _HAS_BASE:
-            base = bytes(payload[offset : offset + 32])
-            offset += 32
-            if offset > end:
-                raise Damaged(f"the contents of pack {name.hex()} end in the middle of a row")
-        yield id, Place(name, at, size, kind, codec, base)
+        if not count:
+            yield id, Place(name, at, size, kind, codec)
+            continue
+        first, offset = offset, offset + 32 * count
+        if count > BASES_MOST or offset > end:
+            raise Damaged(f"the contents of pack {name.hex()} end in the middle of a row")
+        yield id, Place(name, at, size, kind, codec, ids_in(payload[first:offset]))
 
 
 def encode_footer(name: bytes, offset: int, size: int) -> bytes:

@@ -10,16 +10,16 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from stat import S_ISREG
 from threading import Condition, Lock
 from types import TracebackType
-from typing import Any, BinaryIO, Final, NamedTuple, Protocol, runtime_checkable
+from typing import BinaryIO, Final, NamedTuple
 
+from aq.formats.batches import Batches
 from aq.formats.chunking import LONGEST, Readable, settled
-from aq.formats.identity import Buffer, Digest, Kind
-from aq.formats.objects import Sink
+from aq.formats.identity import Buffer, Digest
 from aq.formats.threads import SecondThread, Stopped
 
 WINDOW: Final = 4 << 20
@@ -29,20 +29,6 @@ PARALLEL_FROM: Final = 16 << 20
 
 _spare: list[bytearray] = []
 """Memory that no file uses now: fresh pages cost more than reading into used ones."""
-
-
-@runtime_checkable
-class Stager(Protocol):
-    """A sink whose `put` has two halves: `admit(stage(kind, data))` is `put(kind, data)`.
-
-    Several threads may stage at a time; the data must not change before it is admitted.
-    """
-
-    def stage(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Any:
-        """The costly half: hash, look up, compress."""
-
-    def admit(self, staged: Any) -> Digest:
-        """The half that keeps order: append."""
 
 
 class Stored(NamedTuple):
@@ -84,17 +70,17 @@ class _Gate:
 
 
 class Windows:
-    """The pieces of `head` and of what an open file holds from `start` on, stored in `sink` as they are met.
+    """The pieces of `head` and of what an open file holds from `start` on, stored in batches as they are met.
 
-    To be used as a context, and iterated once inside it. The sink is used by both threads, each call by one.
+    To be used as a context, and iterated once inside it. The batches are stored by both threads.
     """
 
-    def __init__(self, fd: int, start: int, head: Buffer, sink: Sink) -> None:
+    def __init__(self, fd: int, start: int, head: Buffer, batches: Batches) -> None:
         self._fd, self._from, self._carry = fd, start, bytes(head)
-        self._stage, self._admit = _halves(sink)
+        self._batches = batches
         self._claim = Lock()
         self._claimed = 0
-        self._cutting, self._storing = _Gate(), _Gate()
+        self._cutting, self._comparing, self._storing = _Gate(), _Gate(), _Gate()
         self._done: deque[Stored] = deque()
         self._ended = False
         self._second = SecondThread(self._help, self._stop)
@@ -124,6 +110,7 @@ class Windows:
 
     def _stop(self) -> None:
         self._cutting.shut()
+        self._comparing.shut()
         self._storing.shut()
 
     def _work(self) -> Iterator[None]:
@@ -157,19 +144,11 @@ class Windows:
             self._carry = bytes(view[left : LONGEST + filled])
             if self._ended:
                 self.end = at + filled
-        staged = [self._stage(Kind.CHUNK, piece) for piece in pieces]
+            ended = self._ended
+        staged = self._batches.stage(pieces, ended=ended, turn=lambda: self._comparing.turn(number))
         with self._storing.turn(number):
-            self._done += [
-                Stored(self._admit(one), len(piece)) for one, piece in zip(staged, pieces, strict=True)
-            ]
+            self._done += [*map(Stored, map(self._batches.admit, staged), map(len, pieces))]
         return True
-
-
-def _halves(sink: Sink) -> tuple[Callable[[Kind, Buffer], Any], Callable[[Any], Digest]]:
-    """How to store a piece in two steps: in any thread, then in turn."""
-    if isinstance(sink, Stager):
-        return sink.stage, sink.admit
-    return sink.put, lambda digest: digest
 
 
 def _read(fd: int, buffer: memoryview, at: int) -> int:

@@ -171,7 +171,7 @@ def _batches(fd: int, name: bytes, live: Places) -> Iterator[list[Frame]]:
             )
         payload = data[head.start :]
         frames.append(
-            Frame(head.kind, head.id, payload, codec=head.codec, length=head.length, base=head.base)
+            Frame(head.kind, head.id, payload, codec=head.codec, length=head.length, bases=head.bases)
         )
         size += len(data)
         if size >= _AT_ONCE:

@@ -15,7 +15,7 @@ from typing import Final
 
 from aq.formats.errors import AqError, Temporary
 from aq.formats.identity import Buffer, Digest, Kind, object_id
-from aq.formats.objects import Sink, put_record
+from aq.formats.objects import Like, Sink, put_record
 from aq.formats.records import Artifact
 from aq.store import disk
 from aq.store.paths import decode, show
@@ -53,16 +53,24 @@ def stat_of(full: bytes) -> bytes | None:
     return pack_stat(found) if S_ISREG(found.st_mode) or S_ISLNK(found.st_mode) else None
 
 
-def read_state(root: bytes, path: bytes, sink: Sink, on_bytes: OnBytes | None = None) -> State | None:
+def read_state(
+    root: bytes,
+    path: bytes,
+    sink: Sink,
+    on_bytes: OnBytes | None = None,
+    *,
+    like: Like | None = None,
+) -> State | None:
     """Put a file's content and return its state, or None if there is no file (any more).
 
-    `on_bytes` is told how many bytes went by, of files of at least `SMALL` bytes only.
+    `on_bytes` is told how many bytes went by, of files of at least `SMALL` bytes only;
+    `like` is an earlier version of the file.
     Raises Temporary where it changes with every attempt, AqError where it cannot be read.
     """
     full = os.path.join(root, path)
     for _ in range(ATTEMPTS):
         try:
-            state = _attempt(full, sink, on_bytes)
+            state = _attempt(full, sink, on_bytes, like)
         except OSError as error:
             if error.errno in _GONE:
                 return None
@@ -73,7 +81,9 @@ def read_state(root: bytes, path: bytes, sink: Sink, on_bytes: OnBytes | None = 
     raise Temporary(f"{show(decode(path))} changes while it is read")
 
 
-def _attempt(full: bytes, sink: Sink, on_bytes: OnBytes | None) -> tuple[bytes, Digest] | None:
+def _attempt(
+    full: bytes, sink: Sink, on_bytes: OnBytes | None, like: Like | None
+) -> tuple[bytes, Digest] | None:
     """The packed stat and the artifact of a file, or None if it changed meanwhile."""
     try:
         fd = os.open(full, OPEN_FLAGS)
@@ -88,13 +98,13 @@ def _attempt(full: bytes, sink: Sink, on_bytes: OnBytes | None) -> tuple[bytes, 
         if not S_ISREG(found.st_mode):
             raise OSError(errno.ENOENT, "not a regular file")
         stat = pack_stat(found)
-        artifact = _put(fd, found.st_size, sink, on_bytes)
+        artifact = _put(fd, found.st_size, sink, on_bytes, like)
         return (stat, artifact) if pack_stat(os.fstat(fd)) == stat else None
     finally:
         os.close(fd)
 
 
-def _put(fd: int, size: int, sink: Sink, on_bytes: OnBytes | None) -> Digest:
+def _put(fd: int, size: int, sink: Sink, on_bytes: OnBytes | None, like: Like | None) -> Digest:
     """Put what is left in an open file; a small one is read with one call."""
     if size < SMALL:
         data = os.read(fd, size + 1)
@@ -104,7 +114,7 @@ def _put(fd: int, size: int, sink: Sink, on_bytes: OnBytes | None) -> Digest:
     from aq.formats.files import encode_stream  # costs milliseconds that `status` rarely needs
 
     with open(fd, "rb", buffering=0, closefd=False) as file:
-        return put_record(sink, encode_stream(file, sink, on_bytes=on_bytes))
+        return put_record(sink, encode_stream(file, sink, on_bytes=on_bytes, like=like))
 
 
 def _refused(full: bytes, error: OSError) -> AqError:

@@ -20,6 +20,7 @@ from aq.formats.identity import Kind, object_id
 from aq.formats.objects import Source
 from aq.formats.packs import (
     CONTENTS,
+    HEAD_MOST,
     HEADER_SIZE,
     NAME_SIZE,
     PACKS,
@@ -38,7 +39,6 @@ from aq.store.fsck_frames import FoundPack, Gap, Window, contents_of, load_table
 from aq.store.index import Index, Look, State, decode_place
 from aq.store.packs import PackFiles, read_header, unpacked
 
-_HEAD: Final = 96
 _PAGE: Final = 4_096
 _KINDS: Final = frozenset({*map(int, Kind), PACKS, CONTENTS})
 _OF_DELTAS: Final = frozenset({deltas.PREFIX, deltas.COPIES})
@@ -188,22 +188,16 @@ class PackCheck:
                 pack.gaps.append((offset, following))
                 offset = following
                 continue
-            yield head, Place(pack.name, offset, head.size, head.kind, head.codec, head.base)
+            yield head, Place(pack.name, offset, head.size, head.kind, head.codec, head.bases)
             offset += head.size
 
     def _frame(self, window: Window, pack: FoundPack, offset: int) -> Head | None:
         """The frame at an offset, if it is whole."""
-        data = window.read(_HEAD, offset)
+        data = window.read(HEAD_MOST, offset)
         head = decode_head(data)
-        if (
-            head is None
-            or offset + head.size > pack.end
-            or head.kind not in _KINDS
-            or data[14] > 1
-            or data[15]
-        ):
+        if head is None or offset + head.size > pack.end or head.kind not in _KINDS or data[15]:
             return None
-        if head.codec not in (_OF_DELTAS if head.base else codecs.IN_FULL):
+        if head.codec not in (_OF_DELTAS if head.bases else codecs.IN_FULL):
             return None
         if head.codec == codecs.RAW and head.length != head.stored:
             return None
@@ -231,7 +225,7 @@ class PackCheck:
 
     def _base(self, head: Head) -> bytes:
         """The bytes that a delta is to be applied to. Raises Damaged."""
-        return b"" if head.base is None else self._source.get(Kind.CHUNK, head.base)
+        return b"".join(self._source.get(Kind.CHUNK, base) for base in head.bases)
 
     def _after(self, fd: int, pack: FoundPack, offset: int) -> int:
         """Where the frame behind a damaged one begins: by the tables, else the next that is whole."""
@@ -263,8 +257,7 @@ class PackCheck:
             if indexed == place:
                 pack.confirmed.append(place.offset)
                 self.objects += head.kind < Kind.SUMMARY
-            if place.base is not None:
-                yield from _check_base(look, head.id, place)
+            yield from _check_bases(look, head.id, place)
         elif indexed is None and not _has(pack.known, place.offset):
             if not self.full and not self._is_whole(fd, pack, head, place):
                 pack.gaps.append((place.offset, place.offset + place.size))
@@ -316,18 +309,22 @@ class PackCheck:
                     yield Finding("pack", pack.name.hex(), detail, REBUILD)
 
 
-def _check_base(look: Look, id: bytes, place: Place) -> Iterator[Finding]:
-    """The base of a delta is there, and not too far from one that lies in full."""
-    base = place.base
+def _check_bases(look: Look, id: bytes, place: Place) -> Iterator[Finding]:
+    """The bases of a delta are there, and not too far from some that lie in full."""
+    row = set(place.bases)
     for _ in range(bases.DEEPEST):
-        found = None if base is None else look.place(base, Kind.CHUNK)
-        if found is None or found.kind != Kind.CHUNK:
-            yield Finding("chunk", id, f"its base {(base or b'').hex()} is missing", "", place)
+        if not row:
             return
-        if found.base is None:
-            return
-        base = found.base
-    yield Finding("chunk", id, "it is a delta of too many deltas in a row", "", place)
+        following: set[bytes] = set()
+        for base in sorted(row):
+            found = look.place(base, Kind.CHUNK)
+            if found is None or found.kind != Kind.CHUNK:
+                yield Finding("chunk", id, f"its base {base.hex()} is missing", "", place)
+                return
+            following.update(found.bases)
+        row = following
+    if row:
+        yield Finding("chunk", id, "it is a delta of too many deltas in a row", "", place)
 
 
 def _offset(place: bytes) -> int:

@@ -13,13 +13,12 @@ from typing import Any, Final, NamedTuple
 
 import lmdb
 from aq.formats.identity import Kind
-from aq.formats.packs import Place
+from aq.formats.packs import Bases, Place, ids_in
 from aq.store.environment import DamagedIndex, Environment, explain, is_current, open_environment
 
 _place = Struct("<8sQQBB")
 _state = Struct("<Q32s32sQQ8s")
 _position = Struct(">Q")
-_PLACE_SIZES: Final = frozenset((_place.size, _place.size + 32))
 _PAGE: Final = 64
 _STATE: Final = b"state 1"  # the number is the version of everything in the index
 _PREFIXES: Final = {
@@ -73,22 +72,26 @@ class State(NamedTuple):
 
 def encode_place(place: Place) -> bytes:
     """The value of a place in the index."""
-    pack, offset, size, kind, codec, base = place
+    pack, offset, size, kind, codec, bases = place
     value = _place.pack(pack, offset, size, kind, codec)
-    return value + base if base else value
+    return value + b"".join(bases) if bases else value
 
 
 def decode_place(data: bytes) -> Place:
     """Read such a value. Raises DamagedIndex."""
-    if len(data) not in _PLACE_SIZES:
-        raise DamagedIndex("a row of it is cut short")
+    bases = bases_in(data)
     pack, offset, size, kind, codec = _place.unpack_from(data)
-    return Place(pack, offset, size, kind, codec, data[_place.size :] or None)
+    return Place(pack, offset, size, kind, codec, bases)
 
 
-def base_in(place: bytes) -> bytes | None:
-    """The base in an encoded place: for whoever looks at all of them."""
-    return place[_place.size :] or None
+def bases_in(place: bytes) -> Bases:
+    """The bases in an encoded place: for whoever looks at all of them. Raises DamagedIndex."""
+    size = len(place) - _place.size
+    if not size:
+        return ()
+    if size < 0 or size % 32:
+        raise DamagedIndex(f"a place of {len(place)} bytes is none")
+    return ids_in(place[_place.size :])
 
 
 def _fields(struct: Struct, data: bytes) -> tuple[Any, ...]:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
+from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
-from aq.formats.objects import Sink
+from aq.formats.objects import Like, Sink, get_record
+from aq.formats.records import Artifact
 from aq.store.content import OPEN_FLAGS, SMALL, HashOnly, State, read_state
 from aq.store.folders import join, open_folder
 from aq.store.snapshots import Mode, pack_file
@@ -45,26 +49,41 @@ class Intake:
         self._frames: InlineFrames | None = None
         self._seen = 0
 
-    def read(self, folder: bytes, names: Sequence[bytes], stats: Sequence[bytes]) -> list[State | None]:
+    def read(
+        self,
+        folder: bytes,
+        names: Sequence[bytes],
+        stats: Sequence[bytes],
+        heads: Sequence[bytes | None] | None = None,
+    ) -> list[State | None]:
         """Files of one folder, ascending, as they were listed: stat and packed entry of each.
 
-        None where there is no file any more. Raises Temporary, AqError as `read_state`.
+        `heads`: entries of earlier versions. None where there is no file any more. Raises Temporary,
+        AqError as `read_state`.
         """
         if not names:
             return []
         clock = self._clock()
         entries = self._together(folder, names, stats)
         states: list[State | None] = [
-            (stat, entry) if entry is not None else self._alone(join(folder, name))
-            for name, stat, entry in zip(names, stats, entries, strict=True)
+            (stat, entry) if entry is not None else self._alone(join(folder, name), stat, head)
+            for name, stat, entry, head in zip(names, stats, entries, heads or repeat(None), strict=False)
         ]
         read = [(name, *state) for name, state in zip(names, states, strict=True) if state is not None]
         self._cache.learn_many(folder, read, clock)
         self._count(len(read), sum([size for _, stat, _ in read if (size := size_of(stat)) < SMALL]))
         return states
 
-    def _alone(self, path: bytes) -> State | None:
-        return read_state(self._root, path, self._sink, self._on_bytes)
+    def _alone(self, path: bytes, stat: bytes, head: bytes | None) -> State | None:
+        like = None if head is None or size_of(stat) < SMALL else self._like(head)
+        return read_state(self._root, path, self._sink, self._on_bytes, like=like)
+
+    def _like(self, head: bytes) -> Like | None:
+        """The earlier version of a file that has this packed entry; None where it cannot be had."""
+        if isinstance(self._sink, Store):
+            with suppress(Damaged):
+                return Like(get_record(self._sink, Artifact, head[3:35]), self._sink)
+        return None
 
     def _on_bytes(self, size: int) -> None:
         self._count(0, size)

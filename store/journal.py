@@ -134,7 +134,7 @@ class Journal:
         """Add contents and footer: nothing more will be appended."""
         data = read_all(self.fd, self.end, 0)
         places = [
-            (head.id, Place(self.name, offset, head.size, head.kind, head.codec, head.base))
+            (head.id, Place(self.name, offset, head.size, head.kind, head.codec, head.bases))
             for offset, head in walk(self.name, data, resync=True)
         ]
         self.append(closing(self.name, places, self.end))

@@ -27,6 +27,7 @@ from aq.store.sealing import Sealer
 from aq.store.statblocks import Rows
 
 if TYPE_CHECKING:
+    from aq.formats.earlier import Near
     from aq.formats.inline_frames import InlineFrames
 
 SPILL_AT: Final = 1 << 20
@@ -87,13 +88,22 @@ class Objects:
         """Store the bytes once and return their id; `base` is an object that they resemble."""
         return self.admit(self.stage(kind, data, base=base))
 
-    def stage(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Staged:
-        """The first half of `put`, for any thread: hash, look up, compress."""
-        digest = object_id(kind, data)
+    def stage(
+        self,
+        kind: Kind,
+        data: Buffer,
+        *,
+        base: bytes | None = None,
+        near: Near | None = None,
+        id: Digest | None = None,
+    ) -> Staged:
+        """The first half of `put`, for any thread: hash (unless its `id` is known), look up, compress."""
+        digest = object_id(kind, data) if id is None else id
         if not self._is_new(digest):
             return digest, None
-        if base is not None and kind is Kind.CHUNK:
-            delta = bases.delta(self, digest, data, base)
+        if kind is Kind.CHUNK and (base is not None or near is not None):
+            delta = bases.delta_near(self, digest, data, near) if near else None
+            delta = bases.delta(self, digest, data, base) if base else delta
             if delta is not None:
                 return digest, delta
         codec, payload = codecs.pack(kind, data)
@@ -262,23 +272,28 @@ class Objects:
     def _read(self, kind: Kind, id: bytes, key: bytes, depth: int = 0) -> bytes:
         frame = self._pending.get(key)
         if frame is not None and frame.kind == kind:
-            return frame.data(self._base(frame, depth))
+            return frame.data(self._base(id, frame, depth))
         place = self._placed.get(key) or self._indexed(kind, id)
         if place is None or place.kind != kind:
             raise self._missing(kind, id, place)
-        base = self._base(place, depth)
+        base = self._base(id, place, depth)
         try:
             return self.files.read(id, place, base)
         except MissingPack:
             return self._read_again(kind, id, depth)
 
-    def _base(self, lying: Frame | Place, depth: int) -> bytes:
+    def _base(self, id: bytes, lying: Frame | Place, depth: int) -> bytes:
         """The bytes that a delta is to be applied to."""
-        if lying.base is None:
+        if not lying.bases:
             return b""
         if depth >= bases.DEEPEST:
-            raise Damaged(f"chunk {lying.base.hex()} is the base of too many deltas in a row")
-        return self._read(Kind.CHUNK, lying.base, lying.base, depth + 1)
+            raise Damaged(f"chunk {lying.bases[0].hex()} is the base of too many deltas in a row")
+        try:
+            return b"".join([self._read(Kind.CHUNK, base, base, depth + 1) for base in lying.bases])
+        except Damaged as error:
+            raise Damaged(
+                f"chunk {id.hex()} is made from another: {error.message}", hint=error.hints
+            ) from None
 
     def _indexed(self, kind: Kind, id: bytes) -> Place | None:
         place = self.index.place(id, kind)
@@ -293,7 +308,7 @@ class Objects:
         if place is None:
             raise self._missing(kind, id, place)
         try:
-            return self.files.read(id, place, self._base(place, depth))
+            return self.files.read(id, place, self._base(id, place, depth))
         except MissingPack as error:
             message = f"{kind.name.lower()} {id.hex()} is lost: its pack {error} is missing"
             raise Damaged(message, hint=REBUILD) from None

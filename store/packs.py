@@ -21,8 +21,11 @@ from aq.formats.identity import Buffer, Kind, object_id
 from aq.formats.packs import (
     CONTENTS,
     FOOTER_SIZE,
+    HEAD_MOST,
+    HEAD_SIZE,
     HEADER_SIZE,
     NO_ID,
+    Bases,
     Head,
     Header,
     Place,
@@ -50,7 +53,6 @@ SEAL_AT: Final = 64 << 20
 """A pack of this many bytes is sealed and another one begun."""
 _OPEN_MOST: Final = 48
 _SPLIT_FROM: Final = 64 << 10
-_HEAD_BYTES: Final = 96
 
 
 class MissingPack(Exception):
@@ -113,7 +115,7 @@ class PackFiles:
         return found
 
     def read(self, id: bytes, place: Place, base: bytes = b"") -> bytes:
-        """The canonical bytes of the frame at `place`; `base`: those of its base, if it has one.
+        """The canonical bytes of the frame at `place`; `base`: those of its bases, if it has any.
 
         Raises Damaged, MissingPack.
         """
@@ -140,7 +142,7 @@ class PackFiles:
         """The head of the frame at `place`, without checking its payload. Raises Damaged, MissingPack."""
         file = self._file(place.pack)
         try:
-            return _checked(decode_head(os.pread(file.fd, _HEAD_BYTES, place.offset)), id, place)
+            return _checked(decode_head(os.pread(file.fd, HEAD_MOST, place.offset)), id, place)
         except (OSError, OverflowError) as error:
             raise self._refused(id, place, error) from error
 
@@ -163,7 +165,7 @@ def _read(fd: int, id: bytes, place: Place, base: bytes) -> bytes:
 
 def _read_split(fd: int, id: bytes, place: Place, base: bytes) -> bytes:
     """The same in two reads: a large payload needs no second copy."""
-    start = _HEAD_BYTES if place.base else 64
+    start = HEAD_SIZE + 32 * len(place.bases)
     before = os.pread(fd, start, place.offset)
     head = _checked(decode_head(before), id, place)
     payload = read_all(fd, place.size - start, place.offset + start)
@@ -181,8 +183,6 @@ def _checked(head: Head | None, id: bytes, place: Place) -> Head:
 
 
 def _unpack(head: Head, payload: Buffer, base: bytes) -> bytes:
-    if head.codec == codecs.RAW and isinstance(payload, bytes):
-        return payload
     try:
         return unpacked(head, payload, base)
     except Damaged as error:
@@ -191,7 +191,7 @@ def _unpack(head: Head, payload: Buffer, base: bytes) -> bytes:
 
 def unpacked(head: Head, payload: Buffer, base: bytes) -> bytes:
     """The canonical bytes; of a delta hashed again, since its checksum says nothing of its base."""
-    if head.base is None:
+    if not head.bases:
         return codecs.unpack(head.codec, payload, head.length)
     data = deltas.unpack(head.codec, payload, base, head.length)
     if object_id(Kind(head.kind), data) != head.id:
@@ -255,7 +255,7 @@ class PackWriter:
         disk.write_pieces_at(self.fd, pieces, self.end, path=self.path)
         ends = list(accumulate(sizes, initial=self.end))
         name, kind = self.name, int(Kind.ARTIFACT)
-        places = [Place(name, at, size, kind, codecs.RAW, None) for at, size in zip(ends, sizes)]  # noqa: B905
+        places = [Place(name, at, size, kind, codecs.RAW) for at, size in zip(ends, sizes)]  # noqa: B905
         self.places += zip((frames.ids[number] for number in chosen), places, strict=True)
         self.end = ends[-1]
         return places
@@ -300,36 +300,36 @@ def _create_locked(path: str) -> int:
 class Frame:
     """An object on its way into a pack."""
 
-    __slots__ = ("base", "codec", "id", "kind", "length", "payload")
+    __slots__ = ("bases", "codec", "id", "kind", "length", "payload")
 
     def __init__(
-        self, kind: int, id: bytes, payload: Buffer, *, codec: int = 0, length: int, base: bytes | None = None
+        self, kind: int, id: bytes, payload: Buffer, *, codec: int = 0, length: int, bases: Bases = ()
     ) -> None:
         self.kind = kind
         self.id = id
         self.payload = payload
         self.codec = codec
         self.length = length
-        self.base = base
+        self.bases = bases
 
     @property
     def size(self) -> int:
         """Bytes of the whole frame."""
-        return (_HEAD_BYTES if self.base else 64) + len(self.payload)
+        return HEAD_SIZE + 32 * len(self.bases) + len(self.payload)
 
     def encode(self, seed: int) -> list[Buffer]:
         """The pieces to write."""
         return encode_frame(
-            seed, self.kind, self.id, self.payload, codec=self.codec, length=self.length, base=self.base
+            seed, self.kind, self.id, self.payload, codec=self.codec, length=self.length, bases=self.bases
         )
 
     def place(self, pack: bytes, offset: int, size: int) -> Place:
         """Where it will lie."""
-        return Place(pack, offset, size, self.kind, self.codec, self.base)
+        return Place(pack, offset, size, self.kind, self.codec, self.bases)
 
     def data(self, base: bytes = b"") -> bytes:
-        """The canonical bytes; `base`: those of its base, if it has one."""
-        if self.base is not None:
+        """The canonical bytes; `base`: those of its bases, if it has any."""
+        if self.bases:
             return deltas.unpack(self.codec, self.payload, base, self.length)
         return codecs.unpack(self.codec, self.payload, self.length)
 
@@ -397,4 +397,4 @@ def sealed_places(file: BinaryIO, name: bytes) -> list[tuple[bytes, Place]] | No
 def walked_places(name: bytes, data: bytes) -> Iterator[tuple[bytes, Place]]:
     """The same by walking the frames, past damaged ones."""
     for offset, head in walk(name, data, resync=True):
-        yield head.id, Place(name, offset, head.size, head.kind, head.codec, head.base)
+        yield head.id, Place(name, offset, head.size, head.kind, head.codec, head.bases)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import count
+from itertools import chain, count
 from typing import Final, NamedTuple
 
 import lmdb
@@ -102,34 +102,63 @@ def _index_all(change: Change, files: PackFiles, *, whole: bool) -> Rebuilt:
     if not journals:
         raise Damaged("no journal is left: the refs of this repository are lost")
     tables: dict[bytes, Places] = {}
+    deltas: Places = []
     for name in packs:
-        places = _read_places(files, name, whole=whole)
+        places = _read_places(files, name, deltas, whole=whole)
         change.add_places(places)
         change.put("packs", name, b"")
         tables[name] = [(id, place) for id, place in places if place.kind in _REGISTERED]
     groups: Places = []
     end = HEADER_SIZE
     for header in journals:
-        places = _read_places(files, header.name, whole=whole)
+        before = len(deltas)
+        places = _read_places(files, header.name, deltas, whole=whole)
         change.add_places(places)
         groups += places
-        end = max((place.offset + place.size for _id, place in places), default=HEADER_SIZE)
+        ends = [place.offset + place.size for _id, place in chain(places, deltas[before:])]
+        end = max(ends, default=HEADER_SIZE)
+    _add_deltas(change, files, deltas)
     _register(change, files, _in_order(files, groups, tables))
     state = State(0, bytes(32), bytes(32), journals[-1].ordinal, end, journals[-1].name)
     return _follow(change, files, state, groups)
 
 
-def _read_places(files: PackFiles, name: bytes, *, whole: bool) -> Places:
+def _read_places(files: PackFiles, name: bytes, deltas: Places, *, whole: bool) -> Places:
+    """The frames of a pack; `whole`: those that hold, and apart from them deltas: their bases may follow."""
     places = read_places(files.path(name), name)
-    return [(id, place) for id, place in places if _holds(files, id, place)] if whole else places
+    if not whole:
+        return places
+    deltas += [(id, place) for id, place in places if place.bases]
+    return [(id, place) for id, place in places if not place.bases and _holds(files, id, place)]
 
 
-def _holds(files: PackFiles, id: bytes, place: Place) -> bool:
+def _holds(files: PackFiles, id: bytes, place: Place, base: bytes = b"") -> bool:
     try:
-        files.read(id, place)
+        files.read(id, place, base)
     except Damaged:
         return False
     return True
+
+
+def _add_deltas(change: Change, files: PackFiles, deltas: Places) -> None:
+    """Put those into the index that hold with their bases, which may be deltas themselves."""
+    left = deltas
+    while left:
+        deltas, left = left, []
+        for id, place in deltas:
+            bases = [change.place(base, Kind.CHUNK) for base in place.bases]
+            if None in bases:
+                left.append((id, place))
+            elif _holds(files, id, place, _bytes_of(change, files, place)):
+                change.add_places([(id, place)])
+        if len(left) == len(deltas):
+            return
+
+
+def _bytes_of(change: Change, files: PackFiles, place: Place) -> bytes:
+    """What a delta is to be applied to; it was found to hold."""
+    found = [(base, change.place(base, Kind.CHUNK)) for base in place.bases]
+    return b"".join(files.read(id, one, _bytes_of(change, files, one)) for id, one in found if one)
 
 
 def _sorted_packs(files: PackFiles) -> tuple[list[Header], list[bytes]]:

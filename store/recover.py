@@ -114,7 +114,7 @@ def whole_groups(name: bytes, data: bytes) -> Tail:
 
 def _placed(state: State, tail: Tail) -> list[tuple[bytes, Place]]:
     return [
-        (head.id, Place(state.journal, state.end + offset, head.size, head.kind, head.codec, head.base))
+        (head.id, Place(state.journal, state.end + offset, head.size, head.kind, head.codec, head.bases))
         for offset, head in tail.frames
     ]
 

@@ -15,7 +15,7 @@ from aq.formats.objects import Source, get_record
 from aq.formats.packs import NO_ID, Place
 from aq.formats.prolly import map_diff, map_items
 from aq.formats.records import TYPES, Operation, decode
-from aq.store.index import Change, Collected, Condemned, Look, base_in
+from aq.store.index import Change, Collected, Condemned, Look, bases_in
 from aq.store.reach import Item, Role, links, ref_links
 from aq.store.refs import decode_ref
 
@@ -44,7 +44,7 @@ def rely(change: Change, source: Source, places: Sequence[tuple[bytes, Place]]) 
     stack += [
         item for id, kind in new.items() if kind is Kind.OPERATION for item in _named(change, source, id)
     ]
-    stack += [Item(Kind.CHUNK, place.base) for _id, place in places if place.base is not None]
+    stack += [Item(Kind.CHUNK, base) for _id, place in places for base in place.bases]
     seen: set[tuple[bytes, Role]] = set()
     while stack:
         item = stack.pop()
@@ -59,8 +59,7 @@ def rely(change: Change, source: Source, places: Sequence[tuple[bytes, Place]]) 
             if change.get("condemned", item.id) is None:
                 continue
             change.delete("condemned", item.id)
-            if (base := base_in(place)) is not None:
-                stack.append(Item(Kind.CHUNK, base))
+            stack += [Item(Kind.CHUNK, base) for base in bases_in(place)]
         stack += _referred(source, item)
     met = {id for id, _role in seen}
     waiting = [id for id, kind in new.items() if kind is Kind.NODE and id not in met]

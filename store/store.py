@@ -19,7 +19,7 @@ from aq.formats.errors import AqError, Conflict, NewerFormat, Temporary, UsageEr
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.packs import NO_ID, Place
 from aq.formats.records import Operation
-from aq.store import disk, layout, opening, operations, recover, statblocks
+from aq.store import batches, disk, layout, opening, operations, recover, statblocks
 from aq.store import refs as ref_maps
 from aq.store.environment import DamagedIndex
 from aq.store.filesystems import refuse_network
@@ -35,6 +35,7 @@ from aq.store.statblocks import Rows
 from aq.store.transaction import Transaction
 
 if TYPE_CHECKING:
+    from aq.formats.earlier import Near
     from aq.formats.inline_frames import InlineFrames
 
 FIRST_BRANCH = "branch/main"
@@ -178,6 +179,10 @@ class Store:
         """The canonical bytes, verified. Raises Damaged where they are missing or do not hold."""
         return self._objects.get(kind, id)
 
+    def visit(self, kind: Kind, ids: Sequence[bytes], see: batches.See) -> None:
+        """Show many objects, each verified, in any order and from two threads. Raises Damaged."""
+        batches.visit(self._objects, self._files, kind, ids, see)
+
     @_or_nothing
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
         """Store the bytes once and return their id; durable after `flush` or a transaction."""
@@ -185,11 +190,19 @@ class Store:
             self.lease()
         return self._objects.put(kind, data, base=base)
 
-    def stage(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Staged:
+    def stage(
+        self,
+        kind: Kind,
+        data: Buffer,
+        *,
+        base: bytes | None = None,
+        near: Near | None = None,
+        id: Digest | None = None,
+    ) -> Staged:
         """The half of `put` that any thread may do: hash, look up, compress."""
         if self._lease is None:
             self.lease()
-        return self._objects.stage(kind, data, base=base)
+        return self._objects.stage(kind, data, base=base, near=near, id=id)
 
     @_or_nothing
     def admit(self, staged: Staged) -> Digest:

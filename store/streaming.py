@@ -125,7 +125,7 @@ class _Copy:
             places = self._packed.places(piece.id for piece, _ in ahead)
         wanted = []
         for (piece, at), place in zip(ahead, places, strict=True):
-            if place is None or place.kind != Kind.CHUNK or place.base is not None or place.size > RUN:
+            if place is None or place.kind != Kind.CHUNK or place.bases or place.size > RUN:
                 self._write_alone(piece, at)
             else:
                 wanted.append(Wanted(piece, at, place))
@@ -223,7 +223,7 @@ def _content(one: Wanted, frame: memoryview, seed: int) -> Buffer | None:
     head = decode_head(frame)
     if head is None or head.size != len(frame) or head.size != one.place.size or not holds(seed, frame):
         return None
-    if head.id != one.piece.id or head.kind != Kind.CHUNK or head.length != one.piece.length or head.base:
+    if head.id != one.piece.id or head.kind != Kind.CHUNK or head.length != one.piece.length or head.bases:
         return None
     if head.codec == codecs.RAW:
         return frame[head.start :] if head.stored == head.length else None

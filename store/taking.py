@@ -76,7 +76,8 @@ class Taking:
         known = {found.path: state for found in batch.found if (state := self._known(found)) is not None}
         unread = [found for found in batch.found if found.stat is not None and found.path not in known]
         names = [found.path[start:] for found in unread]
-        read = self._intake.read(batch.folder, names, [found.stat or b"" for found in unread])
+        stats, heads = [found.stat or b"" for found in unread], [found.head for found in unread]
+        read = self._intake.read(batch.folder, names, stats, heads)
         if len(unread) == len(batch.found):
             return read
         states = {found.path: state for found, state in zip(unread, read, strict=True)}

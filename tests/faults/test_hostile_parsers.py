@@ -31,7 +31,7 @@ FRAME = pd.DataFrame(
     {"a": range(9), "b": list("abcabcabc"), "c": pd.Categorical(list("xyz") * 3), "d": [[1], None, []] * 3}
 )
 NAME = b"12345678"
-PLACES = [(bytes(32), packs.Place(NAME, 40, 100, 1, 0, bytes(32)))]
+PLACES = [(bytes(32), packs.Place(NAME, 40, 100, 1, 0, (bytes(32),)))]
 
 
 def artifact(value: object) -> Artifact:

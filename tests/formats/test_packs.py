@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from aq.formats.errors import Damaged
 from aq.formats.packs import (
+    BASES_MOST,
     FRAME_MAGIC,
     HEADER_SIZE,
+    Bases,
     Header,
     Place,
     decode_contents,
@@ -29,11 +31,12 @@ names = st.binary(min_size=8, max_size=8)
 ids = st.binary(min_size=32, max_size=32)
 u64 = st.integers(0, 2**64 - 1)
 small = st.integers(0, 255)
+some_bases = st.lists(ids, max_size=BASES_MOST).map(tuple)
 NAME = b"01234567"
 
 
-def frame(payload: bytes, *, id: bytes = bytes(32), base: bytes | None = None, name: bytes = NAME) -> bytes:
-    return b"".join(map(bytes, encode_frame(seed_of(name), 1, id, payload, base=base)))
+def frame(payload: bytes, *, id: bytes = bytes(32), name: bytes = NAME) -> bytes:
+    return b"".join(map(bytes, encode_frame(seed_of(name), 1, id, payload)))
 
 
 def test_golden_bytes() -> None:
@@ -61,15 +64,15 @@ def test_other_bytes_are_no_header(data: bytes) -> None:
         decode_header(data)
 
 
-@given(names, small, small, st.binary(max_size=300), ids, st.none() | ids, st.integers(0, 2**40))
+@given(names, small, small, st.binary(max_size=300), ids, some_bases, st.integers(0, 2**40))
 def test_frames_come_back(
-    name: bytes, kind: int, codec: int, payload: bytes, id: bytes, base: bytes | None, length: int
+    name: bytes, kind: int, codec: int, payload: bytes, id: bytes, bases: Bases, length: int
 ) -> None:
-    pieces = encode_frame(seed_of(name), kind, id, payload, codec=codec, length=length, base=base)
+    pieces = encode_frame(seed_of(name), kind, id, payload, codec=codec, length=length, bases=bases)
     data = b"before" + b"".join(map(bytes, pieces))
     head = frame_at(seed_of(name), data, 6)
     assert head is not None
-    assert (head.kind, head.codec, head.length, head.id, head.base) == (kind, codec, length, id, base)
+    assert (head.kind, head.codec, head.length, head.id, head.bases) == (kind, codec, length, id, bases)
     assert data[6 + head.start : 6 + head.size] == payload
     assert head.size == len(data) - 6
 
@@ -108,15 +111,15 @@ def test_any_bytes_can_be_looked_at(data: bytes, offset: int) -> None:
     assert decode_footer(NAME, data[-32:]) is None
 
 
-@given(st.lists(st.tuples(ids, u64, u64, small, small, st.none() | ids), max_size=20))
-def test_contents_come_back(rows: list[tuple[bytes, int, int, int, int, bytes | None]]) -> None:
-    places = [(id, Place(NAME, at, size, kind, codec, base)) for id, at, size, kind, codec, base in rows]
+@given(st.lists(st.tuples(ids, u64, u64, small, small, some_bases), max_size=20))
+def test_contents_come_back(rows: list[tuple[bytes, int, int, int, int, Bases]]) -> None:
+    places = [(id, Place(NAME, at, size, kind, codec, bases)) for id, at, size, kind, codec, bases in rows]
     assert list(decode_contents(NAME, encode_contents(places))) == places
 
 
 @given(st.lists(ids, min_size=1, max_size=5), st.data())
 def test_contents_cut_short_are_refused(found: list[bytes], data: st.DataObject) -> None:
-    payload = encode_contents((id, Place(NAME, 0, 0, 1, 0, id)) for id in found)
+    payload = encode_contents((id, Place(NAME, 0, 0, 1, 0, (id,))) for id in found)
     cut = data.draw(st.integers(1, len(payload) - 1))
     if cut % 84:
         with pytest.raises(Damaged):
@@ -137,3 +140,10 @@ def test_the_way_past_a_damaged_frame(payloads: list[bytes], data: st.DataObject
     whole = b"".join([*frames[:harmed], bytes(broken), *frames[harmed + 1 :]])
     start = sum(map(len, frames[:harmed]))
     assert next_frame(seed_of(NAME), whole, start) == start + len(frames[harmed])
+
+
+def test_more_bases_than_a_delta_may_have_are_none() -> None:
+    many = (bytes(32),) * (BASES_MOST + 1)
+    assert decode_head(b"".join(map(bytes, encode_frame(1, 1, bytes(32), b"x", bases=many)))) is None
+    with pytest.raises(Damaged):
+        list(decode_contents(NAME, encode_contents([(bytes(32), Place(NAME, 0, 0, 1, 0, many))])))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aq.formats import files, windows
+from aq.formats.batches import Batches
 from aq.formats.chunking import LONGEST, SHORTEST, cut
 from aq.formats.files import encode_stream, pieces, whole_bytes
 from aq.formats.identity import Buffer, Digest, Kind, object_id
@@ -187,7 +188,7 @@ def test_a_caller_that_fails_stops_the_thread(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(noise(8 * SMALL_WINDOW))
     with path.open("rb") as stream:
-        found = Windows(stream.fileno(), 0, b"", Sink())
+        found = Windows(stream.fileno(), 0, b"", Batches(Sink()))
         with pytest.raises(ZeroDivisionError), found:
             _ = [1 // 0 for _ in found]
     assert not ours()

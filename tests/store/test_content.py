@@ -38,10 +38,10 @@ class TestStatCache:
         whole = content._attempt
 
         def attempt(
-            full: bytes, sink: content.Sink, on_bytes: content.OnBytes | None
+            full: bytes, sink: content.Sink, on_bytes: content.OnBytes | None, like: content.Like | None
         ) -> tuple[bytes, content.Digest] | None:
             seen.append(os.path.basename(full))
-            return whole(full, sink, on_bytes)
+            return whole(full, sink, on_bytes, like)
 
         monkeypatch.setattr(content, "_attempt", attempt)
         return seen
@@ -148,8 +148,14 @@ class TestReading:
         whole = content._put
         changes = iter([b"new " * 50_000])
 
-        def put(fd: int, size: int, sink: content.Sink, on_bytes: content.OnBytes | None) -> content.Digest:
-            found = whole(fd, size, sink, on_bytes)
+        def put(
+            fd: int,
+            size: int,
+            sink: content.Sink,
+            on_bytes: content.OnBytes | None,
+            like: content.Like | None,
+        ) -> content.Digest:
+            found = whole(fd, size, sink, on_bytes, like)
             for data in changes:
                 place.write_bytes(data)
                 break

@@ -120,7 +120,7 @@ def test_pieces_that_lie_as_deltas_come_back(store: Store, tmp_path: Path) -> No
     root = build_list(store, elements)
     store.flush()
     places = store.places([element[:32] for element in elements])
-    assert [place is not None and place.base is not None for place in places] == [False] + [True] * 4
+    assert [place is not None and place.bases != () for place in places] == [False] + [True] * 4
     artifact = Artifact(kind="file", format="bytes", size=len(whole), root=root)
     assert copied(store, artifact, tmp_path / "out") == whole
 

@@ -1,0 +1,197 @@
+"""Many objects looked at once: in the order of the packs, by two threads, each frame verified where it lies.
+
+Invariant: what is shown is what `get` would give; whatever is not found right like this (not published
+yet, moved by a collector, damaged) is asked of `get`, which has it or says what is wrong with it. Bytes
+are unpacked one object at a time into memory that is used again, so that only who looks decides what stays.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from threading import Lock
+from typing import Final, NamedTuple, Protocol
+
+from aq.formats import codecs, deltas
+from aq.formats.errors import Damaged
+from aq.formats.identity import Buffer, Kind, object_id
+from aq.formats.packs import Head, Place, decode_head, holds, seed_of
+from aq.formats.threads import SecondThread, Stopped
+from aq.store.packs import MissingPack
+
+RUN: Final = 1 << 20
+"""Bytes of a pack that are read at a time."""
+PARALLEL_FROM: Final = 1 << 20
+"""Fewer bytes in the packs are not worth a thread."""
+_GAP: Final = 64 << 10
+
+_spare: list[bytearray] = []
+"""Buffers that nobody uses now: fresh memory costs more than reading into it."""
+
+See = Callable[[int, Buffer], None]
+"""Told which of the ids it is, and its bytes, which are right only until it returns."""
+
+
+class Objects(Protocol):
+    """Where objects lie, and how to read one of them."""
+
+    def get(self, kind: Kind, id: bytes) -> bytes:
+        """The canonical bytes, verified. Raises Damaged."""
+
+    def places(self, ids: Iterable[bytes]) -> list[Place | None]:
+        """The place of each in a pack, None where it has none."""
+
+
+class Files(Protocol):
+    """The packs."""
+
+    def read_into(self, name: bytes, offset: int, buffer: memoryview) -> int:
+        """Read a part of a pack; how many bytes there were. Raises MissingPack, Damaged."""
+
+
+class _Wanted(NamedTuple):
+    id: bytes
+    place: Place
+
+
+class _Delta(NamedTuple):
+    """A frame that was found right, and is to be applied to its base."""
+
+    id: bytes
+    codec: int
+    payload: bytes
+    length: int
+
+
+def visit(objects: Objects, files: Files, kind: Kind, ids: Sequence[bytes], see: See) -> None:
+    """Show every object once for each time that it is among `ids`, in any order, from either thread.
+
+    Raises Damaged on what is not there or does not hold.
+    """
+    look = _Look(objects, files, kind, see)
+    for at, id in enumerate(ids):
+        look.positions[bytes(id)].append(at)
+    look.all()
+    for id, positions in look.positions.items():
+        if id not in look.seen:
+            data = objects.get(kind, id)
+            for at in positions:
+                see(at, data)
+
+
+class _Look:
+    """What was shown so far, and what is still to be done by whoever is free."""
+
+    def __init__(self, objects: Objects, files: Files, kind: Kind, see: See) -> None:
+        self._objects, self._files, self._kind, self._see = objects, files, kind, see
+        self._lock = Lock()
+        self._stopped = False
+        self._runs: Iterator[list[_Wanted]] = iter(())
+        self._deltas: dict[bytes, list[_Delta]] = defaultdict(list)
+        self.positions: dict[bytes, list[int]] = defaultdict(list)
+        self.seen: set[bytes] = set()
+
+    def all(self) -> None:
+        """Show what lies in packs: first the deltas are read, then what lies in full, and they with it."""
+        places = dict(zip(self.positions, self._objects.places(self.positions), strict=True))
+        full, made = self._split(places)
+        bases = {place.bases[0] for _, place in made} - places.keys()
+        more, _ = self._split(dict(zip(bases, self._objects.places(bases), strict=True)))
+        self._share(made)
+        self._share(full + more)
+
+    def _split(self, places: dict[bytes, Place | None]) -> tuple[list[_Wanted], list[_Wanted]]:
+        """What lies in full, and what is made from one base; the rest is left to `get`."""
+        found: tuple[list[_Wanted], list[_Wanted]] = [], []
+        for id, place in places.items():
+            if place is not None and place.kind == self._kind and len(place.bases) < 2:
+                found[len(place.bases)].append(_Wanted(id, place))
+        return found
+
+    def _share(self, wanted: list[_Wanted]) -> None:
+        """Read all of these, by a second thread as well where there is much of it."""
+        self._runs, self._stopped = _runs(wanted), False
+        if sum(one.place.size for one in wanted) < PARALLEL_FROM:
+            self._work()
+            return
+        with SecondThread(self._work, self._stop) as second:
+            self._work()
+            second.finish()
+
+    def _stop(self) -> None:
+        self._stopped = True
+
+    def _work(self) -> None:
+        memory = _spare.pop() if _spare else bytearray(RUN)
+        try:
+            while (run := self._next()) is not None:
+                self._read_run(run, memory)
+        finally:
+            _spare.append(memory)
+
+    def _next(self) -> list[_Wanted] | None:
+        with self._lock:
+            if self._stopped:
+                raise Stopped
+            return next(self._runs, None)
+
+    def _read_run(self, run: list[_Wanted], memory: bytearray) -> None:
+        first = run[0].place
+        size = max(one.place.offset + one.place.size for one in run) - first.offset
+        buffer = memoryview(memory if size <= RUN else bytearray(size))[:size]
+        try:
+            size = self._files.read_into(first.pack, first.offset, buffer)
+        except (MissingPack, Damaged):
+            return  # then each is asked for by itself, and the right one is blamed
+        seed = seed_of(first.pack)
+        for id, place in run:
+            start = place.offset - first.offset
+            frame = buffer[start : min(start + place.size, size)]
+            head = _checked(frame, seed, id, place)
+            if head is None:
+                continue
+            if head.bases:
+                delta = _Delta(id, head.codec, bytes(frame[head.start :]), head.length)
+                self._deltas[head.bases[0]].append(delta)
+                continue
+            try:
+                data = codecs.unpack(head.codec, frame[head.start :], head.length)
+            except Damaged:
+                continue
+            self._show(id, data)
+
+    def _show(self, id: bytes, data: bytes) -> None:
+        """Show an object, and what is made from it."""
+        for at in self.positions.get(id, ()):
+            self._see(at, data)
+        self.seen.add(id)
+        for delta in self._deltas.get(id, ()):
+            try:
+                made = deltas.unpack(delta.codec, delta.payload, data, delta.length)
+            except Damaged:
+                continue
+            if object_id(self._kind, made) == delta.id:  # the checksum says nothing of the base
+                self._show(delta.id, made)
+
+
+def _checked(frame: memoryview, seed: int, id: bytes, place: Place) -> Head | None:
+    """The head of a frame that is whole, right, and what was asked for."""
+    head = decode_head(frame)
+    if head is None or head.id != id or head.kind != place.kind or not head.size == place.size == len(frame):
+        return None
+    return head if holds(seed, frame) else None
+
+
+def _runs(wanted: list[_Wanted]) -> Iterator[list[_Wanted]]:
+    """What lies in one pack without large gaps, and fits into a buffer together."""
+    run: list[_Wanted] = []
+    for one in sorted(wanted, key=lambda one: (one.place.pack, one.place.offset)):
+        if run:
+            start, last = run[0].place, run[-1].place
+            near = one.place.pack == start.pack and one.place.offset - last.offset - last.size <= _GAP
+            if not near or one.place.offset + one.place.size - start.offset > RUN:
+                yield run
+                run = []
+        run.append(one)
+    if run:
+        yield run
