@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 from aq.formats.errors import Damaged, Unstorable
+from aq.formats.tables.cell_kinds import made, parts_of
+from aq.formats.tables.zones import read_zone, zone_text
 
 _I64: Final = struct.Struct("<q")
 _F64: Final = struct.Struct("<d")
 _LENGTH: Final = struct.Struct("<I")
 _NAN: Final = bytes.fromhex("000000000000f87f")
 _PLAIN_ARRAYS: Final = "biufcmMSU"
+_LONG_DOUBLES: Final = "gG"
+_UNREADABLE: Final = (
+    ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, SyntaxError, TypeError,
+    ValueError, np.ma.MAError, struct.error,
+)  # fmt: skip
+"""What bytes that no aq wrote can lead to, in Python and in the libraries that make the objects."""
 DEEPEST: Final = 64
 
 Tagged = tuple[bytes, bytes]
@@ -41,11 +48,14 @@ def write_cell(value: object, depth: int = 0) -> bytes:
         if items in b"ez":
             parts.sort()
         return items + _LENGTH.pack(len(parts)) + b"".join(parts)
-    if isinstance(value, np.ndarray) and value.dtype.kind in _PLAIN_ARRAYS:
+    if isinstance(value, np.ndarray) and type(value) in (np.ndarray, np.memmap) and _is_plain(value.dtype):
         shape = ",".join(map(str, value.shape))
         return b"a" + _texts(value.dtype.str, shape) + _sized(np.ascontiguousarray(value).tobytes())
-    if isinstance(value, np.generic) and value.dtype.kind in _PLAIN_ARRAYS:
+    if isinstance(value, np.generic) and _is_plain(value.dtype):
         return b"n" + _texts(value.dtype.str) + _sized(value.tobytes())
+    found = parts_of(value)
+    if found is not None:
+        return b"k" + _texts(found[0]) + write_cell(found[1], depth + 1)
     raise Unstorable(f"nothing maps an object of type {type(value).__qualname__}")
 
 
@@ -54,11 +64,15 @@ def read_cell(data: bytes | memoryview) -> Any:
     reader = _Reader(bytes(data))
     try:
         value = reader.cell(0)
-    except (struct.error, ValueError, KeyError, TypeError, ArithmeticError, SyntaxError) as error:
+    except _UNREADABLE as error:
         raise Damaged(f"a table's cell cannot be read: {error}") from None
     if reader.at != len(reader.data):
         raise Damaged("a table's cell has bytes too many")
     return value
+
+
+def _is_plain(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in _PLAIN_ARRAYS and dtype.char not in _LONG_DOUBLES
 
 
 def _flat(value: Any) -> Iterable[object]:
@@ -83,26 +97,6 @@ def _int(value: int) -> bytes:
 
 def _float(value: float) -> bytes:
     return _NAN if value != value else _F64.pack(value)
-
-
-def zone_text(zone: tzinfo | None) -> str:
-    """A zone as text: empty for none, an IANA key, or an offset in seconds after `@`."""
-    if zone is None:
-        return ""
-    if isinstance(zone, ZoneInfo) and zone.key:
-        return zone.key
-    if type(zone) is timezone:
-        return f"@{zone.utcoffset(None).total_seconds():g}"
-    raise Unstorable(f"nothing maps the time zone {zone!r}")
-
-
-def read_zone(text: str) -> tzinfo | None:
-    """The zone that `zone_text` wrote."""
-    if not text:
-        return None
-    if text.startswith("@"):
-        return timezone(timedelta(seconds=float(text[1:])))
-    return ZoneInfo(text)
 
 
 def _moment(value: Any) -> bytes:
@@ -189,6 +183,8 @@ class _Reader:
             if tag == b"m":
                 return dict(zip(items[::2], items[1::2], strict=True))
             return {b"l": list, b"u": tuple, b"e": set, b"z": frozenset}[tag](items)
+        if tag == b"k":
+            return made(self.text(), self.cell(depth + 1))
         return _READERS[tag](self)
 
     def array(self) -> np.ndarray[Any, Any]:
@@ -205,9 +201,11 @@ class _Reader:
         return naive.replace(tzinfo=zone, fold=fold)
 
     def timestamp(self) -> pd.Timestamp:
-        unit, zone = self.text(), read_zone(self.text())
+        unit, text = self.text(), self.text()
         found = pd.Timestamp(np.datetime64(self.int64(), unit))  # type: ignore[call-overload]
-        return found if zone is None else found.tz_localize("UTC").tz_convert(zone)
+        # A key makes the zone that this pandas takes by default.
+        zone = read_zone(text) if text.startswith("@") else text
+        return found if not text else found.tz_localize("UTC").tz_convert(zone)
 
     def timedelta(self) -> pd.Timedelta:
         unit = self.text()

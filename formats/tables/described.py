@@ -16,13 +16,17 @@ Dtype = list[Any]
 
 
 class IndexPart(msgspec.Struct, frozen=True):
-    """The index of a frame: `range` is start and step, `levels` positions of columns."""
+    """The index of a frame: `range` is start and step, `levels` positions of columns.
+
+    `freq` is a frequency as text or cell, `freqs` those of levels of a MultiIndex by number.
+    """
 
     names: list[bytes]
     range: tuple[int, int] | None = None
     levels: list[int] = []
     multi: bool = False
-    freq: str | None = None
+    freq: Any = None
+    freqs: list[tuple[int, Any]] = []
 
 
 class LabelsPart(msgspec.Struct, frozen=True):
@@ -31,11 +35,12 @@ class LabelsPart(msgspec.Struct, frozen=True):
     names: list[bytes]
     levels: list[dict[str, Any] | list[int]]
     multi: bool = False
-    freq: str | None = None
+    freq: Any = None
+    freqs: list[tuple[int, Any]] = []
 
 
 class PandasPart(msgspec.Struct, frozen=True):
-    """What pandas needs beyond the columns."""
+    """What pandas needs beyond the columns; `unique` where labels must not repeat."""
 
     series: bool = False
     dtypes: list[tuple[int, Dtype]] = []
@@ -43,6 +48,7 @@ class PandasPart(msgspec.Struct, frozen=True):
     index: IndexPart | None = None
     labels: LabelsPart | None = None
     attrs: bytes | None = None
+    unique: bool = False
 
 
 class PolarsPart(msgspec.Struct, frozen=True):

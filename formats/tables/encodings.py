@@ -129,3 +129,80 @@ def _taken(array: pa.Array, rows: npt.NDArray[Any]) -> pa.Array:
     """These rows, plain; of the array no more is made plain than lies between them."""
     low, high = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
     return plain(array.slice(low, high - low)).take(pa.array(rows - low, pa.int64()))
+
+
+def encoded(array: Any, kind: pa.DataType) -> pa.Array:
+    """A plain array in another type of the same descriptor: what `plain` undid, done again."""
+    if array.type == kind:
+        return array
+    if isinstance(kind, pa.BaseExtensionType):
+        storage = plain(array)
+        return pa.ExtensionArray.from_storage(kind, encoded(storage, kind.storage_type))
+    if is_.is_dictionary(kind):
+        return _as_dictionary(array, kind)
+    if is_.is_run_end_encoded(kind):
+        ends = pa.array(np.arange(1, len(array) + 1), kind.run_end_type)
+        return pa.RunEndEncodedArray.from_arrays(ends, encoded(array, kind.value_type), kind)
+    if not is_.is_nested(kind):
+        return array.cast(kind)
+    if is_.is_union(kind):
+        return _as_union(array, kind)
+    bitmap, count = _bitmap(physical.validity(array)), len(array)
+    if is_.is_struct(kind):
+        pairs = enumerate(fields_of(kind))
+        children = [encoded(array.field(at), field.type) for at, field in pairs]
+        return pa.Array.from_buffers(kind, count, [bitmap], children=children)
+    if is_.is_fixed_size_list(kind):
+        elements = array.values.slice(array.offset * kind.list_size, count * kind.list_size)
+        return pa.Array.from_buffers(kind, count, [bitmap], children=[encoded(elements, kind.value_type)])
+    return _as_list(array, kind, bitmap)
+
+
+def _as_dictionary(array: pa.Array, kind: Any) -> pa.Array:
+    try:
+        found = array.dictionary_encode()
+        codes, values = found.indices, found.dictionary
+    except pa.ArrowNotImplementedError:  # Arrow finds no equal ones among nested values
+        codes, values = pa.array(np.arange(len(array))), array
+    values = encoded(values, kind.value_type)
+    return pa.DictionaryArray.from_arrays(codes.cast(kind.index_type), values, ordered=kind.ordered)
+
+
+def _as_list(array: Any, kind: Any, bitmap: pa.Buffer | None) -> pa.Array:
+    """A list without gaps, as a list of any family or a map."""
+    lengths, children = physical.list_values(array, physical.validity(array))
+    ends = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    if is_.is_map(kind):
+        pair = [encoded(c, f.type) for c, f in zip(children, fields_of(kind), strict=True)]
+        entries = pa.struct(fields_of(kind))
+        children = [pa.Array.from_buffers(entries, len(pair[0]), [None], children=pair)]
+    else:
+        children = [encoded(children[0], kind.value_type)]
+    is_large = is_.is_large_list(kind) or is_.is_large_list_view(kind)
+    index = "<i8" if is_large else "<i4"
+    if is_.is_list_view(kind) or is_.is_large_list_view(kind):
+        runs = [pa.py_buffer(part.astype(index)) for part in (ends[:-1], lengths)]
+    else:
+        runs = [pa.py_buffer(ends.astype(index))]
+    return pa.Array.from_buffers(kind, len(array), [bitmap, *runs], children=children)
+
+
+def _as_union(array: Any, kind: Any) -> pa.Array:
+    codes, found = physical.union_rows(array)
+    if kind.mode == "sparse":
+        spread: list[pa.Array] = []
+        for member, rows in found:
+            places = np.zeros(len(array), np.int64)
+            places[codes == kind.type_codes[len(spread)]] = rows
+            spread.append(member.take(pa.array(places)) if len(rows) else pa.nulls(len(array), member.type))
+        children = [encoded(c, f.type) for c, f in zip(spread, fields_of(kind), strict=True)]
+        return pa.Array.from_buffers(
+            kind, len(array), [None, pa.py_buffer(codes.tobytes())], children=children
+        )
+    offsets = np.zeros(len(array), "<i4")
+    members = [member.take(pa.array(rows)) for member, rows in found]
+    for code, member in zip(kind.type_codes, members, strict=True):
+        offsets[codes == code] = np.arange(len(member))
+    children = [encoded(c, f.type) for c, f in zip(members, fields_of(kind), strict=True)]
+    buffers = [None, pa.py_buffer(codes.tobytes()), pa.py_buffer(offsets)]
+    return pa.Array.from_buffers(kind, len(array), buffers, children=children)

@@ -6,7 +6,6 @@ descriptor is None where the Arrow type alone implies it (docs/format.md, sectio
 
 from __future__ import annotations
 
-from datetime import timedelta, timezone
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -18,14 +17,21 @@ from aq.formats.objects import Sink, Source
 from aq.formats.tables import references
 from aq.formats.tables.arrow_dtypes import describe_exactly, exact_type
 from aq.formats.tables.cells import read_cell, write_cell
+from aq.formats.tables.encodings import encoded, plain
 from aq.formats.tables.layout import write_array
 from aq.formats.tables.layout_read import read_array
 from aq.formats.tables.pandas_objects import read_objects, write_objects
 from aq.formats.tables.types import arrow_type, describe
+from aq.formats.tables.zones import read_zone, zone_text
+from pandas.tseries.frequencies import to_offset
 from pyarrow import types as is_
 
 Dtype = list[Any] | None
 INLINE_MOST: Final = 16 * 1024
+
+
+Freq = str | bytes
+"""A frequency as pandas's text for it, or as a cell where that text means another one."""
 
 
 class Written(NamedTuple):
@@ -70,10 +76,16 @@ def _write_numpy(array: np.ndarray[Any, Any], where: str) -> Written:
 
 def _write_extension(array: Any, dtype: Any, where: str) -> tuple[Any, Dtype]:
     if isinstance(dtype, pd.DatetimeTZDtype):
-        return pa.array(pd.Series(array)), None
+        return _write_zoned(array, where)
     if isinstance(dtype, pd.StringDtype):
         tag = ["string", dtype.storage, "NA" if dtype.na_value is pd.NA else "nan"]
-        return pa.array(array), None if tag == ["string", "pyarrow", "nan"] else tag
+        try:
+            return pa.array(array), None if tag == ["string", "pyarrow", "nan"] else tag
+        except UnicodeEncodeError:  # lone surrogates, which only Python's storage holds
+            found = [
+                None if text is dtype.na_value else text.encode(errors="surrogatepass") for text in array
+            ]
+            return pa.array(found, pa.large_binary()), [*tag, "surrogates"]
     if isinstance(dtype, pd.ArrowDtype):
         return pa.array(array), ["arrow", describe_exactly(dtype.pyarrow_dtype)]
     if isinstance(dtype, pd.PeriodDtype):
@@ -85,11 +97,42 @@ def _write_extension(array: Any, dtype: Any, where: str) -> tuple[Any, Dtype]:
     raise Unstorable(f"{where}: nothing maps the dtype {dtype}")
 
 
+def _write_zoned(array: Any, where: str) -> tuple[pa.Array, Dtype]:
+    """Instants; the zone stands in Arrow's type, or in the dtype where Arrow has no text for it."""
+    try:
+        text = zone_text(array.dtype.tz)
+    except Unstorable as error:
+        raise Unstorable(f"{where}: {error.message}") from None
+    kind = pa.timestamp(array.dtype.unit, _arrow_zone(text) or "UTC")
+    instants = pa.array(array.asi8, mask=array.isna()).cast(kind)
+    return instants, None if _arrow_zone(text) else ["zone", text]
+
+
+def _arrow_zone(text: str) -> str | None:
+    """Arrow's text for a zone: a key, or an offset in whole minutes. None where it has none."""
+    if not text.startswith("@"):
+        return text
+    seconds, _, name = text[1:].partition(" ")
+    minutes, rest = divmod(abs(float(seconds)), 60)
+    if name or rest:
+        return None
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{'-' if float(seconds) < 0 else '+'}{hours:02}:{minutes:02}" if float(seconds) else "UTC"
+
+
 def _write_categories(array: Any, where: str, sink: Sink) -> Written:
     categories = write_column(array.categories.array, f"{where}, categories", sink)
     codes = pa.array(array.codes, mask=array.codes < 0, from_pandas=False)
     values = pa.DictionaryArray.from_arrays(codes, categories.values.combine_chunks())
-    return Written(_chunked(values), ["category", bool(array.ordered), _store(categories, sink)])
+    found = _store(categories, sink) | _write_extras(array.categories)
+    return Written(_chunked(values), ["category", bool(array.ordered), found])
+
+
+def _write_extras(categories: pd.Index) -> dict[str, Any]:
+    """The name and the frequency of categories, which few have."""
+    name = None if categories.name is None else write_cell(categories.name)
+    fields = {"name": name, "freq": write_freq(categories)}
+    return {field: value for field, value in fields.items() if value is not None}
 
 
 def _write_intervals(array: Any, where: str, sink: Sink) -> Written:
@@ -130,6 +173,15 @@ def _read_rare(values: pa.ChunkedArray, dtype: list[Any], source: Source) -> Any
         case ["period", freq]:
             ordinals = values.fill_null(pd.NaT._value).to_numpy()
             return pd.PeriodIndex.from_ordinals(ordinals, freq=freq).array
+        case ["zone", text]:
+            naive = pd.DatetimeIndex(values.cast(pa.timestamp(values.type.unit)).to_numpy())
+            return naive.tz_localize("UTC").tz_convert(read_zone(text)).array
+        case ["string", storage, missing, "surrogates"]:
+            texts = [
+                None if text is None else text.decode(errors="surrogatepass") for text in values.to_pylist()
+            ]
+            na_value = pd.NA if missing == "NA" else float("nan")
+            return pd.array(texts, pd.StringDtype(storage, na_value))
         case ["interval", closed, inner]:
             whole = values.combine_chunks()
             sides = [read_column(_chunked(whole.field(at)), inner, source) for at in (0, 1)]
@@ -152,16 +204,14 @@ def _read_implied(values: pa.ChunkedArray) -> Any:
     if is_.is_timestamp(kind) and kind.tz is not None:
         naive = values.cast(pa.timestamp(kind.unit)).to_numpy()
         zoned = pd.DatetimeIndex(naive).tz_localize("UTC")
-        return zoned.tz_convert(_zone(kind.tz)).array
+        # A key as text makes the zone that this pandas takes by default.
+        return zoned.tz_convert(_offset(kind.tz) if kind.tz[:1] in "+-" else kind.tz).array
     return values.to_numpy()
 
 
-def _zone(text: str) -> Any:
-    if text[:1] in "+-":
-        sign = -1 if text[0] == "-" else 1
-        hours, minutes = map(int, text[1:].split(":"))
-        return timezone(sign * timedelta(hours=hours, minutes=minutes))
-    return text
+def _offset(text: str) -> Any:
+    hours, minutes = map(int, text[1:].split(":"))
+    return read_zone(f"@{'-' if text[0] == '-' else ''}{hours * 3600 + minutes * 60}")
 
 
 def _read_masked(values: pa.ChunkedArray) -> Any:
@@ -174,18 +224,14 @@ def _read_masked(values: pa.ChunkedArray) -> Any:
 
 
 def _to_exact(values: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
-    if values.type == wanted:
-        return values
-    if is_.is_dictionary(wanted):
-        plain = values.cast(wanted.value_type)
-        return plain.dictionary_encode().cast(wanted)
-    return values.cast(wanted)
+    return pa.chunked_array([encoded(plain(piece), wanted) for piece in values.chunks], wanted)
 
 
 def _read_categories(values: pa.ChunkedArray, found: dict[str, Any], source: Source, *, ordered: bool) -> Any:
     stored, markers = _load(found, source)
     array = read_column(stored, found["dtype"], source, markers)
-    dtype = pd.CategoricalDtype(pd.Index(array, dtype=array.dtype, copy=False), ordered)
+    index = pd.Index(array, dtype=array.dtype, copy=False, name=read_cell(found.get("name", b"N")))
+    dtype = pd.CategoricalDtype(with_freq(index, found.get("freq")), ordered)
     try:
         places = pc.index_in(values, value_set=stored)
         codes = places.fill_null(-1).to_numpy()
@@ -195,16 +241,35 @@ def _read_categories(values: pa.ChunkedArray, found: dict[str, Any], source: Sou
     return pd.Categorical.from_codes(codes, dtype=dtype)
 
 
-def write_labels(index: pd.Index, where: str, sink: Sink) -> dict[str, Any]:
-    """Labels apart from the table's rows: the names of the columns."""
-    return _store(write_column(index.array, where, sink), sink)
+def write_freq(index: pd.Index) -> Freq | None:
+    """The frequency of an index of times. Raises Unstorable where nothing maps it."""
+    freq = None if isinstance(index, pd.PeriodIndex) else getattr(index, "freq", None)
+    if freq is None:
+        return None
+    try:
+        return str(freq.freqstr) if to_offset(freq.freqstr) == freq else write_cell(freq)
+    except ValueError:
+        return write_cell(freq)
 
 
-def read_labels(found: dict[str, Any], source: Source) -> pd.Index:
-    """The labels that `write_labels` stored."""
+def with_freq(index: Any, freq: Freq | None) -> pd.Index:
+    """The index with a frequency, which its values have. Raises ValueError where they have not."""
+    if freq is not None:
+        index.freq = freq if isinstance(freq, str) else read_cell(freq)
+    return index
+
+
+def store_labels(written: Written, sink: Sink) -> dict[str, Any]:
+    """Values apart from the table's rows: the names of the columns."""
+    return _store(written, sink)
+
+
+def load_labels(
+    found: dict[str, Any], source: Source
+) -> tuple[pa.ChunkedArray, Dtype, pa.ChunkedArray | None]:
+    """Values, dtype and markers that `store_labels` stored."""
     values, markers = _load(found, source)
-    array = read_column(values, found["dtype"], source, markers)
-    return pd.Index(array, dtype=array.dtype, copy=False)
+    return values, found["dtype"], markers
 
 
 def _store(written: Written, sink: Sink) -> dict[str, Any]:

@@ -6,7 +6,7 @@ version of pandas wrote it. A default index and plain text labels take no room.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
@@ -16,7 +16,16 @@ from aq.formats.objects import Sink, Source
 from aq.formats.tables.cells import read_cell, write_cell
 from aq.formats.tables.columns import Columns, refuse_duplicates
 from aq.formats.tables.described import Described, IndexPart, LabelsPart, PandasPart
-from aq.formats.tables.pandas_columns import Written, read_column, read_labels, write_column, write_labels
+from aq.formats.tables.pandas_columns import (
+    Written,
+    load_labels,
+    read_column,
+    store_labels,
+    with_freq,
+    write_column,
+    write_freq,
+)
+from aq.formats.tables.pandas_index import level_freqs, multi_index, read_level, write_level
 
 _PLAIN_LABELS: Final = pd.StringDtype("pyarrow", float("nan"))
 
@@ -24,6 +33,8 @@ _PLAIN_LABELS: Final = pd.StringDtype("pyarrow", float("nan"))
 def from_pandas(frame: pd.DataFrame | pd.Series, sink: Sink) -> Columns:
     """The columns of a frame, then its index levels and marker columns. Raises Unstorable."""
     found: dict[str, Any] = {}
+    if not frame.flags.allows_duplicate_labels:
+        found["unique"] = True
     if isinstance(frame, pd.Series):
         found["series"] = True
         attrs, frame = frame.attrs, frame.to_frame(name=frame.name)
@@ -32,7 +43,7 @@ def from_pandas(frame: pd.DataFrame | pd.Series, sink: Sink) -> Columns:
     builder = _Builder(sink)
     for at in range(frame.shape[1]):
         label = frame.columns[at]
-        builder.add(_text(label), frame.iloc[:, at].array, f"column {label!r}")
+        builder.add(_text(label), write_column(frame.iloc[:, at].array, f"column {label!r}", sink))
     found |= _write_labels(frame.columns, sink) | _write_index(frame.index, builder)
     if frame.attrs:
         found["attrs"] = _write_named(frame.attrs, "attrs")
@@ -70,8 +81,7 @@ class _Builder:
         self.waiting: list[tuple[int, pa.ChunkedArray]] = []
         self.taken: set[str] = set()
 
-    def add(self, name: str, array: Any, where: str) -> int:
-        written: Written = write_column(array, where, self.sink)
+    def add(self, name: str, written: Written) -> int:
         at = self._append(name, written.values)
         if written.dtype is not None:
             self.dtypes.append([at, written.dtype])
@@ -98,12 +108,14 @@ class _Builder:
 
 def _write_labels(labels: pd.Index, sink: Sink) -> dict[str, Any]:
     """The field `labels`, absent for nameless plain texts, which are the columns' names."""
-    if not isinstance(labels, pd.MultiIndex) and labels.dtype == _PLAIN_LABELS and labels.name is None:
+    is_plain = not isinstance(labels, pd.MultiIndex) and labels.dtype == _PLAIN_LABELS
+    if is_plain and labels.name is None and not labels.hasnans:
         return {}
     if isinstance(labels, pd.RangeIndex):
         levels: list[Any] = [[labels.start, labels.stop, labels.step]]
     else:
-        levels = [write_labels(level, "column labels", sink) for level in _levels(labels)]
+        written = [write_level(labels, at, "column labels", sink) for at in range(labels.nlevels)]
+        levels = [store_labels(level, sink) for level in written]
     return {"labels": {"levels": levels, "names": _write_names(labels)} | _shape(labels)}
 
 
@@ -114,22 +126,19 @@ def _write_index(index: pd.Index, builder: _Builder) -> dict[str, Any]:
             return {}
         return {"index": {"range": [index.start, index.step], "names": _write_names(index)}}
     levels = []
-    for at, level in enumerate(_levels(index)):
+    for at, label in enumerate(index.names):
         name = "index" if index.nlevels == 1 else f"level {at}"
-        name = name if level.name is None else _text(level.name)
-        levels.append(builder.add(name, level.array, f"index {name!r}"))
+        name = name if label is None else _text(label)
+        levels.append(builder.add(name, write_level(index, at, f"index {name!r}", builder.sink)))
     return {"index": {"levels": levels, "names": _write_names(index)} | _shape(index)}
 
 
-def _levels(index: pd.Index) -> Iterable[pd.Index]:
-    if not isinstance(index, pd.MultiIndex):
-        return [index]
-    return [index.get_level_values(at) for at in range(index.nlevels)]
-
-
 def _shape(index: pd.Index) -> dict[str, Any]:
-    freq = getattr(index, "freqstr", None) if not isinstance(index, pd.PeriodIndex) else None
-    fields = {"multi": isinstance(index, pd.MultiIndex), "freq": freq}
+    fields = {
+        "multi": isinstance(index, pd.MultiIndex),
+        "freq": write_freq(index),
+        "freqs": level_freqs(index),
+    }
     return {name: value for name, value in fields.items() if value}
 
 
@@ -173,7 +182,11 @@ def to_pandas(
         codes = values[markers[at]] if at in markers else None
         return read_column(values[at], found.dtypes.get(at), source, codes)
 
-    index = _read_index(part.index, rows, read)
+    def level(at: int) -> Any:
+        codes = values[markers[at]] if at in markers else None
+        return read_level(values[at], found.dtypes.get(at), source, codes)
+
+    index = _read_index(part.index, rows, level)
     outside = set(found.hidden) | (set() if part.index is None else set(part.index.levels))
     places = [at for at in range(len(found.columns)) if at not in outside]
     shown = places if wanted is None else [at for at in wanted if at not in outside]
@@ -185,7 +198,7 @@ def to_pandas(
     result = frame.iloc[:, 0] if part.series and shown else frame
     if part.attrs is not None:
         result.attrs = read_cell(part.attrs)
-    return result
+    return result.set_flags(allows_duplicate_labels=False) if part.unique else result
 
 
 def _read_index(part: IndexPart | None, rows: range, read: Callable[[int], Any]) -> pd.Index:
@@ -195,25 +208,25 @@ def _read_index(part: IndexPart | None, rows: range, read: Callable[[int], Any])
     if part.range is not None:
         first, step = part.range
         return pd.RangeIndex(first + rows.start * step, first + rows.stop * step, step, name=names[0])
-    arrays = [read(at) for at in part.levels]
-    levels = [pd.Index(array, dtype=array.dtype, copy=False) for array in arrays]
-    return _with_names(levels, names, part)
+    return _with_names([read(at) for at in part.levels], names, part)
 
 
 def _read_labels(part: LabelsPart | None, names: list[str], source: Source) -> pd.Index:
     if part is None:
         return pd.Index(names, dtype=_PLAIN_LABELS)
     levels = [
-        pd.RangeIndex(*level) if isinstance(level, list) else read_labels(level, source)
+        pd.RangeIndex(*level) if isinstance(level, list) else _read_labels_level(level, source)
         for level in part.levels
     ]
     return _with_names(levels, list(map(read_cell, part.names)), part)
 
 
-def _with_names(levels: list[pd.Index], names: list[Any], part: IndexPart | LabelsPart) -> pd.Index:
+def _read_labels_level(level: dict[str, Any], source: Source) -> Any:
+    values, dtype, markers = load_labels(level, source)
+    return read_level(values, dtype, source, markers)
+
+
+def _with_names(levels: list[Any], names: list[Any], part: IndexPart | LabelsPart) -> pd.Index:
     if part.multi:
-        return pd.MultiIndex.from_arrays(levels, names=names)
-    index = levels[0].rename(names[0])
-    if part.freq is not None and len(index):
-        index.freq = part.freq
-    return index
+        return multi_index(levels, names, part.freqs)
+    return with_freq(levels[0].rename(names[0]), part.freq)

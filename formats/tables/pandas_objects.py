@@ -178,6 +178,9 @@ def _same(left: object, right: object) -> bool:
         return list(left) == list(right) and all(map(_same, left.values(), right.values()))
     if isinstance(left, Decimal) and isinstance(right, Decimal):
         return left.as_tuple() == right.as_tuple()
+    if isinstance(left, (datetime, time)) and isinstance(right, (datetime, time)):
+        zones = left.tzinfo, right.tzinfo
+        return left == right and left.fold == right.fold and type(zones[0]) is type(zones[1])
     return left == right or (left != left and right != right)
 
 

@@ -69,7 +69,7 @@ ARRAYS: dict[str, pa.Array] = {
     "large list": pa.array([["a"], None, [], ["b", None]], pa.large_list(pa.large_binary())),
     "list of decimals": pa.array([[Decimal("1.5")], None, [None]], pa.list_(pa.decimal64(12, 1))),
     "no bytes": pa.array([b"", None, b""], pa.binary(0)),
-    "list of unions": pa.ListArray.from_arrays(pa.array([0, 1, None, 3], pa.int32()), DENSE),
+    "list of unions": pa.ListArray.from_arrays(pa.array([0, 1, None, 3], pa.int32()), SPARSE),
     "json": pa.ExtensionArray.from_storage(pa.json_(), pa.array(["[1]", None, "{}"])),
     "bool8": pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, None, 0], pa.int8())),
     "opaque": pa.ExtensionArray.from_storage(
