@@ -16,7 +16,7 @@ from aq.cli.main import root
 from aq.cli.registry import COMMANDS, SECTIONS
 from aq.cli.topics import TOPICS
 from aq.formats import errors
-from aq.pipeline import inventory, outcomes, results
+from aq.pipeline import blamed, inventory, outcomes, results
 
 WIDTH: Final = 100
 _INTRODUCTION: Final = """\
@@ -30,7 +30,8 @@ _RECORDS: Final[dict[str, tuple[str, type[msgspec.Struct]]]] = {
     "add": ("", results.Tracked), "remove": ("", results.Tracked), "status": ("", results.Status),
     "commit": ("", results.CommitResult), "undo": ("", results.Undone),
     "ops": ("list of", results.OperationEntry), "log": ("list of", results.LogEntry),
-    "show": ("", results.ShowRevision), "diff": ("", results.Diff), "ls": ("list of", results.PathEntry),
+    "show": ("", results.ShowRevision), "blame": ("", blamed.Blame),
+    "diff": ("", results.Diff), "ls": ("list of", results.PathEntry),
     "branch": ("list of", results.Ref), "tag": ("list of", results.Ref), "switch": ("", results.Moved),
     "restore": ("", results.Moved), "run": ("stream ending in", outcomes.RunDone),
     "runs": ("list of", outcomes.RunEntry), "steps": ("list of", results.StepEntry),
@@ -84,7 +85,7 @@ def keys(record: type[msgspec.Struct]) -> str:
 
 
 def _keys(record: type[msgspec.Struct], above: tuple[type, ...]) -> str:
-    hints = get_type_hints(record, {**vars(results), **vars(outcomes), **vars(inventory)})
+    hints = get_type_hints(record, {**vars(results), **vars(outcomes), **vars(inventory), **vars(blamed)})
     parts = []
     for field in msgspec.structs.fields(record):
         inner = _inner(hints[field.name])

@@ -34,6 +34,7 @@ _TABLE: Final = (
     ("diff", "look", "Compare two revisions, or one with the folder, down to rows and columns"),
     ("ls", "look", "List the paths of a revision"),
     ("cat", "look", "Write one artifact to standard output"),
+    ("blame", "look", "Say which commit last changed each row and column, line, key or tensor"),
     ("branch", "branch", "List, add, remove or rename branches"),
     ("switch", "branch", "Go to another branch"),
     ("merge", "branch", "Bring what another revision changed into the current branch"),

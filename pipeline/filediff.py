@@ -31,7 +31,7 @@ def file_detail(path: str, before: Artifact, after: Artifact, source: Source) ->
         return {"size": size, **parsed}
     if before.size > TEXT_MOST or after.size > TEXT_MOST:
         return {"size": size, "binary": True}
-    old, new = _text(before, source), _text(after, source)
+    old, new = text_of(before, source), text_of(after, source)
     if old is None or new is None:
         return {"size": size, "binary": True}
     keys = _changed_keys(old, new) if path.lower().endswith(".json") else None
@@ -73,7 +73,7 @@ def is_table_file(path: str, record: Artifact, source: Source) -> bool:
     return start.lstrip()[:1] == b"["
 
 
-def _text(record: Artifact, source: Source) -> str | None:
+def text_of(record: Artifact, source: Source) -> str | None:
     """The content, if it is text."""
     from aq.formats import values
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from aq.pipeline import inventory, outcomes, results, settings
@@ -20,6 +19,7 @@ from aq.store.store import Store
 
 if TYPE_CHECKING:
     from aq.pipeline import (
+        blame,
         committing,
         evaluate,
         folder,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         show,
         undoing,
     )
+    from aq.pipeline.blamed import Blame
     from aq.pipeline.face import Artifact
     from aq.pipeline.ops import Flow
     from aq.pipeline.selection import Parts
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from aq.store.transaction import Transaction
     from aq.store.worktree import Done, Worktree
 else:
-    _NAMES = "committing evaluate folder git keeping lineage log merging "
+    _NAMES = "blame committing evaluate folder git keeping lineage log merging "
     _NAMES += "moving naming repro runlist running show undoing"
     globals().update({name: Deferred(name) for name in _NAMES.split()})
 
@@ -117,9 +118,7 @@ class Repo:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -202,6 +201,10 @@ class Repo:
     def cat(self, spec: str, *, format: str | None = None, **parts: Unpack[Parts]) -> bytes:
         """A file's bytes, a table as CSV (or `format`: parquet, arrow, json), a value as JSON; or parts."""
         return b"".join(self.get(spec).chunks(format, **parts))
+
+    def blame(self, spec: str, *, column: str | None = None, since: str | None = None) -> Blame:
+        """Which commit last changed each row and column, line, key or tensor of REV:PATH, or PATH at HEAD."""
+        return blame.blame(self, spec, column=column, since=since)
 
     def diff(
         self,

@@ -62,6 +62,11 @@ KEYS: dict[str, Any] = {
         "path": 0, "artifact": 0, "step": 0, "inputs": [{"path": 0, "artifact": 0, "step": 0, "inputs": 0}],
     },
     "downstream": {"used_by": [{"commit": 0, "path": 0}]},
+    "blame": {
+        "path": 0, "kind": 0, "revision": 0, "by": 0, "rows": 0, "key": 0, "column": 0,
+        "ranges": [{"commit": 0, "first": 0, "last": 0, "key": 0, "text": 0}],
+        "columns": [{"name": 0, "commit": 0, "change": 0, "rows": 0}], "items": [], "commits": 0,
+    },
     "merge": {
         "status": 0, "id": 0, "branch": 0, "parents": 0, "message": 0,
         "paths": {"added": 0, "changed": 0, "removed": 0}, "conflicts": 0, "stale": 0,
