@@ -14,10 +14,14 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from aq.formats.tables.blockwise import differing
+from aq.formats.tables.content import Segment
 from aq.formats.tables.match_segments import Aligned, align_segments, changed_rows, differing_segments
+from aq.formats.tables.pool import Places, Pool
 from aq.formats.tables.rowhash import Words, mix, words
-from aq.formats.tables.sequence import align, cells
-from aq.formats.tables.sides import Column, Pairs, Rows, Side, numbering, salted, take
+from aq.formats.tables.sequence import Blocks, align, cells, outside, paired
+from aq.formats.tables.sides import Column, Pairs, Rows, Side, numbered, salted, take
+
+Known = tuple[tuple[Words, Words], tuple[Words, Words]]
 
 SEARCHED_MOST: Final = 1_000_000
 """How many rows without a key are looked for elsewhere, or matched by all columns but one."""
@@ -51,31 +55,34 @@ def match_rows(
     steady = key or cut or columns
     hashes = before.hashes(steady, left), after.hashes(steady, right)
     blocks = align(*hashes)
-    differs = differing(before, left, after, right, columns, blocks)
-    at, to = cells(blocks)
-    mine, theirs = numbering(left), numbering(right)
-    changed, equal = (
-        Pairs(mine[at[differs]], theirs[to[differs]]),
-        Pairs(mine[at[~differs]], theirs[to[~differs]]),
-    )
-    rest = _without(len(mine), at), _without(len(theirs), to)
-    loose = Pairs(mine[rest[0]], theirs[rest[1]])
+    differs = np.flatnonzero(differing(before, left, after, right, columns, blocks))
+    at, to = paired(blocks, differs)
+    rest = outside(blocks, 0, len(hashes[0])), outside(blocks, 1, len(hashes[1]))
+    changed = Pairs(numbered(left, at), numbered(right, to))
+    loose = Pairs(numbered(left, rest[0]), numbered(right, rest[1]))
     search = Search(before, after, columns)
     if key:
         settled = search.by_key(hashes[0][rest[0]], hashes[1][rest[1]], changed, loose)
     else:
+        known = (hashes[0][at], hashes[1][to]), (hashes[0][rest[0]], hashes[1][rest[1]])
         fresh = changed_rows(before, after, columns, aligned)
         if len(fresh.before) <= SEARCHED_MOST:
             aligned, changed = [], joined(changed, fresh)
-        settled = search.by_content(cut, changed, loose)
-    moved = is_reordered or _is_reordered(equal, settled.moved)
+        settled = search.by_content(cut, changed, loose, known if len(steady) == 1 else None)
+    moved = is_reordered
+    if not moved and len(settled.moved.before):
+        moved = _is_reordered(_equal(left, right, blocks, differs), settled.moved)
     return Matching(aligned, settled.changed, settled.loose.before, settled.loose.after, moved)
+
+
+def _equal(left: Sequence[Segment], right: Sequence[Segment], blocks: Blocks, differs: Rows) -> Pairs:
+    """The rows in step that do not differ."""
+    at, to = cells(blocks)
+    return Pairs(numbered(left, np.delete(at, differs)), numbered(right, np.delete(to, differs)))
 
 
 def _is_reordered(steady: Pairs, moved: Pairs) -> bool:
     """Whether the rows that moved stand in another order among those that are equal in step."""
-    if not len(moved.before):
-        return False
     both = joined(steady, moved)
     return bool((np.diff(both.before[np.argsort(both.after)]) < 0).any())
 
@@ -88,53 +95,59 @@ class Search:
     after: Side
     columns: Sequence[Column]
 
-    def _shares(self, rows: Pairs, place: int) -> tuple[Words, Words]:
-        """What the column at this place adds to the hash of each of these rows over all columns."""
-        column = self.columns[place]
-        mine, theirs = take(self.before, column, rows.before), take(self.after, column, rows.after)
-        return salted(words(mine), place), salted(words(theirs), place)
-
-    def _hashes(self, rows: Pairs, columns: Sequence[Column]) -> tuple[Words, Words]:
-        """The hashes of these rows over some columns."""
+    def _hashes(self, rows: Pairs) -> tuple[Words, Words]:
+        """The hashes of these rows over all columns."""
         found = np.zeros(len(rows.before), np.uint64), np.zeros(len(rows.after), np.uint64)
-        if len(rows.before) or len(rows.after):
-            for column in columns:
-                shares = self._shares(rows, self.columns.index(column))
-                found = found[0] + shares[0], found[1] + shares[1]
+        for place, column in enumerate(self.columns if len(rows.before) else []):
+            mine, theirs = take(self.before, column, rows.before), take(self.after, column, rows.after)
+            found = found[0] + salted(words(mine), place), found[1] + salted(words(theirs), place)
         return found
 
     def by_key(self, left: Words, right: Words, changed: Pairs, loose: Pairs) -> Settled:
         """Rows out of step belong together by the hash of their key; those that are equal only moved."""
         at, to = match(left, right)
         moved = Pairs(loose.before[at], loose.after[to])
-        hashes = self._hashes(moved, self.columns)
+        hashes = self._hashes(moved)
         differs = hashes[0] != hashes[1]
         alone = Pairs(np.delete(loose.before, at), np.delete(loose.after, to))
         return Settled(joined(changed, Pairs(moved.before[differs], moved.after[differs])), alone, moved)
 
-    def by_content(self, cut: Sequence[Column], changed: Pairs, loose: Pairs) -> Settled:
-        """Rows that differ in step, or are out of it, first look for an equal one anywhere else."""
+    def by_content(
+        self, cut: Sequence[Column], changed: Pairs, loose: Pairs, known: Known | None = None
+    ) -> Settled:
+        """Rows that differ in step, or are out of it, first look for an equal one anywhere else.
+
+        `known`: the words of the cut column, of the first rows that differ and of all that are loose.
+        """
         kept = Pairs(changed.before[:0], changed.after[:0])
         if len(changed.before) > SEARCHED_MOST:
-            kept, changed = changed, kept
-        pool = joined(changed, loose)
-        whole = self._hashes(pool, self.columns)
-        at, to = match(*whole)
-        rest = _without(len(whole[0]), at), _without(len(whole[1]), to)
+            kept, changed, known = changed, kept, None
+        rows = joined(changed, loose)
+        pool = Pool(self.before, self.after, self.columns, rows)
+        cuts = [self.columns.index(column) for column in cut]
+        places = cuts + [place for place in range(len(self.columns)) if place not in cuts]
+        for part, first in zip(known or (), (0, len(changed.before)), strict=False):
+            for side in (0, 1):
+                pool.know(places[0], side, np.arange(first, first + len(part[side])), part[side])
+        some, hashes = pool.alike(pool.all, places)
+        at, to = match(*hashes)
+        at, to = some[0][at], some[1][to]
+        rest = _without(len(rows.before), at), _without(len(rows.after), to)
         # Both halves of a pair in step stand at the same place of the pool.
         both = np.intersect1d(*rest)
         both = both[both < len(changed.before)]
         found = [(both, both)]
         rest = np.setdiff1d(rest[0], both), np.setdiff1d(rest[1], both)
-        if cut and len(rest[0]) and len(rest[1]):
-            rest = _extend(found, rest, self._hashes(_chosen(pool, rest), cut))
+        if cut:
+            rest = _extend(found, rest, pool.alike(rest, cuts))
+        near = pool.alike(rest, places[:1])[0]
         for place in range(len(self.columns)):
             if not (len(rest[0]) and len(rest[1]) and len(rest[0]) + len(rest[1]) <= SEARCHED_MOST):
                 break
-            shares = self._shares(_chosen(pool, rest), place)
-            rest = _extend(found, rest, (whole[0][rest[0]] - shares[0], whole[1][rest[1]] - shares[1]))
-        pairs = Pairs(*(pool[side][np.concatenate([part[side] for part in found])] for side in (0, 1)))
-        return Settled(joined(kept, pairs), _chosen(pool, rest), _chosen(pool, (at, to)))
+            among = rest if place == places[0] else _both(near, rest)
+            rest = _extend(found, rest, pool.alike(among, [other for other in places if other != place]))
+        pairs = Pairs(*(rows[side][np.concatenate([part[side] for part in found])] for side in (0, 1)))
+        return Settled(joined(kept, pairs), _chosen(rows, rest), _chosen(rows, (at, to)))
 
 
 def joined(first: Pairs, second: Pairs) -> Pairs:
@@ -146,13 +159,17 @@ def _chosen(pool: Pairs, places: tuple[Rows, Rows]) -> Pairs:
     return Pairs(pool.before[places[0]], pool.after[places[1]])
 
 
-def _extend(
-    found: list[tuple[Rows, Rows]], rest: tuple[Rows, Rows], hashes: tuple[Words, Words]
-) -> tuple[Rows, Rows]:
+def _extend(found: list[Places], rest: Places, alike: tuple[Places, tuple[Words, Words]]) -> Places:
     """Pair rows left over by these hashes where unique on both sides; returns what is then left."""
+    some, hashes = alike
     at, to = match(*hashes, unique=True)
-    found.append((rest[0][at], rest[1][to]))
-    return np.delete(rest[0], at), np.delete(rest[1], to)
+    pairs = some[0][at], some[1][to]
+    found.append(pairs)
+    return np.setdiff1d(rest[0], pairs[0]), np.setdiff1d(rest[1], pairs[1])
+
+
+def _both(near: Places, rest: Places) -> Places:
+    return np.intersect1d(near[0], rest[0]), np.intersect1d(near[1], rest[1])
 
 
 def _without(count: int, taken: Rows) -> Rows:

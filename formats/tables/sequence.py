@@ -15,7 +15,10 @@ from aq.formats.tables.rowhash import Words
 Blocks = npt.NDArray[np.int64]
 """One row a block: first position on the left, first position on the right, length."""
 
+Positions = npt.NDArray[np.int64]
+
 _STEP: Final = 4_096
+_NEAR: Final = 5
 _WINDOWS: Final = (32, 1_024, 32_768)
 _EDITS_FREE: Final = 1_000
 _SHORT: Final = 16
@@ -56,6 +59,9 @@ def _run(left: Words, right: Words, at: int, to: int) -> int:
 
 def _next(left: Words, right: Words, at: int, to: int) -> tuple[int, int] | None:
     """The nearest place ahead where both are in step again, as distances; None if there is none near."""
+    near = _at_once(left[at : at + _NEAR].tolist(), right[to : to + _NEAR].tolist())
+    if near is not None:
+        return near
     for window in _WINDOWS:
         mine, theirs = left[at : at + window], right[to : to + window]
         values, first = np.unique(mine, return_index=True)
@@ -65,6 +71,35 @@ def _next(left: Words, right: Words, at: int, to: int) -> tuple[int, int] | None
             best = int((first[a] + other[b]).argmin())
             return int(first[a[best]]), int(other[b[best]])
     return None
+
+
+def _at_once(mine: list[int], theirs: list[int]) -> tuple[int, int] | None:
+    """The same for a few rows, without sorting them: most edits are of one."""
+    for distance in range(1, len(mine) + len(theirs) - 1):
+        for step in range(max(0, distance - len(theirs) + 1), min(distance, len(mine) - 1) + 1):
+            if mine[step] == theirs[distance - step]:
+                return step, distance - step
+    return None
+
+
+def paired(blocks: Blocks, chosen: npt.NDArray[np.int64]) -> tuple[Positions, Positions]:
+    """The positions on both sides of the chosen ones among all pairs that the blocks make, in order."""
+    ends = np.cumsum(blocks[:, 2])
+    block = np.searchsorted(ends, chosen, side="right")
+    offset = chosen - (ends - blocks[:, 2])[block]
+    return blocks[block, 0] + offset, blocks[block, 1] + offset
+
+
+def outside(blocks: Blocks, side: int, count: int) -> Positions:
+    """The positions of this side, which has `count`, that no block covers."""
+    starts = np.append(blocks[:, side], count)
+    ends = np.concatenate(([0], blocks[:, side] + blocks[:, 2]))
+    gaps = [
+        np.arange(end, start)
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+        if start > end
+    ]
+    return np.concatenate([np.empty(0, np.int64), *gaps])
 
 
 def cells(blocks: Blocks) -> tuple[Blocks, Blocks]:

@@ -106,7 +106,9 @@ class Side:
         return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 
     def hashes(self, columns: Sequence[Column], segments: Sequence[Segment]) -> Words:
-        """A hash of each row that is a sum over columns, so that one column can be taken out again."""
+        """A hash of each row over some columns; of one column its words."""
+        if len(columns) == 1:
+            return self.words(columns[0], segments)
         total = np.zeros(sum(segment.stop - segment.start for segment in segments), np.uint64)
         for at, column in enumerate(columns):
             total += salted(self.words(column, segments), at)
@@ -143,6 +145,15 @@ def numbering(segments: Sequence[Segment]) -> Rows:
     """The row numbers that these segments hold, in order."""
     parts = [np.arange(segment.start, segment.stop) for segment in segments]
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def numbered(segments: Sequence[Segment], positions: Rows) -> Rows:
+    """The row numbers at these positions among the rows of these segments."""
+    if not len(positions):
+        return np.empty(0, np.int64)
+    starts = np.array([segment.start for segment in segments])
+    offsets = np.cumsum([0, *(segment.stop - segment.start for segment in segments)])[:-1]
+    return np.asarray(positions + (starts - offsets)[np.searchsorted(offsets, positions, side="right") - 1])
 
 
 def common_type(before: pa.DataType, after: pa.DataType) -> str:

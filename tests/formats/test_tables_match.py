@@ -1,0 +1,53 @@
+"""Rows out of step and rows in it: positions, and searches that read no more than they need."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from aq.formats.identity import Kind
+from aq.formats.objects import MemoryObjects
+from aq.formats.tables import compare_tables, encode_table
+from aq.formats.tables.sequence import align, cells, outside, paired
+from hypothesis import given
+from hypothesis import strategies as st
+
+hashes = st.lists(st.integers(0, 6), max_size=60).map(lambda values: np.array(values, np.uint64))
+
+
+@given(hashes, hashes)
+def test_blocks_pair_equal_hashes_in_order_and_leave_the_rest_outside(
+    left: np.ndarray, right: np.ndarray
+) -> None:
+    blocks = align(left, right)
+    at, to = cells(blocks)
+    assert (left[at] == right[to]).all()
+    assert (np.diff(at) > 0).all() and (np.diff(to) > 0).all()
+    chosen = np.arange(0, len(at), 3)
+    found = paired(blocks, chosen)
+    assert (found[0] == at[chosen]).all() and (found[1] == to[chosen]).all()
+    for side, positions, count in ((0, at, len(left)), (1, to, len(right))):
+        assert np.array_equal(outside(blocks, side, count), np.setdiff1d(np.arange(count), positions))
+
+
+class Counting(MemoryObjects):
+    """Objects that count the bytes of chunks that were read."""
+
+    bytes_read = 0
+
+    def get(self, kind: Kind, id: bytes) -> bytes:
+        data = super().get(kind, id)
+        self.bytes_read += len(data) if kind is Kind.CHUNK else 0
+        return data
+
+
+def test_rows_gone_everywhere_are_not_looked_for_in_every_column() -> None:
+    rows, store = 200_000, Counting()
+    source = np.random.default_rng(1)
+    wide = {f"x{at}": source.normal(size=rows) for at in range(12)}
+    frame = pd.DataFrame({"time": pd.Timestamp("2024") + pd.to_timedelta(np.arange(rows), unit="s"), **wide})
+    first = encode_table(frame, store).artifact
+    gone = frame.drop(index=range(7, rows, 2_003)).reset_index(drop=True)
+    second = encode_table(gone, store).artifact
+    found = compare_tables(first, second, store)
+    assert (found["rows"]["removed"], found["rows"]["added"], found["rows"]["changed"]) == (100, 0, 0)
+    assert store.bytes_read < 1.4 * (first.size + second.size)
