@@ -26,6 +26,7 @@ WORST_FIRST: Final = (1, 4, 3)
         "aq run",
         "aq run flights.py:delays -p depth=8 --tag deeper",
         "aq run -n",
+        "aq run -j 4 --keep-going",
         'aq run --accept auc_holds -m "a short month, agreed with Ann"',
     ],
     exits=(1, 2, 3, 4, 5, 6),
@@ -44,6 +45,7 @@ WORST_FIRST: Final = (1, 4, 3)
     "--accept", metavar="CHECK", multiple=True, help="A check that may fail this once (can be repeated)"
 )
 @click.option("--keep-going", is_flag=True, help="Steps that do not depend on a failed one still run")
+@click.option("-j", "--jobs", metavar="N", type=int, help="Steps at once, each in a process (1: in this one)")
 def run(
     session: Session, target: str | None, params: Sequence[str], dry_run: bool, no_commit: bool, **given: Any
 ) -> int:

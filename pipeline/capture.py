@@ -37,6 +37,11 @@ class Log:
         self.file.write(text.encode("utf-8", "backslashreplace"))
         self.file.flush()
 
+    def empty(self) -> None:
+        """Begin anew."""
+        self.file.seek(0)
+        self.file.truncate()
+
     def reader(self) -> BinaryIO:
         """The file, at its start."""
         self.file.seek(0)

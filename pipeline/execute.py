@@ -60,11 +60,25 @@ class Executor:
     tee: Tee | None = None
     last: Callable[[str], bytes | None] = lambda name: None
 
-    def attempt(self, node: Node, given: Mapping[str, Input], seed: int) -> Outcome:
-        """Run a step, again after an exception as often as its op allows."""
+    def attempt(
+        self,
+        node: Node,
+        given: Mapping[str, Input],
+        seed: int,
+        *,
+        log: Log | None = None,
+        tried: int = 0,
+        on_trial: Callable[[int], None] = lambda trial: None,
+    ) -> Outcome:
+        """Run a step, again after an exception as often as its op allows; `tried` attempts have failed.
+
+        What it writes goes into `log`, else into one of its own. `on_trial` hears of each attempt.
+        """
         trials = node.op.options.retries + 1
-        with new_log(self._folder()) as log:
-            for trial in range(1, trials + 1):
+        with ExitStack() as stack:
+            log = log or stack.enter_context(new_log(self._folder()))
+            for trial in range(tried + 1, trials + 1):
+                on_trial(trial)
                 outputs, failure, notes, seen = self._once(node, given, seed, log)
                 if failure is None:
                     break

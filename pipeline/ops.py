@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, Proto
 
 import msgspec
 from aq.formats.errors import UsageError
+from aq.pipeline import limits
 
 if TYPE_CHECKING:
     from aq.formats.metric_values import Metric
@@ -55,7 +56,10 @@ outside_reader: Callable[[str, str | None, dict[str, Any]], Any] | None = None
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """The arguments of a decorator. `better`, `was`: of metrics; `severity`: of checks."""
+    """The arguments of a decorator. `timeout` is in seconds, `memory` in bytes.
+
+    `better`, `was`: of metrics; `severity`: of checks.
+    """
 
     outputs: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
@@ -66,9 +70,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     variables: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    timeout: float | None = None
+    memory: int | None = None
     better: str | dict[str, str] | None = None
     was: str | None = None
     severity: str = "error"
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a step has to run where it can be ended."""
+        return self.timeout is not None or self.memory is not None
 
 
 class Op(Generic[P, R]):
@@ -181,6 +192,8 @@ def op(
     key: str | Sequence[str] = (),
     rowwise: bool = False,
     retries: int = 0,
+    timeout: float | str | None = None,
+    memory: int | str | None = None,
     cache: Literal["always", "never"] = "always",
     seed: int | str | None = None,
     version: str | int = "",
@@ -192,7 +205,9 @@ def op(function: Any = None, /, *, name: str | None = None, **options: Any) -> A
 
     `name`: the last part of its path, instead of the function's name. `outputs`: the names of
     several results. `key`: columns that identify a row of the table it returns. `rowwise`: each
-    output row depends on its own input row only. `retries`: further attempts after an exception.
+    output row depends on its own input row only. `retries`: further attempts after an exception,
+    a limit that was passed, or a process that died. `timeout`: seconds, or "10 min", for each attempt.
+    `memory`: bytes, or "4 GiB", that its process may have resident.
     `cache="never"`: run every time. `seed`: instead of the flow's. `version`: raise it to re-run.
     `variables`: environment variables that the code reads. `tags`: for people.
     """
@@ -212,6 +227,8 @@ def metric(
     better: Better | Mapping[str, Better] | None = None,
     was: str | None = None,
     retries: int = 0,
+    timeout: float | str | None = None,
+    memory: int | str | None = None,
     cache: Literal["always", "never"] = "always",
     seed: int | str | None = None,
     version: str | int = "",
@@ -240,6 +257,8 @@ def check(
     name: str | None = None,
     severity: Severity = "error",
     retries: int = 0,
+    timeout: float | str | None = None,
+    memory: int | str | None = None,
     cache: Literal["always", "never"] = "always",
     seed: int | str | None = None,
     version: str | int = "",
@@ -321,7 +340,7 @@ def _unwrapped(function: Any) -> Any:
     return function
 
 
-_OF_OPS: Final = frozenset({"retries", "cache", "seed", "version", "variables", "tags"})
+_OF_OPS: Final = frozenset({"retries", "timeout", "memory", "cache", "seed", "version", "variables", "tags"})
 _ALLOWED: Final = {
     "op": _OF_OPS | {"outputs", "key", "rowwise"},
     "metric": _OF_OPS | {"better", "was"},
@@ -346,7 +365,19 @@ def _options(role: str, given: dict[str, Any]) -> Options:
     _one_of(made.get("cache", "always"), ("always", "never"), "cache")
     _one_of(made.get("severity", "error"), ("error", "warning"), "severity")
     made["better"] = _better(made.get("better"))
+    _limit(made)
     return Options(**made)
+
+
+def _limit(made: dict[str, Any]) -> None:
+    """The numbers behind `timeout`, `memory` and `retries`."""
+    if made.get("timeout") is not None:
+        made["timeout"] = limits.seconds(made["timeout"])
+    if made.get("memory") is not None:
+        made["memory"] = limits.size(made["memory"])
+    retries = made.get("retries", 0)
+    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        raise UsageError(f"retries={retries!r}: use a number of further attempts, such as 2")
 
 
 def _better(given: Any) -> str | dict[str, str] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from aq.pipeline import inventory, outcomes, results, settings
@@ -19,7 +20,6 @@ from aq.store.store import Store
 
 if TYPE_CHECKING:
     from aq.pipeline import (
-        blame,
         committing,
         evaluate,
         folder,
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
         show,
         undoing,
     )
-    from aq.pipeline.blamed import Blame
     from aq.pipeline.face import Artifact
     from aq.pipeline.ops import Flow
+    from aq.pipeline.running import Asked
     from aq.pipeline.selection import Parts
     from aq.pipeline.sequences import Log, Runs
     from aq.store.transaction import Transaction
     from aq.store.worktree import Done, Worktree
 else:
-    _NAMES = "blame committing evaluate folder git keeping lineage log merging "
+    _NAMES = "committing evaluate folder git keeping lineage log merging "
     _NAMES += "moving naming repro runlist running show undoing"
     globals().update({name: Deferred(name) for name in _NAMES.split()})
 
@@ -118,7 +118,9 @@ class Repo:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -202,10 +204,6 @@ class Repo:
         """A file's bytes, a table as CSV (or `format`: parquet, arrow, json), a value as JSON; or parts."""
         return b"".join(self.get(spec).chunks(format, **parts))
 
-    def blame(self, spec: str, *, column: str | None = None, since: str | None = None) -> Blame:
-        """Which commit last changed each row and column, line, key or tensor of REV:PATH, or PATH at HEAD."""
-        return blame.blame(self, spec, column=column, since=since)
-
     def diff(
         self,
         a: str | None = None,
@@ -275,33 +273,19 @@ class Repo:
         self,
         target: str | Flow[..., Any] | None = None,
         *,
-        params: Mapping[str, Any] | None = None,
         dry_run: bool = False,
-        message: str | None = None,
-        tag: str | None = None,
-        commit: bool = True,
-        force: bool = False,
-        accept: Sequence[str] = (),
-        keep_going: bool = False,
         on_event: OnEvent | None = None,
+        **asked: Unpack[Asked],
     ) -> Runs | outcomes.Plan:
         """Bring flows up to date: `FILE`, `FILE:FLOW`, a flow object, or None for those of HEAD.
 
-        Returns one record a flow (of a single flow, it is that record), or with `dry_run` the plan.
-        `on_event` gets each step's record.
+        `params`, `message`, `tag`, `commit`, `force`, `accept`, `keep_going`, `jobs`, `executor`: see
+        `running.Asked`. `on_event` gets each step's record. Returns one record a flow (of a single
+        flow, it is that record), or with `dry_run` the plan.
         """
         from aq.pipeline.sequences import Runs
 
-        request = running.Request(
-            target=target,
-            params=dict(params or {}),
-            message=message,
-            tag=tag,
-            commit=commit,
-            force=force,
-            accept=tuple(accept),
-            keep_going=keep_going,
-        )
+        request = running.request(self, target, asked)
         if dry_run:
             return running.plan(self, request)
         return Runs(running.run(self, request, on_event or _ignore))

@@ -1,41 +1,52 @@
-"""Walking a graph: reuse what is known, run the rest, keep every step that finished.
+"""Walking a graph: reuse what is known, have the rest done, keep every step that finished.
 
 Invariant: what finished is durable as soon as repeating it would cost more than making it so, and
 at the end, however that comes: a crash loses at most `FLUSH_SECONDS` of work. A failed step cancels
-what needs it, and without `keep_going` everything after it. The branch is not touched here.
+what needs it, and without `keep_going` all that is not under way. The branch is not touched here.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from typing import Any, Final, NamedTuple
 
-import msgspec
-from aq.formats import values
-from aq.formats.errors import AqError, UsageError
-from aq.formats.identity import Digest
-from aq.formats.objects import get_record, put_record
-from aq.formats.records import Artifact, RunStep, Step
-from aq.pipeline import measures, parsing, returns
+from aq.formats.errors import UsageError
+from aq.formats.objects import put_record
+from aq.formats.records import Step
+from aq.pipeline import ending
 from aq.pipeline.capture import Tee
+from aq.pipeline.crew import Crew, Many
 from aq.pipeline.dry import plan
-from aq.pipeline.execute import Executor, Outcome
-from aq.pipeline.execution import Execution, Failure, Made, StepStore, made_by
+from aq.pipeline.execution import Execution, Failure, Made, StepStore
 from aq.pipeline.graph import Graph, Node
 from aq.pipeline.hidden_reads import Kept
-from aq.pipeline.inputs import Input
 from aq.pipeline.load import Project
 from aq.pipeline.planning import Parse, Planner, Previous, ReadSource
-from aq.pipeline.reasons import Reason
+from aq.pipeline.tabling import Tables, Unreadable
+from aq.pipeline.tally import Ended, Tally
+from aq.pipeline.task import Code
+from aq.pipeline.work import Hands, Own, ParseWork, Result, StepWork, Work
+from aq.store.turns import Turns
 
-__all__ = ["Execution", "Failure", "Made", "execute", "plan"]
+__all__ = ["Execution", "Failure", "Made", "Staff", "execute", "plan"]
 
 FLUSH_SECONDS: Final = 0.05
 """About what two fsyncs cost on a busy disk (docs/decisions/060)."""
+LOOK: Final = 0.05
+"""Seconds between two looks at a step that another process is at."""
 
 OnEvent = Callable[[dict[str, Any]], None]
 Clock = Callable[[], float]
+
+
+class Staff(NamedTuple):
+    """Who executes beside this process, and what stores the flow's code for it."""
+
+    crew: Crew
+    code: Callable[[], Code]
 
 
 def _ignore(_: Any) -> None:
@@ -57,48 +68,58 @@ def execute(
     environ: Mapping[str, str] | None = None,
     force: bool = False,
     keep_going: bool = False,
+    staff: Staff | None = None,
     on_event: OnEvent = _ignore,
     on_interrupt: Callable[[Execution], None] = _ignore,
     tee: Tee | None = None,
 ) -> Execution:
-    """Bring every step of a graph up to date, in this process.
+    """Bring every step of a graph up to date: in this process, or with the help of `staff`.
 
     `read` finds the artifact of a source; `previous` the id of the step recorded last under
     FLOW/NAME; `environ` holds the environment variables; `clock` gives seconds. `on_event` gets
-    `{event: "start", step, total}` and `{event: "step", step, status, seconds, reasons, error, …}`.
+    `{event: "start", step, total}`, `{event: "waiting", step}` for one that another run is at, and
+    `{event: "step", step, status, seconds, reasons, error, …}`. Without staff no op has a limit.
     Ctrl-C passes through, after `on_interrupt` was given what had finished. Raises AqError for what
     is wrong before anything runs.
     """
     planner = Planner(graph, store, project, read, dict(environ or {}), previous)
-    walk = _Walk(planner, clock, on_event, force=force, keep_going=keep_going, tee=tee)
+    own = Own(planner, clock, tee)
+    hands: Hands = own if staff is None else Many(own, staff.crew, staff.code)
+    turns = None if staff is None else Turns(store.control)
+    tally = Tally(planner, on_event)
+    tables = Tables(planner, tally)
+    walk = _Walk(planner, clock, hands, turns, tally, tables, force=force, keep_going=keep_going)
     with project:
         try:
             return walk.run()
         except KeyboardInterrupt:
-            on_interrupt(walk.finished(interrupted=True))
+            on_interrupt(walk.interrupted())
             raise
+        finally:
+            if turns is not None:
+                turns.close()
 
 
 @dataclass(slots=True)
 class _Walk:
-    """The state of one execution."""
+    """The state of one execution: steps that are `ready`, work that is `queued`, what others are at."""
 
     planner: Planner
     clock: Clock
-    on_event: OnEvent
+    hands: Hands
+    turns: Turns | None
+    tally: Tally
+    tables: Tables
     force: bool
     keep_going: bool
-    tee: Tee | None
-    steps: list[RunStep] = field(default_factory=list)
-    artifacts: dict[str, Made] = field(default_factory=dict)
-    metrics: dict[str, float | None] = field(default_factory=dict)
-    checks: dict[str, str] = field(default_factory=dict)
-    violations: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    parsed: dict[bytes, Digest] = field(default_factory=dict)
-    kept: Kept = field(default_factory=Kept)
+    ready: list[int] = field(default_factory=list)
+    queued: deque[Work] = field(default_factory=deque)
+    elsewhere: dict[bytes, Work] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    lacking: list[int] = field(default_factory=list)
+    followers: dict[str, list[int]] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept)
+    finished_turns: list[bytes] = field(default_factory=list)
     stopped: bool = False
     unflushed: float = 0.0
     began: float = 0.0
@@ -107,211 +128,192 @@ class _Walk:
     def store(self) -> StepStore:
         return self.planner.store
 
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        return self.planner.graph.steps
+
     def run(self) -> Execution:
-        """Walk the steps in order."""
+        """Walk the graph: each step when all that it needs has ended."""
         self.began = self.clock()
         self.planner.prepare()
-        for node in self.planner.graph.steps:
-            self._walk(node)
-        return self.finished()
+        for index, node in enumerate(self.nodes):
+            above = node.upstream()
+            self.lacking.append(len(above))
+            for name in above:
+                self.followers.setdefault(name, []).append(index)
+            if not above:
+                self.ready.append(index)
+        while True:
+            self._begin_what_can_be()
+            if not self.hands.is_busy and not self.elsewhere:
+                return self.finished()
+            for result in self.hands.results(LOOK if self.elsewhere else None):
+                self._take(result)
+            self._look_elsewhere()
 
     def finished(self, *, interrupted: bool = False) -> Execution:
         """The record, durable; steps that were not reached are cancelled."""
-        self.store.flush()
-        told = {one.name for one in self.steps if one.role != "parse"}
-        for node in self.planner.graph.steps:
-            if node.name not in told:
-                self._cancel(node)
-        used = {read.index: read for read in self.planner.graph.reads if read.index in self.planner.sources}
-        return Execution(
-            flow=self.planner.graph.name,
-            steps=tuple(self.steps),
-            sources=tuple((read, self.planner.sources[index]) for index, read in used.items()),
-            artifacts=self.artifacts,
-            metrics=self.metrics,
-            checks=self.checks,
-            violations=tuple(self.violations),
-            failures=tuple(sorted(self.failures, key=lambda failure: failure.step in self.checks)),
-            fingerprints={name: one.fingerprint for name, one in self.planner.prepared.items()},
-            notes=(*self.planner.opaque(), *dict.fromkeys(self.notes)),
-            seconds=max(0.0, self.clock() - self.began),  # clocks are set back
-            interrupted=interrupted,
-        )
+        self._flush()
+        for node in self.nodes:
+            if node.name not in self.tally.ended:
+                self.tally.add(ending.cancelled(node))
+        seconds = max(0.0, self.clock() - self.began)  # clocks are set back
+        return self.tally.execution(seconds=seconds, interrupted=interrupted)
 
-    # --- one step
+    def interrupted(self) -> Execution:
+        """The record of a walk that a signal ended: what had ended by then is kept."""
+        for result in self.hands.end():
+            self._take(result)
+        return self.finished(interrupted=True)
 
-    def _walk(self, node: Node) -> None:
+    # --- beginning
+
+    def _begin_what_can_be(self) -> None:
+        while self.hands.has_room and (self.queued or self.ready):
+            if self.queued:
+                self._begin(self.queued.popleft())
+            else:
+                self._visit(heappop(self.ready))
+
+    def _visit(self, index: int) -> None:
+        """Reuse a step, or queue it, or what is to be parsed for it."""
+        node = self.nodes[index]
         if self.stopped or node.upstream() & self.missing:
-            self._cancel(node)
+            self._cancel(index)
             return
+        lacking: list[Parse] = []
         try:
-            given = self.planner.inputs_of(node, self.artifacts, self._parse)
-        except (_Unreadable, UsageError) as error:
-            failure = Failure(node.name, error.kind, error.message)
-            self._fail(node, Outcome([], failure, None), 0.0, [], None)
+            given = self.planner.inputs_of(
+                node, self.tally.made, lambda one: self.tables.find(node, one, lacking)
+            )
+        except Unreadable as unreadable:
+            self._fail(index, replace(unreadable.failure, step=node.name))
+            return
+        except UsageError as error:
+            self._fail(index, Failure(node.name, error.kind, error.message))
+            return
+        if lacking:
+            self.queued += self.tables.await_(index, lacking)
             return
         known = {place: one for place, one in given.items() if one is not None}
         step = self.planner.step(node, known)
-        found = (
-            None if self.force or node.op.options.cache == "never" else self.planner.recorded(step, node.name)
-        )
-        if found is not None:
-            self._reuse(node, *found)
+        if self._is_again(node) or not self._reuse(index, step):
+            why = self.planner.why(node, step, force=self.force)
+            self.queued.append(StepWork(index, node, known, step, why))
+
+    def _is_again(self, node: Node) -> bool:
+        """Whether a step runs whatever is known."""
+        return self.force or node.op.options.cache == "never"
+
+    def _reuse(self, index: int, step: Step) -> bool:
+        """Take what was recorded for a step's key; False where there is nothing."""
+        node = self.nodes[index]
+        found = self.planner.recorded(step, node.name)
+        if found is None:
+            return False
+        self._end(node, ending.reused(self.store, node, *found))
+        return True
+
+    def _begin(self, work: Work, *, is_known: bool = False) -> None:
+        """Have a piece of work done, unless another process is at it, or it is not wanted any more."""
+        again = isinstance(work, StepWork) and self._is_again(work.node)
+        if self.stopped:
+            self._drop(work)
+        elif self.turns is not None and not again and not self.turns.take(work.key):
+            if not is_known:
+                self._announce("waiting", work)
+            self.elsewhere[work.key] = work
+        elif self.turns is not None and not again and self._was_done(work):
+            self.turns.free(work.key)
         else:
-            self._execute(node, step, known)
+            if isinstance(work, StepWork):
+                self._announce("start", work)
+            self.hands.begin(work)
 
-    def _reuse(self, node: Node, id: Digest, step: Step) -> None:
-        told = self.store.summary(id) or {}
-        log = told.get("log")
-        if log is not None and not self.store.has(log):
-            log = None
-        self._take(node, id, step.outputs)
-        saved = float(told.get("seconds", 0.0))
-        self._tell(RunStep(name=node.name, status="reused", role=node.role, step=id, saved=saved, log=log))
+    def _announce(self, event: str, work: Work) -> None:
+        name = self.nodes[work.index].name
+        self.tally.on_event({"event": event, "step": name, "total": len(self.nodes)})
 
-    def _execute(self, node: Node, step: Step, given: Mapping[str, Input]) -> None:
-        why = self.planner.why(node, step, force=self.force)
-        self.on_event({"event": "start", "step": node.name, "total": len(self.planner.graph.steps)})
-        began = self.clock()
-        executor = Executor(self.store, self.planner.project.root, self.tee, self.planner.previous)
-        outcome = executor.attempt(node, given, step.seed)
-        seconds = max(0.0, self.clock() - began)
-        self.notes += outcome.notes
-        if outcome.failure is not None:
-            self._fail(node, outcome, seconds, why, step)
-            return
-        outputs = [(name, bytes(id)) for name, id in outcome.outputs]
-        hidden = self.kept.hidden(step, outcome.seen)
-        done = msgspec.structs.replace(step, outputs=outputs, hidden=hidden)
-        id = put_record(self.store, done)
-        logged = {"log": bytes(outcome.log)} if outcome.log else {}
-        self.store.put_summary(id, {"seconds": seconds, **logged})
-        self._keep(seconds)
-        self._take(node, id, done.outputs)
-        self._tell(
-            RunStep(
-                name=node.name,
-                status="run",
-                role=node.role,
-                step=id,
-                reasons=why,
-                seconds=seconds,
-                log=outcome.log,
-            ),
-            outcome.notes,
-        )
+    def _drop(self, work: Work) -> None:
+        """Nobody wants it any more."""
+        waiting = [work.index] if isinstance(work, StepWork) else self.tables.waiting(work.key)
+        for index in waiting:
+            self._cancel(index)
 
-    def _take(self, node: Node, id: Digest, outputs: list[tuple[str, bytes]]) -> None:
-        """Enter a step's outputs under their paths, and what a metric or check says."""
-        self.artifacts.update(made_by(node, id, outputs))
-        if node.role == "op":
-            return
-        record = get_record(self.store, Artifact, outputs[0][1])
-        value: Any = values.decode(record, self.store)
-        if node.role == "metric":
-            self.metrics |= measures.flat(node.name, getattr(value, "value", value))
+    def _look_elsewhere(self) -> None:
+        """What others were at: reuse it where they have done it, do it where they are gone."""
+        if self.elsewhere:
+            self._flush()  # whoever waits for us shall not wait because we wait
+        known, self.elsewhere = self.elsewhere, {}
+        for key, work in known.items():
+            if self.stopped or self.hands.has_room:
+                self._begin(work, is_known=True)
+            else:
+                self.elsewhere[key] = work
+
+    def _was_done(self, work: Work) -> bool:
+        """Reuse what another process has done since it was looked for."""
+        if isinstance(work, StepWork):
+            return self._reuse(work.index, work.step)
+        if not self.tables.reuse(work.wanted):
+            return False
+        self._have_table(work)
+        return True
+
+    # --- ending
+
+    def _take(self, result: Result) -> None:
+        """Enter what came of a piece of work."""
+        work, outcome = result.work, result.outcome
+        self.finished_turns.append(work.key)
+        if isinstance(work, ParseWork):
+            self.tables.take(work, result)
+            self._have_table(work)
+        elif outcome.failure is not None:
+            self._fail(work.index, outcome.failure, result, put_record(self.store, work.step))
         else:
-            self._judge(node, msgspec.convert(value, measures.Verdict))
+            self._end(work.node, ending.ran(self.store, work, result, self.kept))
+        self._keep(result.seconds)
 
-    def _judge(self, node: Node, verdict: measures.Verdict) -> None:
-        if verdict.passed:
-            self.checks[node.name] = "passed"
-            return
-        self.checks[node.name] = "warning" if node.op.options.severity == "warning" else "failed"
-        plain = {"value": verdict.value, "bound": verdict.bound, "rows": verdict.rows}
-        self.violations.append({"check": node.name, **plain})
+    def _have_table(self, work: ParseWork) -> None:
+        """Those who waited for it are looked at again, for they may want others."""
+        for index in self.tables.waiting(work.key):
+            heappush(self.ready, index)
 
     def _fail(
-        self, node: Node, outcome: Outcome, seconds: float, why: list[Reason], step: Step | None
+        self, index: int, failure: Failure, result: Result | None = None, attempt: bytes | None = None
     ) -> None:
         """Keep the log and the attempt, whose inputs can be looked into; cancel what follows."""
-        failure = outcome.failure
-        assert failure is not None
-        self.failures.append(failure)
-        attempt = None if step is None else put_record(self.store, step)
-        if node.role == "check":
-            self.checks[node.name] = "error"
-            self.violations.append({"check": node.name, "value": None, "bound": None, "rows": None})
-        else:
-            self.stopped = not self.keep_going
+        node = self.nodes[index]
+        self.stopped |= node.role != "check" and not self.keep_going
         self.missing.add(node.name)
-        self._tell(
-            RunStep(
-                name=node.name,
-                status="failed",
-                role=node.role,
-                reasons=why,
-                seconds=seconds,
-                log=outcome.log,
-                error=failure.error,
-                attempt=attempt,
-            )
-        )
+        self._end(node, ending.failed(node, failure, result, attempt))
+
+    def _cancel(self, index: int) -> None:
+        node = self.nodes[index]
+        self.missing.add(node.name)
+        self._end(node, ending.cancelled(node))
+
+    def _end(self, node: Node, how: Ended) -> None:
+        """A step has ended, somehow: what waited for it last is ready."""
+        self.tally.add(how)
+        for index in self.followers.get(node.name, ()):
+            self.lacking[index] -= 1
+            if not self.lacking[index]:
+                heappush(self.ready, index)
 
     def _keep(self, seconds: float) -> None:
         """Make what finished durable, as soon as doing it again would cost more than that."""
         self.unflushed += seconds
         if self.unflushed >= FLUSH_SECONDS:
-            self.store.flush()
-            self.unflushed = 0.0
+            self._flush()
 
-    def _cancel(self, node: Node) -> None:
-        self.missing.add(node.name)
-        self._tell(RunStep(name=node.name, status="cancelled", role=node.role))
-
-    def _tell(self, one: RunStep, notes: tuple[str, ...] = ()) -> None:
-        self.steps.append(one)
-        event: dict[str, Any] = {
-            "event": "step",
-            "step": one.name,
-            "status": one.status,
-            "seconds": one.seconds,
-            "reasons": one.reasons,
-            "error": one.error or None,
-            "role": one.role,
-            "saved": one.saved,
-        }
-        self.on_event({**event, "notes": list(notes)} if notes else event)
-
-    # --- parsing
-
-    def _parse(self, wanted: Parse) -> Digest:
-        """The table in a file, parsed once: as a step that is no step for events and counts."""
-        known = self.parsed.get(wanted.step.key)
-        if known is not None:
-            return known
-        found = self.planner.recorded(wanted.step)
-        if found is not None:
-            id, step = found
-            one = RunStep(name=wanted.label, status="reused", role="parse", step=id)
-        else:
-            began = self.clock()
-            id, step = self._parsed(wanted)
-            seconds = max(0.0, self.clock() - began)
-            self.store.put_summary(id, {"seconds": seconds})
-            self._keep(seconds)
-            one = RunStep(name=wanted.label, status="run", role="parse", step=id, seconds=seconds)
-        self.steps.append(one)
-        self.parsed[wanted.step.key] = Digest(step.outputs[0][1])
-        return self.parsed[wanted.step.key]
-
-    def _parsed(self, wanted: Parse) -> tuple[Digest, Step]:
-        try:
-            table = parsing.parse(
-                wanted.record, self.store, wanted.parser, wanted.options, label=wanted.label
-            )
-            likes = returns.earlier(self.store, self.planner.previous(wanted.label))
-            output = returns.put(self.store, table, (), wanted.label, likes.get(""))
-        except AqError as error:
-            raise _Unreadable(error) from error
-        step = msgspec.structs.replace(wanted.step, outputs=[("", bytes(output))])
-        return put_record(self.store, step), step
-
-
-class _Unreadable(Exception):
-    """A source that an op wants as a table cannot be parsed: the failure of the step that wants it."""
-
-    def __init__(self, error: AqError) -> None:
-        super().__init__(error.message)
-        self.kind = error.kind
-        self.message = error.message
+    def _flush(self) -> None:
+        """Make what finished durable, and only then let others have it."""
+        self.store.flush()
+        self.hands.flushed()
+        self.unflushed = 0.0
+        if self.turns is not None:
+            for key in self.finished_turns:
+                self.turns.free(key)
+        self.finished_turns.clear()

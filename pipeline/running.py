@@ -7,14 +7,16 @@ a flow that failed or was gated leaves a run that can be looked into, and HEAD a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from aq.formats.errors import Conflict, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
 from aq.formats.records import Run, Source
-from aq.pipeline import dry, environment, git, published, runner, selecting
+from aq.pipeline import dry, environment, git, published, runner, selecting, settings, staffing
+from aq.pipeline.crew import Crew
 from aq.pipeline.execution import Execution, Made
 from aq.pipeline.finishing import finishing_all
 from aq.pipeline.folder import file_ids
@@ -24,15 +26,38 @@ from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
 from aq.pipeline.recording import Head, Proposal, head, record
 from aq.pipeline.selecting import Job
 from aq.pipeline.sources import FolderReader
+from aq.pipeline.task import Code
 from aq.pipeline.typed import typed
 from aq.store import snapshots
 from aq.store.refs import check_name
 from aq.store.snapshots import Entry
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from aq.pipeline.repo import Repo
 
 OnEvent = Callable[[dict[str, Any]], None]
+
+
+class Asked(TypedDict, total=False):
+    """What can be asked of a run.
+
+    `params`: values or texts; `message`, `tag`: of the commit; `commit=False`: the branch stays; `force`:
+    every step; `accept`: checks that may fail this once; `keep_going`: past a failed step. `jobs`: steps
+    at once (1: in this process; not given: the setting run.jobs); `executor`: of processes that reach the
+    repository, in place of own ones.
+    """
+
+    params: Mapping[str, Any] | None
+    message: str | None
+    tag: str | None
+    commit: bool
+    force: bool
+    accept: Sequence[str]
+    keep_going: bool
+    jobs: int | None
+    executor: Executor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +72,8 @@ class Request:
     force: bool = False
     accept: Sequence[str] = ()
     keep_going: bool = False
+    jobs: int = 1
+    executor: Executor | None = None
 
 
 @dataclass(slots=True)
@@ -58,6 +85,20 @@ class Outcome:
     execution: Execution
     edits: dict[str, Entry | None]
     id: Digest
+
+
+def request(repo: Repo, target: object, asked: Asked) -> Request:
+    """The request of a call. Raises UsageError for a number of jobs that is none."""
+    jobs = asked.get("jobs")
+    jobs = settings.jobs(repo.settings) if jobs is None else jobs
+    if jobs < 1:
+        raise UsageError(f"-j takes a number of steps from 1 on, not {jobs}", hint="aq run -j 2")
+    plain: dict[str, Any] = {
+        **asked,
+        "params": dict(asked.get("params") or {}),
+        "accept": tuple(asked.get("accept", ())),
+    }
+    return Request(**{**plain, "target": target, "jobs": jobs})
 
 
 def project_of(repo: Repo) -> Project:
@@ -81,10 +122,13 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
     at = head(repo.store)
     outcomes = []
     working = at.snapshot
-    with project_of(repo) as project:
+    with (
+        project_of(repo) as project,
+        closing(Crew(repo.store.control, request.jobs, request.executor)) as crew,
+    ):
         for job in selecting.jobs(repo, project, request.target, request.params):
             reader = FolderReader(repo, working, job.name)
-            attempt = _Attempt(repo, project, request, at, working, job, reader, repo.context.now())
+            attempt = _Attempt(repo, project, request, at, working, job, reader, repo.context.now(), crew)
             outcome = attempt.execute(on_event)
             outcomes.append(outcome)
             if outcome.run.status in ("committed", "unchanged", "uncommitted"):
@@ -148,6 +192,7 @@ class _Attempt:
     job: Job
     reader: FolderReader
     started: int
+    crew: Crew
 
     def execute(self, on_event: OnEvent) -> Outcome:
         """Run the flow. An interruption leaves a run that failed, with what had finished."""
@@ -163,10 +208,15 @@ class _Attempt:
                 previous=published.last_steps(self.repo.store, self.at, self.job.name).get,
                 force=self.request.force,
                 keep_going=self.request.keep_going,
+                staff=runner.Staff(self.crew, self._code),
                 on_event=on_event,
                 on_interrupt=self._interrupted,
             )
         return self.outcome(found)
+
+    def _code(self) -> Code:
+        """The flow's code, for other processes."""
+        return staffing.code_of(self.repo, self.project, self.job.file, self.job.name, self.job.bound.given)
 
     def _interrupted(self, found: Execution) -> None:
         """A run that failed, unless the signal came while the store was about to take in what it made."""

@@ -19,6 +19,7 @@ KNOWN: Final[dict[str, str]] = {
     "author.name": "the name recorded in commits",
     "author.email": "the address recorded in commits",
     "gc.retention": "how long operations and runs keep what they refer to: 30d",
+    "run.jobs": "how many steps aq run executes at once: 1",
     "gc.grace": "how long aq gc leaves alone what nothing needs any more: 1h",
 }
 _SPANS: Final[dict[str, tuple[str, str]]] = {"gc.retention": ("30", "d"), "gc.grace": ("1", "h")}
@@ -82,6 +83,14 @@ def nanoseconds(settings: dict[str, str], name: str) -> int:
             hint=f"aq config set {name} {''.join(_SPANS[name])}",
         )
     return int(number) * _UNITS[unit] * 10**9
+
+
+def jobs(settings: dict[str, str]) -> int:
+    """How many steps run at once. Raises AqError for what is no such number."""
+    text = settings.get("run.jobs", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise AqError(f"run.jobs is {text!r}, which is no number of steps", hint="aq config set run.jobs 1")
+    return int(text)
 
 
 def author(settings: dict[str, str]) -> str:

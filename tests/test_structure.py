@@ -46,6 +46,7 @@ OUTSIDE_CALLS = {"print", "input", "breakpoint"}
 ALLOWED = {
     ("pipeline/capture.py", "sys.stderr"): "flushes what an op wrote before its output is put back",
     ("pipeline/capture.py", "sys.stdout"): "flushes what an op wrote before its output is put back",
+    ("pipeline/worker.py", "sys.argv"): "the entry point of a process: which socket, and whose",
     ("pipeline/replay.py", "pathlib.Path.cwd"): "the entry point of a process: its folder is its argument",
     ("pipeline/replay.py", "sys.stdin"): "the entry point of a process: its input is its argument",
     ("store/stats.py", "sys.argv"): "the entry point of a process: its folder is its argument",

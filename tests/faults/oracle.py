@@ -34,7 +34,7 @@ from aq.store.refs import Ref
 from aq.store.store import Store
 
 HOUR = 3_600 * 10**9
-IN_CONTROL = {"format", ".gitignore", "config", "packs", "index", "tmp", "leases"}
+IN_CONTROL = {"format", ".gitignore", "config", "packs", "index", "tmp", "leases", "turns"}
 _numbers = count(1)
 
 Content = Mapping[str, bytes | str]

@@ -1,0 +1,181 @@
+"""A crew: the steps of an execution as tasks for other processes.
+
+Invariant: no more than `jobs` steps are under way. With one job steps run in aq's own process, but for those
+with a limit, which always run in one that can be ended. Nothing here decides what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aq.formats import values
+from aq.pipeline.capture import Log
+from aq.pipeline.execute import Outcome
+from aq.pipeline.execution import StepStore
+from aq.pipeline.graph import Read
+from aq.pipeline.relay import CARRIED_MOST, Packed
+from aq.pipeline.task import Answer, Code, Parsing, Task, perform
+from aq.pipeline.work import Own, ParseWork, Result, StepWork, Work
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
+    from aq.pipeline.workers import Workers
+
+
+class Crew:
+    """Who may work beside this process, for one command: own workers, or an executor that was given.
+
+    A given executor stays open, and who gave it closes it.
+    """
+
+    def __init__(self, control: Path, jobs: int = 1, executor: Executor | None = None) -> None:
+        self.jobs = jobs
+        self.given = executor
+        self._control = control
+        self._workers: Workers | None = None
+
+    def hire(self) -> Executor:
+        """The executor; own workers come when they are first needed."""
+        if self.given is not None:
+            return self.given
+        if self._workers is None:
+            from aq.pipeline.workers import Workers
+
+            self._workers = Workers(self.jobs, self._control)
+        return self._workers
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Let own workers go, once they are idle or `at_once`."""
+        if self._workers is not None:
+            self._workers.shutdown(cancel_futures=at_once)
+            self._workers = None
+
+
+class Many:
+    """A crew: steps as tasks of an executor; `code` stores the flow's code, once it is needed."""
+
+    def __init__(self, own: Own, crew: Crew, code: Callable[[], Code]) -> None:
+        self._own, self._crew, self._make_code = own, crew, code
+        self._store: StepStore = own.planner.store
+        self._code: Code | None = None
+        self._under_way: dict[Future[Answer], Work] = {}
+        self._loose: dict[bytes, tuple[Packed, ...]] = {}
+        self._is_behind = False
+
+    @property
+    def has_room(self) -> bool:
+        """See `Hands`."""
+        return self._own.has_room and len(self._under_way) < self._crew.jobs
+
+    @property
+    def is_busy(self) -> bool:
+        """See `Hands`."""
+        return bool(self._under_way) or self._own.is_busy
+
+    def begin(self, work: Work) -> None:
+        """See `Hands`."""
+        if self._runs_here(work):
+            self._own.begin(work)
+            self._is_behind = True
+            return
+        if self._code is None:
+            self._code = self._make_code()
+            self._is_behind = True
+        task = self._task(work)
+        self._under_way[self._crew.hire().submit(perform, self._code, task)] = work
+
+    def _runs_here(self, work: Work) -> bool:
+        limited = isinstance(work, StepWork) and work.node.op.options.is_limited
+        return self._crew.jobs == 1 and self._crew.given is None and not limited
+
+    # --- tasks
+
+    def _task(self, work: Work) -> Task:
+        if isinstance(work, ParseWork):
+            one = work.wanted
+            index = one.read.index if isinstance(one.read, Read) else -1
+            parsing = Parsing(bytes(one.file), one.parser, index, one.label)
+            last = self._own.planner.previous(one.label)
+            return Task(one.label, parsing=parsing, last=last, carried=self._carried([one.file]))
+        node, options = work.node, work.node.op.options
+        return Task(
+            step=node.name,
+            inputs=dict(work.given),
+            params=dict(work.step.params),
+            seed=work.step.seed,
+            last=self._own.planner.previous(node.name),
+            carried=self._carried(one.artifact for one in work.given.values()),
+            trials=options.retries + 1,
+            timeout=options.timeout,
+            memory=options.memory,
+        )
+
+    def _carried(self, artifacts: Iterable[bytes]) -> tuple[Packed, ...]:
+        """What of the inputs is not durable yet; if that is much, it is made so."""
+        found = [one for id in artifacts for one in self._loose.get(bytes(id), ())]
+        if not self._is_behind and sum(len(one.data) for one in found) <= CARRIED_MOST:
+            return tuple(found)
+        self._store.flush()
+        self.flushed()
+        return ()
+
+    def flushed(self) -> None:
+        """See `Hands`."""
+        self._loose.clear()
+        self._is_behind = False
+
+    # --- answers
+
+    def results(self, seconds: float | None) -> list[Result]:
+        """See `Hands`. In the order of beginning, which is that of a worker that did several."""
+        from concurrent.futures import FIRST_COMPLETED, wait
+
+        if not self._under_way:
+            return self._own.results(seconds)
+        done = wait(self._under_way, timeout=seconds, return_when=FIRST_COMPLETED).done
+        begun = [future for future in self._under_way if future in done]
+        return [self._result(self._under_way.pop(future), future.result()) for future in begun]
+
+    def _result(self, work: Work, answer: Answer) -> Result:
+        outcome = answer.outcome
+        if outcome is None:  # the flow says something else each time: only this process knows what it said
+            self._own.begin(work)
+            self._is_behind = True
+            return self._own.results(None)[0]
+        for one in answer.objects:
+            self._store.put(one.kind, one.data, base=one.base)
+        for id, value in answer.summaries:
+            if self._store.summary(id) is None:
+                self._store.put_summary(id, value)
+        for _, id in outcome.outputs:
+            self._loose[bytes(id)] = answer.objects
+        return Result(work, self._with_log(outcome, answer), answer.seconds)
+
+    def _with_log(self, outcome: Outcome, answer: Answer) -> Outcome:
+        """What a step wrote whose process died."""
+        if answer.log is None:
+            return outcome
+        with closing(answer.log):
+            log = Log(answer.log)
+            if not log.size:
+                return outcome
+            stored = values.encode_file(log.reader(), log.size, self._store).id
+        failure = outcome.failure and replace(outcome.failure, log=stored)
+        return replace(outcome, log=stored, failure=failure)
+
+    def end(self) -> Iterator[Result]:
+        """See `Hands`."""
+        ended = [future for future in self._under_way if future.done()]
+        for future in self._under_way:
+            future.cancel()
+        self._crew.close(at_once=True)
+        yield from self._own.end()
+        for future in ended:
+            if future.exception() is None:
+                yield self._result(self._under_way[future], future.result())
+        self._under_way.clear()
