@@ -188,7 +188,7 @@ class _Images:
             raise refused(value, None, "cannot be compared")
         if isinstance(value, enum.Enum):
             return tagged(b"o", (yield "", type(value)) + (yield "", value.name) + (yield "", value.value))
-        answer = reduction(value, "cannot be compared")
+        answer = _native(value, library) or reduction(value, "cannot be compared")
         if isinstance(answer, str):
             if self._foreign is None and library in _LIBRARIES:
                 raise Unstorable(f"{answer} of {library} is code, not a value")
@@ -208,6 +208,15 @@ class _Images:
     def _by_name(self, code: Any) -> bytes:
         """What an object is made by: as the hook names it, else by its global name."""
         return self._named(code) or _global(code)
+
+
+def _native(value: Any, library: str) -> tuple[Any, ...] | None:
+    """What a tensor of torch is made of: its own reduction tells where it lies in memory."""
+    if library != "torch":
+        return None
+    from aq.formats.models.torch_values import in_full
+
+    return in_full(value)
 
 
 def _global(value: Any, name: str | None = None) -> bytes:

@@ -8,6 +8,7 @@ back afterwards. docs/format.md, section 10, has the derivation.
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -38,14 +39,20 @@ def seed_of(flow: str, node: Node, params: Mapping[str, Any]) -> int:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed `random` and numpy's global generator, and put their states back at the end."""
+    """Seed `random`, numpy and, where it is loaded, torch; put their states back at the end."""
     import numpy as np
 
+    torch = sys.modules.get("torch")
+    torch_before = torch.random.get_rng_state() if torch is not None else None
     before, numpy_before = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed & 0xFFFF_FFFF)
+    if torch is not None:
+        torch.manual_seed(seed)
     try:
         yield
     finally:
         random.setstate(before)
         np.random.set_state(numpy_before)
+        if torch is not None:
+            torch.random.set_rng_state(torch_before)

@@ -24,7 +24,7 @@ from blake3 import blake3
 
 _TAG: Final = b"aq value 1"
 _CANONICAL_TEXT: Final = """
-numpy pandas pyarrow polars datetime decimal fractions uuid zoneinfo pytz dateutil
+numpy pandas pyarrow polars torch datetime decimal fractions uuid zoneinfo pytz dateutil
 """
 _CANONICAL: Final = frozenset(_CANONICAL_TEXT.split())
 _WITHOUT_STATE_TEXT: Final = """

@@ -135,6 +135,15 @@ class Tensors:
         return None
 
 
+def in_full(value: Any) -> tuple[Any, ...] | None:
+    """What a tensor or storage is, apart from all others: as `Tensors.recipe`, with its bytes as they are."""
+    call = Tensors().recipe(value)
+    if call is None:
+        return None
+    parts = tuple(bytes(part.data) if isinstance(part, Typed) else part for part in call[1])
+    return (call[0], parts, *call[2:])
+
+
 def _strides(value: Any) -> tuple[int, ...]:
     """Elements from one to the next in each dimension, 1 where there is but one."""
     return tuple(1 if size == 1 else stride for size, stride in zip(value.shape, value.stride(), strict=True))

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aq.formats.canonical import fingerprint
 from aq.formats.files import parts
 from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects
 from aq.formats.tensors import compare_tensors
 from aq.formats.values import Encoded, decode, encode, summarise
+from aq.pipeline.seeds import seeded
 
 torch = pytest.importorskip("torch", reason="`make test TORCH=torch` runs the tests of torch")
 nn = torch.nn
@@ -249,6 +251,28 @@ def test_a_layer_that_did_not_change_is_stored_once() -> None:
     assert sum(kind is Kind.CHUNK for kind, _ in objects.objects.values()) <= 12 + 6 + 7
 
 
+def test_a_fingerprint_is_of_what_a_tensor_holds() -> None:
+    def told(value: Any) -> str:
+        return fingerprint(value, foreign=lambda inner: None)
+
+    assert len({told(value) for value in ALONE.values()}) == len(ALONE)
+    for one, other in SAME.values():
+        assert told(one) == told(other)
+    assert told(net()) == told(net()) != told(net(1))
+
+
+def test_an_op_draws_the_same_numbers_again() -> None:
+    torch.manual_seed(5)
+    expected = torch.randn(3)
+    torch.manual_seed(5)
+    drawn = []
+    for _ in range(2):
+        with seeded((1 << 64) - 3):
+            drawn.append(torch.randn(3))
+    assert torch.equal(*drawn)
+    assert torch.equal(torch.randn(3), expected)
+
+
 SCRIPT = """
 import json, sys
 import torch
@@ -262,8 +286,10 @@ for _ in range(3):
     optimizer.zero_grad()
     model[0](rows).square().mean().backward()
     optimizer.step()
+from aq.formats.canonical import fingerprint
+prints = [fingerprint([model, rows, rows.to_sparse(), torch.channels_last], foreign=lambda value: None)]
 values = [model, model.state_dict(), optimizer.state_dict(), [{"a", "b", "c"}, rows.to_sparse()]]
-print(json.dumps([str(encode(value, MemoryObjects()).id) for value in values]))
+print(json.dumps(prints + [str(encode(value, MemoryObjects()).id) for value in values]))
 """
 
 
