@@ -20,6 +20,7 @@ from aq.store.store import Store
 
 if TYPE_CHECKING:
     from aq.pipeline import (
+        blame,
         committing,
         evaluate,
         folder,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         show,
         undoing,
     )
+    from aq.pipeline.blamed import Blame
     from aq.pipeline.face import Artifact
     from aq.pipeline.ops import Flow
     from aq.pipeline.running import Asked
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from aq.store.transaction import Transaction
     from aq.store.worktree import Done, Worktree
 else:
-    _NAMES = "committing evaluate folder git keeping lineage log merging "
+    _NAMES = "blame committing evaluate folder git keeping lineage log merging "
     _NAMES += "moving naming repro runlist running show undoing"
     globals().update({name: Deferred(name) for name in _NAMES.split()})
 
@@ -203,6 +205,10 @@ class Repo:
     def cat(self, spec: str, *, format: str | None = None, **parts: Unpack[Parts]) -> bytes:
         """A file's bytes, a table as CSV (or `format`: parquet, arrow, json), a value as JSON; or parts."""
         return b"".join(self.get(spec).chunks(format, **parts))
+
+    def blame(self, spec: str, *, column: str | None = None, since: str | None = None) -> Blame:
+        """Which commit last changed each row and column, line, key or tensor of REV:PATH, or PATH at HEAD."""
+        return blame.blame(self, spec, column=column, since=since)
 
     def diff(
         self,
