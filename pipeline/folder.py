@@ -5,20 +5,18 @@ Invariant: looking (`status`, `diff`) stores nothing and imports no user code.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from aq.formats.errors import NotFound, UsageError
-from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.objects import Overlay, get_record
-from aq.formats.records import Run, Source
+from aq.formats.records import Run
 from aq.pipeline import facts, freshness, show
 from aq.pipeline.compare import Side, compare, run_side
 from aq.pipeline.finishing import finishing
-from aq.pipeline.hidden_reads import ABSENT, Files, plain_id
+from aq.pipeline.present import present, sources
 from aq.pipeline.recording import Head, head
 from aq.pipeline.results import Change, Diff, FlowStatus, Status, Tracked
 from aq.store import revisions, snapshots, unfinished
@@ -121,7 +119,7 @@ def flow_states(repo: Repo, at: Head) -> list[FlowStatus]:
             continue
         run = get_record(repo.store, Run, id)
         stale = freshness.stale_params(run, known.explicit(run))
-        stale += freshness.stale_steps(repo.store, run, present(repo, _lookup(repo, at)))
+        stale += freshness.stale_steps(repo.store, run, present(repo, sources(repo, at)))
         inexact = any(not step.exact for step in stale)
         states.append(FlowStatus(flow=flow, stale=stale, hint="aq run -n" if inexact else None))
     return states
@@ -134,71 +132,6 @@ def _made(repo: Repo, at: Head) -> list[tuple[str, Entry]]:
         for path, entry in snapshots.entries(repo.store, at.snapshot, prefix=flow + "/")
         if entry.origin is Origin.MADE
     ]
-
-
-def present(repo: Repo, lookup: freshness.Lookup) -> freshness.Present:
-    """The folder's code and this environment, with sources as `lookup` finds them."""
-
-    def python_files() -> Iterator[str]:
-        from aq.pipeline.load import Project
-
-        return Project(repo.root).python_files()
-
-    def read(path: str) -> bytes | None:
-        try:
-            return (repo.root / path).read_bytes()
-        except (OSError, ValueError):
-            return None
-
-    files = Files(repo.root, file_ids(repo))
-    return freshness.Present(read, lookup, repo.context.environ, python_files, files.digest)
-
-
-def file_ids(repo: Repo) -> Callable[[str], str]:
-    """The id of a file of the folder, by its place; known by its stat where it was looked at before."""
-
-    def look(place: str) -> str:
-        if os.path.realpath(place) != place:  # what a link leads to is what was read
-            return plain_id(place)
-        found = repo.worktree.look(repo.worktree.relative(place, repo.root))
-        return ABSENT if found is None else bytes(found.artifact).hex()
-
-    return look
-
-
-def _lookup(repo: Repo, at: Head) -> freshness.Lookup:
-    """What a source would be read as now: the folder's file, or HEAD's made or given artifact."""
-
-    def look(source: Source) -> bytes | None:
-        if source.outside:
-            return outside_artifact(Path(source.outside))
-        entry = snapshots.get_entry(repo.store, at.snapshot, source.path)
-        if entry is not None and entry.origin is not Origin.FILE:
-            return entry.artifact
-        found = repo.worktree.look(source.path)
-        return found.artifact if found else None
-
-    return look
-
-
-def outside_artifact(path: Path) -> bytes | None:
-    """The id of a file outside the folder, read but not stored; None where it cannot be read."""
-    from aq.formats.files import encode_stream
-    from aq.formats.records import encode
-
-    try:
-        with path.open("rb", buffering=0) as stream:
-            return object_id(Kind.ARTIFACT, encode(encode_stream(stream, _Nothing())))
-    except OSError:
-        return None
-
-
-class _Nothing:
-    """A sink that keeps nothing."""
-
-    def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
-        """See `Sink`."""
-        return object_id(kind, data)
 
 
 def diff(

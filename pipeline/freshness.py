@@ -34,7 +34,9 @@ Lookup = Callable[[Source], bytes | None]
 class Static(msgspec.Struct, frozen=True):
     """What a run leaves for later looks: `code` (pipeline.static), readers of each source, upstream steps.
 
-    `hidden`: the files that each step read by itself; `loose`: those of them that the run did not record.
+    `hidden`: the files that each step read by itself; `loose`: those of them that the run did not record;
+    `always`: steps that run each time; `flows`: those that the flow's file defines; `links`: sources
+    that were asked for by a symbolic link → where it led.
     `form` numbers what these mean; of another form nothing can be told.
     """
 
@@ -44,6 +46,9 @@ class Static(msgspec.Struct, frozen=True):
     form: int = FORM
     hidden: dict[str, dict[str, str]] = {}
     loose: list[str] = []
+    always: list[str] = []
+    flows: list[str] = []
+    links: dict[str, str] = {}
 
 
 def store_static(store: Store, static: Static) -> Digest:
@@ -67,7 +72,8 @@ class Present:
     """What a flow is compared with: the code, what a source would be read as, the environment.
 
     `python_files` lists the project's Python files, for code that may import any of them. `hidden` tells
-    what a file counts by that a step read by itself (see `hidden_reads`), None where it cannot be told.
+    what a file counts by that a step read by itself (see `hidden_reads`), None where it cannot be told; so
+    does `leads`, to which path a link leads.
     """
 
     read: ReadCode
@@ -75,6 +81,7 @@ class Present:
     environ: Mapping[str, str] | None = None
     python_files: Callable[[], Iterable[str]] | None = None
     hidden: Callable[[str], str | None] = lambda path: None
+    leads: Callable[[str], str | None] = lambda path: None
 
 
 def stale_steps(store: Store, run: Run, present: Present) -> list[StaleStep]:
@@ -110,9 +117,15 @@ def _changes(run: Run, static: Static, present: Present) -> Iterator[tuple[str |
         now = present.lookup(source)
         if now is None or bytes(now) != source.artifact:
             what = f"{source.path} changed" if now is not None else f"{source.path} is gone"
-            readers: list[str | None] = [*static.readers.get(source.path, [])]
+            names = [source.path, *(name for name, led in static.links.items() if led == source.path)]
+            readers: list[str | None] = [step for name in names for step in static.readers.get(name, [])]
             for step in readers or [None]:
                 yield step, True, Reason(kind="data", detail=what)
+    for name, led in static.links.items():
+        if present.leads(name) not in (None, led):
+            concerned: list[str | None] = [*static.readers.get(name, [])]
+            for step in concerned or [None]:
+                yield step, True, Reason(kind="data", detail=f"{name} leads elsewhere")
     for step, files in static.hidden.items():
         for what in _reads_changed(files, present):
             yield step, True, Reason(kind="data", detail=f"{what} (read by itself)")

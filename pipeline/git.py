@@ -5,7 +5,6 @@ Invariant: reads only, never fails: without Git, or outside a work tree, there i
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from aq.formats.records import Git
@@ -56,6 +55,8 @@ def author(folder: Path) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    import subprocess
+
     command = ["git", "-c", "core.quotepath=off", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL)

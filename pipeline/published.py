@@ -11,9 +11,8 @@ import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
@@ -24,10 +23,8 @@ from aq.pipeline.freshness import Static, store_static
 from aq.pipeline.graph import Output, Read
 from aq.pipeline.hidden_reads import ABSENT
 from aq.pipeline.load import Project
-from aq.pipeline.outcomes import RunDone, StepCounts
+from aq.pipeline.ops import flows_of
 from aq.pipeline.recording import Head
-from aq.pipeline.results import Violation
-from aq.pipeline.typed import shown
 from aq.store import snapshots
 from aq.store.snapshots import Entry, Mode, Origin
 from aq.store.store import Store
@@ -138,7 +135,9 @@ def code_snapshot(repo: Repo, project: Project, found: Execution) -> Digest:
     return snapshots.edit(repo.store, snapshots.empty(repo.store), entries)
 
 
-def static_of(repo: Repo, project: Project, job: Job, found: Execution) -> Digest:
+def static_of(
+    repo: Repo, project: Project, job: Job, found: Execution, sources: Mapping[int, Source]
+) -> Digest:
     """What `status` compares later without importing anything."""
     from aq.pipeline.static import snapshot_static
 
@@ -154,8 +153,33 @@ def static_of(repo: Repo, project: Project, job: Job, found: Execution) -> Diges
     hidden = hidden_of(repo, found)
     recorded = _hidden_entries(repo, found)
     loose = sorted({path for files in hidden.values() for path in files if path not in recorded})
-    static = Static(code=code, readers=readers, upstream=upstream, hidden=hidden, loose=loose)
+    static = Static(
+        code=code,
+        readers=readers,
+        upstream=upstream,
+        hidden=hidden,
+        loose=loose,
+        always=[node.name for node in job.graph.steps if node.op.options.cache == "never"],
+        flows=_flows_beside(project, job),
+        links=_links(job, sources),
+    )
     return store_static(repo.store, static)
+
+
+def _links(job: Job, sources: Mapping[int, Source]) -> dict[str, str]:
+    """{path asked for: path of the file} of files in the folder that were read through a link."""
+    found = ((read, sources[read.index]) for read in job.graph.reads if read.index in sources)
+    return {
+        read.path: source.path
+        for read, source in found
+        if source.origin == "file" and not source.pinned and not source.outside and read.path != source.path
+    }
+
+
+def _flows_beside(project: Project, job: Job) -> list[str]:
+    """The flows that the job's file defines."""
+    module = project.modules.get(project.files.module_name(project.root / job.file))
+    return sorted(flows_of(vars(module), module.__name__)) if module is not None else []
 
 
 def judged(
@@ -214,33 +238,11 @@ def is_unchanged(repo: Repo, at: Head, job: Job, snapshot: Digest, sources: Sequ
 
 
 def _code_is_stale(repo: Repo, run: Run, sources: Sequence[Source]) -> bool:
-    from aq.pipeline.folder import present
+    from aq.pipeline.present import present
 
     now = {source.path: source.artifact for source in sources}
     found = freshness.stale_steps(repo.store, run, present(repo, lambda source: now.get(source.path)))
     return bool(found)
-
-
-def counts(run: Run) -> StepCounts:
-    """How many steps ran, were reused, failed; parsing is no step."""
-    states = [one.status for one in run.steps if one.role != "parse"]
-    return StepCounts(
-        total=len(states),
-        run=states.count("run"),
-        reused=states.count("reused"),
-        failed=states.count("failed"),
-        cancelled=states.count("cancelled"),
-    )
-
-
-def message(run: Run) -> str:
-    """`run delays: 4 ran, 2 reused, auc 0.93`."""
-    count = counts(run)
-    parts = [f"{count.run} ran", f"{count.reused} reused"]
-    for name, value in list(run.metrics.items())[:3]:
-        shown = "NaN" if value is None else f"{value:.4g}"
-        parts.append(f"{name.rpartition('/')[2]} {shown}")
-    return f"run {run.flow}: {', '.join(parts)}"
 
 
 def renamed(job: Job) -> dict[str, str]:
@@ -250,24 +252,3 @@ def renamed(job: Job) -> dict[str, str]:
         for node in job.graph.steps
         if node.role == "metric" and node.op.options.was
     }
-
-
-def done(id: Digest, run: Run, commit: str | None, notes: list[str]) -> RunDone:
-    """The last record of a run's stream."""
-    error: dict[str, Any] | None = dict(run.error) if run.error else None
-    return RunDone(
-        run=str(id),
-        commit=commit,
-        status=run.status,
-        steps=counts(run),
-        metrics=run.metrics,
-        checks=run.checks,
-        violations=[msgspec.convert(one, Violation) for one in run.violations],
-        reused_seconds=sum(one.saved for one in run.steps),
-        error=error,
-        flow=run.flow,
-        seconds=run.seconds,
-        message=message(run),
-        params=shown(run, run.given),
-        notes=notes,
-    )

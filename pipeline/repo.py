@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         repro,
         runlist,
         running,
+        settled,
         show,
         undoing,
     )
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from aq.store.worktree import Done, Worktree
 else:
     _NAMES = "blame committing evaluate folder git keeping lineage log merging "
-    _NAMES += "moving naming repro runlist running show undoing"
+    _NAMES += "moving naming repro runlist running settled show undoing"
     globals().update({name: Deferred(name) for name in _NAMES.split()})
 
 Paths = Sequence[str | Path]
@@ -291,10 +292,12 @@ class Repo:
         """
         from aq.pipeline.sequences import Runs
 
-        request = running.request(self, target, asked)
+        heard = on_event or _ignore
         if dry_run:
-            return running.plan(self, request)
-        return Runs(running.run(self, request, on_event or _ignore))
+            planned = settled.plan(self, target, asked)
+            return planned or running.plan(self, running.request(self, target, asked))
+        done = settled.unchanged(self, target, asked, heard)
+        return Runs(done or running.run(self, running.request(self, target, asked), heard))
 
     def runs(
         self,

@@ -15,14 +15,14 @@ from aq.formats.errors import Conflict, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
 from aq.formats.records import Run, Source
-from aq.pipeline import dry, environment, git, published, runner, selecting, settings, staffing
+from aq.pipeline import dry, ended, environment, git, published, runner, selecting, settings, staffing
 from aq.pipeline.crew import Crew
 from aq.pipeline.execution import Execution, Made
 from aq.pipeline.finishing import finishing_all
-from aq.pipeline.folder import file_ids
 from aq.pipeline.graph import Read
 from aq.pipeline.load import Project
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
+from aq.pipeline.present import file_ids
 from aq.pipeline.recording import Head, Proposal, head, record
 from aq.pipeline.selecting import Job
 from aq.pipeline.sources import FolderReader
@@ -248,7 +248,7 @@ class _Attempt:
             git=git.state(repo.root),
             sources=sources,
             steps=list(found.steps),
-            static=published.static_of(repo, self.project, job, found),
+            static=published.static_of(repo, self.project, job, found, self.reader.sources),
             metrics=dict(found.metrics),
             checks=checks,
             violations=list(found.violations),
@@ -290,7 +290,7 @@ def _publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome]
     commit = None
     if passed:
         edits = {path: entry for one in passed for path, entry in one.edits.items()}
-        message = request.message or "; ".join(published.message(one.run) for one in passed)
+        message = request.message or "; ".join(ended.message(one.run) for one in passed)
         proposal = Proposal(
             command="run",
             base=at.snapshot,
@@ -312,7 +312,7 @@ def _publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome]
         _register(repo, others)
     commits = {"committed": commit, "unchanged": str(at.id) if at.id else None}
     return [
-        published.done(one.id, one.run, commits.get(one.run.status), _notes(request, one)) for one in outcomes
+        ended.done(one.id, one.run, commits.get(one.run.status), _notes(request, one)) for one in outcomes
     ]
 
 
@@ -323,8 +323,7 @@ def _notes(request: Request, one: Outcome) -> list[str]:
 
 def _kept(request: Request, job: Job) -> list[str]:
     kept = {name: text for name, text in job.bound.given.items() if name not in request.params}
-    told = " ".join(f"{name}={text}" for name, text in kept.items())
-    return [f"{job.name} with {told}, as in its last run; -p NAME= clears one"] if told else []
+    return ended.kept_params(job.name, kept)
 
 
 def _register(repo: Repo, outcomes: Sequence[Outcome]) -> None:

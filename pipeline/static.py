@@ -17,8 +17,8 @@ from blake3 import blake3
 if TYPE_CHECKING:
     from aq.pipeline.load import Project
 
-VERSION: Final = 1
-"""Of the record: a reader that does not know it calls the flow perhaps stale."""
+VERSION: Final = 2
+"""Of the record: a reader that does not know it calls the flow perhaps stale. Version 1 had no groups."""
 
 Read = Callable[[str], bytes | None]
 Record = dict[str, Any]
@@ -59,7 +59,10 @@ def compare_static(
     files, for code that may import any of them; without it such code counts as changed, inexactly,
     and so does code that reads environment variables without `environ`.
     """
-    if recorded.get("version") != VERSION:
+    if recorded.get("version") == 1:
+        places = {name: at for at, name in enumerate(recorded["steps"])}
+        recorded = {**recorded, "groups": list(recorded["steps"].values()), "steps": places}
+    elif recorded.get("version") != VERSION:
         return [StaticChange(None, False, "code", "another aq recorded the run")]
     return list(dict.fromkeys(_Comparison(recorded, read).changes(environ, python_files)))
 
@@ -74,7 +77,8 @@ class _Comparison:
 
     def __init__(self, recorded: Record, read: Read) -> None:
         self.recorded = recorded
-        self.steps: dict[str, Record] = recorded["steps"]
+        self.groups: list[Record] = recorded["groups"]
+        self.steps: dict[str, int] = recorded["steps"]
         self.flow: Record = recorded["flow"]
         self.read = read
         self.changed: dict[str, bytes] = {}
@@ -86,11 +90,11 @@ class _Comparison:
     ) -> Iterator[StaticChange]:
         """All changes: files first, then each step, then what concerns the whole flow."""
         yield from self._files()
-        for name, step in self.steps.items():
-            yield from self._always(name, step)
-            yield from self._environment(name, step, environ)
+        told = [[*self._always("", one), *self._environment("", one, environ)] for one in self.groups]
+        if any(told):
+            yield from (one._replace(step=name) for name, at in self.steps.items() for one in told[at])
         yield from (one._replace(step=None, exact=False) for one in self._always("", self.flow))
-        if any(step["whole"] for step in [*self.steps.values(), self.flow]):
+        if any(step["whole"] for step in [*self.groups, self.flow]):
             yield from self._anything(python_files)
         if self.changed:
             from aq.pipeline.static_code import code_changes
@@ -136,7 +140,7 @@ class _Comparison:
 
     def _anything(self, python_files: Callable[[], Iterable[str]] | None) -> Iterator[StaticChange]:
         """Steps whose code may import or run anything in the project."""
-        names: list[str | None] = [name for name, step in self.steps.items() if step["whole"]]
+        names: list[str | None] = [name for name, at in self.steps.items() if self.groups[at]["whole"]]
         if self.flow["whole"]:
             names.append(None)
         if python_files is None:

@@ -51,8 +51,10 @@ class _Code:
         for path in [path for path, source in self.now.items() if not source.is_valid]:
             del self.now[path]
             yield StaticChange(None, False, "code", f"{path} is not valid Python")
-        for name, step in self.recorded["steps"].items():
-            yield from self._step(name, step)
+        told = [list(self._step("", one)) for one in self.recorded["groups"]]
+        if any(told):
+            steps = self.recorded["steps"].items()
+            yield from (one._replace(step=name) for name, at in steps for one in told[at])
         yield from (one._replace(step=None, exact=False) for one in self._step("", self.recorded["flow"]))
         yield from self._on_import()
 

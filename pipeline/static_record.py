@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from types import FunctionType
 from typing import Final
 
+import msgspec
 from aq.pipeline.bindings import (
     binders,
     binding_digest,
@@ -78,7 +79,7 @@ class _Recorder:
             "units": self.units,
             "names": self.names,
             "runs": {path: self._full(path, names) for path, names in runs.items()},
-            "steps": listed,
+            **_grouped(listed),
             "flow": told,
             "absent": sorted(self._absent()),
             "reads": self._reads(),
@@ -233,6 +234,20 @@ class _Recorder:
             return marshal.dumps(ast.literal_eval(value), 0) == marshal.dumps(getattr(module, name), 0)
         except ValueError:
             return False
+
+
+def _grouped(steps: Mapping[str, Record]) -> Record:
+    """`groups`: the records of steps, each once; `steps`: the position of each step's."""
+    groups: list[Record] = []
+    places: dict[bytes, int] = {}
+    found: dict[str, int] = {}
+    for name, step in steps.items():
+        text = msgspec.json.encode(step, order="sorted")
+        if text not in places:
+            places[text] = len(groups)
+            groups.append(step)
+        found[name] = places[text]
+    return {"groups": groups, "steps": found}
 
 
 def _never(reached: Fingerprint) -> list[str]:

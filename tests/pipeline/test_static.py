@@ -196,8 +196,17 @@ def test_another_minor_of_python(root: Path, recorded: dict[str, Any]) -> None:
     assert told(look(root, recorded)) == {(step, True, f"python 3.10 → {now}") for step in STEPS}
 
 
+def test_a_record_without_groups(root: Path, recorded: dict[str, Any]) -> None:
+    steps = {name: recorded["groups"][at] for name, at in recorded["steps"].items()}
+    first = {**recorded, "version": 1, "steps": steps}
+    del first["groups"]
+    assert look(root, first) == look(root, recorded) == []
+    edit(root, "settings.py", "DEPTH = 6", "DEPTH = 7")
+    assert look(root, first) == look(root, recorded) != []
+
+
 def test_a_record_of_another_version(root: Path, recorded: dict[str, Any]) -> None:
-    assert told(look(root, {**recorded, "version": 2})) == {(None, False, "another aq recorded the run")}
+    assert told(look(root, {**recorded, "version": 3})) == {(None, False, "another aq recorded the run")}
     assert told(look(root, {})) == {(None, False, "another aq recorded the run")}
 
 
@@ -207,7 +216,7 @@ def test_packages_and_variables(root: Path) -> None:
         flow = project.load("flow.py")
         fingerprint(flow.alone, project, environ={})
         made = snapshot_static(flow.delays, {"delays/alone": flow.alone}, project)
-    step = made["steps"]["delays/alone"]
+    step = made["groups"][made["steps"]["delays/alone"]]
     assert {"numpy", "scikit-learn", "scipy"} <= step["packages"].keys()
     assert told(look(root, made)) == {
         ("alone", False, "it reads environment variables"),

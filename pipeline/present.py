@@ -1,0 +1,81 @@
+"""What a flow is compared with at present: the folder's files, sources and code, and this environment.
+
+Invariant: looking stores nothing and imports no user code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aq.formats.records import Source
+from aq.pipeline import freshness
+from aq.pipeline.hidden_reads import ABSENT, Files, plain_id
+from aq.pipeline.recording import Head
+from aq.store import snapshots
+from aq.store.snapshots import Origin
+
+if TYPE_CHECKING:
+    from aq.pipeline.repo import Repo
+
+
+def present(repo: Repo, lookup: freshness.Lookup) -> freshness.Present:
+    """The folder's code and this environment, with sources as `lookup` finds them."""
+
+    def python_files() -> Iterator[str]:
+        from aq.pipeline.load import Project
+
+        return Project(repo.root).python_files()
+
+    def read(path: str) -> bytes | None:
+        try:
+            return (repo.root / path).read_bytes()
+        except (OSError, ValueError):
+            return None
+
+    def leads(path: str) -> str:
+        place, root = os.path.realpath(repo.root / path), os.path.realpath(repo.root)
+        return os.path.relpath(place, root).replace(os.sep, "/")
+
+    files = Files(repo.root, file_ids(repo))
+    return freshness.Present(read, lookup, repo.context.environ, python_files, files.digest, leads)
+
+
+def file_ids(repo: Repo) -> Callable[[str], str]:
+    """The id of a file of the folder, by its place; known by its stat where it was looked at before."""
+
+    def look(place: str) -> str:
+        if os.path.realpath(place) != place:  # what a link leads to is what was read
+            return plain_id(place)
+        found = repo.worktree.look(repo.worktree.relative(place, repo.root))
+        return ABSENT if found is None else bytes(found.artifact).hex()
+
+    return look
+
+
+def sources(repo: Repo, at: Head, *, strict: bool = False) -> freshness.Lookup:
+    """What a source would be read as now: the folder's file, or HEAD's made or given artifact.
+
+    `strict`: only where recording it would leave HEAD's entry as it is, its mode included.
+    """
+
+    def look(source: Source) -> bytes | None:
+        if source.outside:
+            return _outside(repo.root / source.outside)
+        entry = snapshots.get_entry(repo.store, at.snapshot, source.path)
+        if entry is not None and entry.origin is not Origin.FILE:
+            return entry.artifact
+        found = repo.worktree.look(source.path)
+        return found.artifact if found and not (strict and found != entry) else None
+
+    return look
+
+
+def _outside(path: Path) -> bytes | None:
+    """The id of a file outside the folder, read but not stored; None where it cannot be read."""
+    try:
+        return bytes.fromhex(plain_id(str(path)))
+    except OSError:
+        return None

@@ -1,0 +1,216 @@
+"""Nothing to do: told from what the last runs recorded, before any code of the user is imported.
+
+Invariant: it answers only where running would reuse every step and leave HEAD as it is; wherever
+anything may differ it says nothing, and the flows are loaded and run as always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from os.path import isdir
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record, put_record
+from aq.formats.records import Run, RunStep
+from aq.pipeline import facts, freshness
+from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
+from aq.pipeline.present import present, sources
+from aq.pipeline.recording import Head, head
+from aq.store import unfinished
+from msgspec.structs import replace
+
+if TYPE_CHECKING:
+    from aq.pipeline.repo import Repo
+
+OnEvent = Callable[[dict[str, Any]], None]
+_STEERING = frozenset({"params", "message", "keep_going", "jobs", "executor", "commit"})
+"""What may be asked of a run that has nothing to do without making it do something."""
+
+
+class Settled(NamedTuple):
+    """A flow with nothing to do: its newest run, and the params that it takes over from there."""
+
+    run: Run
+    kept: dict[str, str]
+
+
+def unchanged(
+    repo: Repo, target: object, asked: Mapping[str, Any], on_event: OnEvent
+) -> list[RunDone] | None:
+    """What `running.run` would return where nothing is to be done; None where it has to look itself."""
+    started = repo.context.now()
+    found = _settled(repo, target, asked)
+    if found is None:
+        return None
+    at = head(repo.store)
+    made = [_record(repo, at, one, started) for one in found]
+    for run in made:
+        for step in run.steps:
+            if step.role != "parse":
+                on_event(_event(step))
+    return _done(repo, at, made, [one.kept for one in found])
+
+
+def plan(repo: Repo, target: object, asked: Mapping[str, Any]) -> Plan | None:
+    """What `running.plan` would return where nothing is to be done; None where it has to look itself."""
+    found = _settled(repo, target, asked)
+    if found is None:
+        return None
+    from aq.pipeline.ended import kept_params
+
+    steps = [
+        PlannedStep(step=step.name, action="reuse", reasons=[])
+        for one in found
+        for step in one.run.steps
+        if step.role != "parse"
+    ]
+    return Plan(steps=steps, notes=[note for one in found for note in kept_params(one.run.flow, one.kept)])
+
+
+# --- the decision
+
+
+def _settled(repo: Repo, target: object, asked: Mapping[str, Any]) -> list[Settled] | None:
+    """Each flow that was asked for, in the order of running; None where one may not be settled."""
+    params = _plain_params(asked)
+    if params is None or not (target is None or isinstance(target, str)):
+        return None
+    at = head(repo.store)
+    if at.id is None or unfinished.warnings(repo.worktree):
+        return None
+    runs = _chosen(repo, at, target)
+    known = facts.of(repo.store, at.id)
+    if not runs or any(name not in run.params for name in params for run in runs):
+        return None
+    found = []
+    lookup = sources(repo, at, strict=True)
+    for run in runs:
+        explicit = known.explicit(run) if target is None else {}
+        given = {name: text for name, text in {**explicit, **params}.items() if text != ""}
+        if not _is_settled(repo, at, run, given, lookup):
+            return None
+        found.append(Settled(run, {k: v for k, v in given.items() if k not in params}))
+    repo.worktree.keep_cache()
+    return found
+
+
+def _plain_params(asked: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """The params, all of them texts; None where something is asked for that makes a run do more."""
+    params: Mapping[str, Any] = asked.get("params") or {}
+    jobs = asked.get("jobs")
+    if asked.get("commit") is False or (jobs is not None and jobs < 1):
+        return None
+    if any(value and name not in _STEERING for name, value in asked.items()):
+        return None
+    return params if all(isinstance(value, str) for value in params.values()) else None
+
+
+def _chosen(repo: Repo, at: Head, target: str | None) -> list[Run]:
+    """The newest runs of the flows that a target means, in dependency order; none where that is unknown."""
+    known = facts.of(repo.store, at.id or b"").flows
+    runs = {flow: get_record(repo.store, Run, id) for flow, id in sorted(known.items())}
+    if target is not None:
+        file, _, name = target.partition(":")
+        path = repo.worktree.relative(file, repo.context.cwd)
+        runs = {flow: run for flow, run in runs.items() if run.file == path and name in ("", flow)}
+        if not name and not all(_holds_all(repo, run, runs) for run in runs.values()):
+            return []
+    return _ordered(runs)
+
+
+def _holds_all(repo: Repo, run: Run, runs: Mapping[str, Run]) -> bool:
+    """Whether every flow of the run's file has a newest run; only the very file of then tells which."""
+    from aq.pipeline.static import code_digest_of
+
+    static = freshness.load_static(repo.store, run)
+    if static is None or not static.flows or not set(static.flows) <= runs.keys():
+        return False
+    file = repo.root / run.file
+    known = static.code["files"].get(run.file)
+    return known is not None and file.is_file() and code_digest_of(file.read_bytes()) == known["bytes"]
+
+
+def _ordered(runs: Mapping[str, Run]) -> list[Run]:
+    """A flow that reads what another made comes after it."""
+    order: dict[str, Run] = {}
+
+    def visit(flow: str) -> None:
+        if flow in runs and flow not in order:
+            for source in runs[flow].sources:
+                above = source.path.partition("/")[0]
+                if source.origin == "made" and above != flow:
+                    visit(above)
+            order[flow] = runs[flow]
+
+    for flow in runs:
+        visit(flow)
+    return list(order.values())
+
+
+def _is_settled(repo: Repo, at: Head, run: Run, given: Mapping[str, str], lookup: freshness.Lookup) -> bool:
+    """Whether a flow is current at HEAD, and everything that its run depended on is as it was."""
+    current = at.commit.current if at.commit else []
+    if run.flow not in current or dict(run.given) != dict(given) or isdir(repo.root / run.flow):
+        return False
+    if any(step.status not in ("run", "reused") for step in run.steps):
+        return False
+    static = freshness.load_static(repo.store, run)
+    if static is None or static.always or static.flows == []:
+        return False
+    return not freshness.stale_steps(repo.store, run, present(repo, lookup))
+
+
+# --- the record of it
+
+
+def _record(repo: Repo, at: Head, one: Settled, started: int) -> Run:
+    """What happened: every step reused."""
+    from aq.pipeline import git
+
+    return replace(
+        one.run,
+        time=started,
+        status="unchanged",
+        snapshot=bytes(at.snapshot),
+        base=None if at.id is None else bytes(at.id),
+        git=git.state(repo.root),
+        steps=[_reused(step) for step in one.run.steps],
+        seconds=max(0, repo.context.now() - started) / 1e9,
+        author=repo.author(),
+    )
+
+
+def _reused(step: RunStep) -> RunStep:
+    saved = step.seconds if step.status == "run" else step.saved
+    return RunStep(name=step.name, status="reused", role=step.role, step=step.step, saved=saved, log=step.log)
+
+
+def _event(step: RunStep) -> dict[str, Any]:
+    """As of a step that a run reuses."""
+    return {
+        "event": "step",
+        "step": step.name,
+        "status": step.status,
+        "seconds": 0.0,
+        "reasons": [],
+        "error": None,
+        "role": step.role,
+        "saved": step.saved,
+    }
+
+
+def _done(repo: Repo, at: Head, made: Iterable[Run], kept: Iterable[dict[str, str]]) -> list[RunDone]:
+    """Name the runs in the operation log, as those that no commit holds."""
+    from aq.pipeline.ended import done, kept_params
+
+    runs = [(put_record(repo.store, run), run) for run in made]
+    change = repo.transaction("run", ", ".join(f"{run.flow}: unchanged" for _, run in runs))
+    for id, _ in runs:
+        change.add_run(id)
+    change.commit()
+    commit = str(Digest(at.id)) if at.id else None
+    return [
+        done(id, run, commit, kept_params(run.flow, params))
+        for (id, run), params in zip(runs, kept, strict=True)
+    ]
