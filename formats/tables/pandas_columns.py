@@ -28,6 +28,8 @@ from pyarrow import types as is_
 
 Dtype = list[Any] | None
 INLINE_MOST: Final = 16 * 1024
+NAN_IS_ARROW: Final = pd.__version__.startswith("2.2.")
+"""Whether this pandas has texts with NaN under another name, and only in Arrow's memory."""
 
 
 Freq = str | bytes
@@ -78,7 +80,7 @@ def _write_extension(array: Any, dtype: Any, where: str) -> tuple[Any, Dtype]:
     if isinstance(dtype, pd.DatetimeTZDtype):
         return _write_zoned(array, where)
     if isinstance(dtype, pd.StringDtype):
-        tag = ["string", dtype.storage, "NA" if dtype.na_value is pd.NA else "nan"]
+        tag = ["string", dtype.storage.removesuffix("_numpy"), "NA" if dtype.na_value is pd.NA else "nan"]
         try:
             return pa.array(array), None if tag == ["string", "pyarrow", "nan"] else tag
         except UnicodeEncodeError:  # lone surrogates, which only Python's storage holds
@@ -155,8 +157,7 @@ def read_column(
         case ["object", kind, missing]:
             return read_objects(values, kind, missing, markers)
         case ["string", storage, missing]:
-            na_value = pd.NA if missing == "NA" else float("nan")
-            return pd.StringDtype(storage, na_value).__from_arrow__(values)
+            return text_dtype(storage, missing).__from_arrow__(values)
         case ["arrow", exact]:
             wanted = exact_type(exact)
             return pd.ArrowDtype(wanted).__from_arrow__(_to_exact(values, wanted))
@@ -164,6 +165,15 @@ def read_column(
             return _read_categories(values, categories, source, ordered=ordered)
         case _:
             return _read_rare(values, dtype, source)
+
+
+def text_dtype(storage: str, missing: str) -> pd.StringDtype:
+    """pandas's dtype for texts, whose missing ones are `NA` or `nan`; before 2.3 the latter lie in Arrow only."""
+    if missing == "NA":
+        return pd.StringDtype(storage)
+    if NAN_IS_ARROW:
+        return pd.StringDtype("pyarrow_numpy")
+    return pd.StringDtype(storage, float("nan"))
 
 
 def _read_rare(values: pa.ChunkedArray, dtype: list[Any], source: Source) -> Any:
@@ -180,8 +190,7 @@ def _read_rare(values: pa.ChunkedArray, dtype: list[Any], source: Source) -> Any
             texts = [
                 None if text is None else text.decode(errors="surrogatepass") for text in values.to_pylist()
             ]
-            na_value = pd.NA if missing == "NA" else float("nan")
-            return pd.array(texts, pd.StringDtype(storage, na_value))
+            return pd.array(texts, text_dtype(storage, missing))
         case ["interval", closed, inner]:
             whole = values.combine_chunks()
             sides = [read_column(_chunked(whole.field(at)), inner, source) for at in (0, 1)]
@@ -200,7 +209,7 @@ def _read_implied(values: pa.ChunkedArray) -> Any:
     """What pandas has for an Arrow type by itself."""
     kind = values.type
     if is_.is_string(kind) or is_.is_large_string(kind):
-        return pd.StringDtype("pyarrow", float("nan")).__from_arrow__(values)
+        return text_dtype("pyarrow", "nan").__from_arrow__(values)
     if is_.is_timestamp(kind) and kind.tz is not None:
         naive = values.cast(pa.timestamp(kind.unit)).to_numpy()
         zoned = pd.DatetimeIndex(naive).tz_localize("UTC")

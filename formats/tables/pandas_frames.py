@@ -21,13 +21,14 @@ from aq.formats.tables.pandas_columns import (
     load_labels,
     read_column,
     store_labels,
+    text_dtype,
     with_freq,
     write_column,
     write_freq,
 )
 from aq.formats.tables.pandas_index import level_freqs, multi_index, read_level, write_level
 
-_PLAIN_LABELS: Final = pd.StringDtype("pyarrow", float("nan"))
+_PLAIN_LABELS: Final = text_dtype("pyarrow", "nan")
 
 
 def from_pandas(frame: pd.DataFrame | pd.Series, sink: Sink) -> Columns:
