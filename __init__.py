@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aq.formats.errors import AqError, Conflict
+    from aq.pipeline import presets as checks
     from aq.pipeline.context import Context
     from aq.pipeline.face import Artifact
     from aq.pipeline.ops import check, flow, metric, op, read
@@ -30,6 +31,7 @@ __all__ = [
     "Repo",
     "__version__",
     "check",
+    "checks",
     "flow",
     "init",
     "metric",
@@ -46,6 +48,7 @@ _HOMES = {
     "Commit": ("aq.pipeline.results", "Commit"),
     "Diff": ("aq.pipeline.results", "Diff"),
     "check": ("aq.pipeline.ops", "check"),
+    "checks": ("aq.pipeline.presets", ""),
     "flow": ("aq.pipeline.ops", "flow"),
     "metric": ("aq.pipeline.ops", "metric"),
     "op": ("aq.pipeline.ops", "op"),
@@ -60,7 +63,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     module, attribute = _HOMES[name]
-    value = globals()[name] = getattr(import_module(module), attribute)
+    home = import_module(module)
+    value = globals()[name] = getattr(home, attribute) if attribute else home
     if name == "read":
         from aq.pipeline import ops
 

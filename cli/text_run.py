@@ -1,4 +1,4 @@
-"""Text of runs: events and the done line, the plan, lists of runs and checks, a step's log.
+"""Text of runs: events and the done line, the plan, lists of runs, a step's log.
 
 Invariant: one line a step; a reason stands beside everything that ran; states are words, colour
 only repeats them.
@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from aq.cli.text import Cell, Row, View, columns, cut, duration, number, plural, short, when
+from aq.cli.text import Cell, Row, View, columns, cut, duration, number, short, when
+from aq.cli.text_check import CHECK_STYLES, violations
 from aq.cli.text_record import reasons
-from aq.pipeline.outcomes import CheckEntry, LogText, Plan, RunDone, RunEntry
-from aq.pipeline.results import Reason, Violation
+from aq.pipeline.outcomes import LogText, Plan, RunDone, RunEntry
+from aq.pipeline.results import Reason
 from aq.store.paths import show as shown
 
 RUN_STYLES: Final = {
@@ -22,9 +23,6 @@ RUN_STYLES: Final = {
 }  # fmt: skip
 STEP_STYLES: Final = {"run": "good", "reused": "dim", "failed": "bad", "cancelled": "dim"}
 STEP_WORDS: Final = {"run": "ran"}
-CHECK_STYLES: Final = {
-    "passed": "good", "warning": "warn", "failed": "bad", "error": "bad", "accepted": "warn",
-}  # fmt: skip
 _NAME, _STATE, _TIME = 28, 9, 8
 
 
@@ -81,14 +79,6 @@ def _error(error: Mapping[str, Any], view: View) -> Iterator[str]:
         yield f"    {line}"
 
 
-def violations(found: Sequence[Violation], view: View) -> Iterator[str]:
-    """What each check saw that did not hold."""
-    for one in found:
-        rows = f", {plural(one.rows, 'row')}" if one.rows is not None else ""
-        bound = f" (bound: {number(one.bound)})" if one.bound is not None else ""
-        yield f"  {view.paint('violated:', 'bad')} {one.check}: {number(one.value)}{bound}{rows}"
-
-
 def step_counts(states: Mapping[str, int] | Sequence[str]) -> str:
     """`4 ran, 2 reused`."""
     found = Counter(states)
@@ -135,24 +125,6 @@ def runs(found: Sequence[RunEntry], view: View) -> Iterator[str]:
         took = Cell(duration(run.seconds), right=True)
         rows.append([*lead, Cell(short(run.commit), "id"), *values, took, params_text(run.params)])
     yield from columns(view, rows)
-
-
-def checks(found: Sequence[CheckEntry], view: View) -> Iterator[str]:
-    """One line a check."""
-    rows: list[Row] = []
-    for one in found:
-        detail = [
-            number(one.value) if one.value is not None else "",
-            f"bound {number(one.bound)}" if one.bound is not None else "",
-            plural(one.rows, "row") if one.rows is not None else "",
-            f"accepted: {one.accepted}" if one.accepted else "",
-        ]
-        severity = Cell("warning" if one.severity == "warning" else "", "dim")
-        state = Cell(one.state, CHECK_STYLES.get(one.state, ""))
-        rows.append([state, one.check, severity, ", ".join(part for part in detail if part)])
-    yield from columns(view, rows)
-    if not found:
-        yield "No checks"
 
 
 def log_text(record: LogText, view: View) -> Iterator[str]:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from aq.cli.text import MISSING, Cell, Row, View, columns, cut, duration, number, plural, short, size
+from aq.cli.text_check import violations
 from aq.cli.text_history import full
 from aq.cli.text_record import counts, heading, some
-from aq.cli.text_run import RUN_STYLES, params_text, step_counts, violations
+from aq.cli.text_run import RUN_STYLES, params_text, step_counts
 from aq.pipeline.results import PathEntry, RunInfo, ShowPath, ShowRevision
 from aq.store.paths import show as shown
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,18 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bound: float | str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a ready check found: more than a bool says. `evidence`: a table of what does not hold, or None."""
+
+    passed: bool
+    rows: int | None = None
+    of: int | None = None
+    value: float | None = None
+    bound: float | str | None = None
+    evidence: Any = None
+
+
 def flat(name: str, value: Numbers) -> dict[str, float | None]:
     """`{"delays/auc": .93}`, or a path with a dot for each entry; NaN becomes None."""
     if isinstance(value, dict):
@@ -49,6 +62,9 @@ def verdict(
     `inputs` are the artifacts that the check was called with: a single number among them is what it
     judged, the first table of as many rows the evidence. `limits` are those of a bound.
     """
+    if isinstance(result, Finding):
+        fields = {name: getattr(result, name) for name in Verdict.__struct_fields__}
+        return Verdict(**fields), result.evidence
     plain = result.item() if getattr(result, "shape", None) == () else result
     if isinstance(plain, bool):
         value = _judged(inputs, limits)

@@ -185,8 +185,20 @@ class MetricPoint(Result, frozen=True, kw_only=True):
     value: float | None
 
 
+class CheckPoint(Result, frozen=True, kw_only=True):
+    """How a check ended in one run; `commit` is None where the run was not published."""
+
+    commit: str | None
+    run: str
+    time: str
+    state: str
+
+
 class CheckEntry(Result, frozen=True, kw_only=True):
-    """One check at a revision. `state`: passed | warning | failed | error | accepted."""
+    """One check at a revision. `state`: passed | warning | failed | error | accepted.
+
+    `history`: the last runs of its flow up to this one, oldest first.
+    """
 
     check: str
     state: str
@@ -195,6 +207,7 @@ class CheckEntry(Result, frozen=True, kw_only=True):
     bound: float | str | None = None
     rows: int | None = None
     accepted: str | None = None
+    history: list[CheckPoint] = []
 
 
 class LogText(Result, frozen=True, kw_only=True):

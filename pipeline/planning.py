@@ -119,6 +119,10 @@ class Planner:
         function = node.op.function
         if function is ops.within:
             return Fingerprint(code={"aq:within": "1"})
+        if function.__module__ == "aq.pipeline.presets":
+            from aq.pipeline.presets import VERSION
+
+            return Fingerprint(code={f"aq:checks.{function.__name__.removeprefix('_')}": VERSION})
         if id(function) not in self._reached:
             self._reached[id(function)] = fingerprint(function, self.project, environ=self.environ)
         return self._reached[id(function)]

@@ -21,6 +21,7 @@ from aq.store.store import Store
 if TYPE_CHECKING:
     from aq.pipeline import (
         blame,
+        checklist,
         committing,
         evaluate,
         folder,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from aq.store.transaction import Transaction
     from aq.store.worktree import Done, Worktree
 else:
-    _NAMES = "blame committing evaluate folder git keeping lineage log merging "
+    _NAMES = "blame checklist committing evaluate folder git keeping lineage log merging "
     _NAMES += "moving naming repro runlist running settled show undoing"
     globals().update({name: Deferred(name) for name in _NAMES.split()})
 
@@ -320,7 +321,7 @@ class Repo:
 
     def checks(self, rev: str = "HEAD") -> list[outcomes.CheckEntry]:
         """The checks at a revision."""
-        return runlist.checks(self.store, rev)
+        return checklist.checks(self.store, rev)
 
     def repro(
         self, spec: str = "HEAD", *, rtol: float = 1e-9, atol: float = 0.0, on_event: OnEvent | None = None

@@ -1,4 +1,4 @@
-"""Runs, looked at: the list of them, the steps, logs and checks of one.
+"""Runs, looked at: the list of them, the steps and logs of one.
 
 Invariant: every run is listed, also failed, gated and uncommitted ones; reads records only.
 """
@@ -6,14 +6,13 @@ Invariant: every run is listed, also failed, gated and uncommitted ones; reads r
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any
 
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Run, RunStep, Step
 from aq.pipeline import facts, log, show, times
-from aq.pipeline.outcomes import CheckEntry, LogText, RunEntry
+from aq.pipeline.outcomes import LogText, RunEntry
 from aq.pipeline.results import PathEntry, StepEntry
 from aq.pipeline.typed import shown
 from aq.store import history, revisions
@@ -101,30 +100,6 @@ def runs_behind(store: Store, text: str) -> list[tuple[Digest, Run]]:
 def steps(store: Store, text: str) -> list[StepEntry]:
     """The steps of the runs behind a revision."""
     return [entry for _, run in runs_behind(store, text) for entry in show.step_entries(store, run)]
-
-
-def checks(store: Store, text: str) -> list[CheckEntry]:
-    """Every check of the runs behind a revision, with its evidence."""
-    return [entry for _, run in runs_behind(store, text) for entry in _checks(run)]
-
-
-def _checks(run: Run) -> list[CheckEntry]:
-    evidence: dict[str, dict[str, Any]] = {str(one.get("check")): one for one in run.violations}
-    found = []
-    for name, state in sorted(run.checks.items()):
-        seen = evidence.get(name, {})
-        found.append(
-            CheckEntry(
-                check=name,
-                state=state,
-                severity="warning" if state == "warning" else str(seen.get("severity", "error")),
-                value=seen.get("value"),
-                bound=seen.get("bound"),
-                rows=seen.get("rows"),
-                accepted=run.accepted.get(name),
-            )
-        )
-    return found
 
 
 def logs(store: Store, spec: str) -> LogText:

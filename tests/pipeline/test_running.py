@@ -232,6 +232,12 @@ def test_a_gate_keeps_the_branch_and_can_be_accepted(repo: Repo) -> None:
     assert repo.log()[0].checks == {"demo/score_small": "accepted"}
     (check,) = repo.checks()
     assert check.accepted == "Ada <ada@example.org>: known outlier"
+    assert [(one.commit, one.state) for one in check.history] == [
+        (first.commit, "passed"),
+        (accepted.commit, "accepted"),
+    ]
+    (before,) = repo.checks(gated.run)
+    assert (before.state, before.history[-1].run, before.history[-1].commit) == ("failed", gated.run, None)
 
 
 def test_a_warning_does_not_gate(repo: Repo) -> None:

@@ -1,0 +1,92 @@
+"""The checks of a revision: how each ended, on what evidence, and how it had ended before.
+
+Invariant: reads records only. The history is that of the first-parent line and counts runs, not commits:
+a commit that left a flow's results as they were adds nothing to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+from aq.formats.identity import Digest
+from aq.formats.objects import get_record
+from aq.formats.records import Commit, Run
+from aq.pipeline import facts, times
+from aq.pipeline.outcomes import CheckEntry, CheckPoint
+from aq.pipeline.runlist import runs_behind
+from aq.store import history, revisions
+from aq.store.store import Store
+
+_LONGEST: Final = 30
+_WALKED: Final = 1_000
+"""So many commits back, at most: flows that run rarely must not make looking slow."""
+
+
+def checks(store: Store, text: str) -> list[CheckEntry]:
+    """Every check of the runs behind a revision, with its evidence and its history, newest last."""
+    found: list[CheckEntry] = []
+    for id, run in runs_behind(store, text):
+        points = _points(store, text, id, run)
+        found += [_entry(run, name, points.get(name, [])) for name in sorted(run.checks)]
+    return found
+
+
+def _entry(run: Run, name: str, points: list[CheckPoint]) -> CheckEntry:
+    seen: dict[str, Any] = next((one for one in run.violations if one.get("check") == name), {})
+    state = run.checks[name]
+    return CheckEntry(
+        check=name,
+        state=state,
+        severity="warning" if state == "warning" else str(seen.get("severity", "error")),
+        value=seen.get("value"),
+        bound=seen.get("bound"),
+        rows=seen.get("rows"),
+        accepted=run.accepted.get(name),
+        history=points,
+    )
+
+
+def _points(store: Store, text: str, id: Digest, run: Run) -> dict[str, list[CheckPoint]]:
+    """By check, how it ended in the last runs of its flow up to this one, oldest first."""
+    found: dict[str, list[CheckPoint]] = {}
+    for commit, earlier, one in reversed(list(_line(store, text, id, run))):
+        for name, state in one.checks.items():
+            point = CheckPoint(commit=commit, run=str(earlier), time=times.text(one.time), state=state)
+            found.setdefault(name, []).append(point)
+    return found
+
+
+def _line(store: Store, text: str, id: Digest, run: Run) -> Iterator[tuple[str | None, Digest, Run]]:
+    """The runs of a flow, newest first, each with the commit that holds it; the run itself in front."""
+    revision = revisions.resolve(store, text)
+    start = history.head(store).commit if revision.commit is None else revision.commit
+    published = list(_published(store, start, run.flow)) if start is not None else []
+    if id not in [found for _, found in published]:
+        yield None, id, run
+    for commit, found in published:
+        yield str(commit), found, get_record(store, Run, found)
+
+
+def _published(store: Store, start: Digest, flow: str) -> Iterator[tuple[Digest, Digest]]:
+    """The commits that hold new runs of a flow, newest first, on the first-parent line."""
+
+    def own() -> Iterator[tuple[Digest, Digest]]:
+        at: Digest | None = start
+        for _ in range(_WALKED):
+            if at is None:
+                return
+            commit = history.commit(store, at)
+            run = facts.of(store, at).flows.get(flow)
+            if run is None:
+                return
+            if bytes(run) in [bytes(one) for one in commit.runs]:
+                yield at, Digest(run)
+            at = _parent(commit)
+
+    return islice(own(), _LONGEST)
+
+
+def _parent(commit: Commit) -> Digest | None:
+    return Digest(commit.parents[0]) if commit.parents else None
