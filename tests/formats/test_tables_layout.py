@@ -36,7 +36,7 @@ ARRAYS: dict[str, pa.Array] = {
     "bool": pa.array([True, None, False, True, False, True, True, False, False]),
     "int8": pa.array([1, None, -3], pa.int8()),
     "uint64": pa.array([2**64 - 1, None, 0], pa.uint64()),
-    "float16": pa.array([1.5, None, NAN], pa.float16()),
+    "float16": pa.array([np.float16(1.5), None, np.float16(NAN)], pa.float16()),
     "float32": pa.array([1.5, None, NAN], pa.float32()),
     "float64": pa.array([1.5, None, NAN, -0.0, 0.0]),
     "date32": pa.array([dt.date(2020, 1, 1), None, dt.date(14, 1, 1)]),

@@ -105,7 +105,7 @@ AXES: dict[str, Callable[[], pd.DataFrame | pd.Series]] = {
     "categories of every kind": lambda: pd.DataFrame(
         {
             "Int64": pd.Categorical(pd.array([1, None], "Int64")),
-            "zone": pd.Categorical(pd.to_datetime(["2020", "2021"], utc=True).tz_convert(PARIS)),
+            "zone": pd.Categorical(pd.to_datetime(["2020", "2021"], utc=True).tz_convert("Europe/Paris")),
             "period": pd.Categorical(pd.period_range("2020", periods=2, freq="M")),
             "float": pd.Categorical([1.5, -0.0], [1.5, -0.0, 2.5]),
             "date": pd.Categorical([dt.date(2020, 1, 1), None]),
@@ -119,7 +119,7 @@ AXES: dict[str, Callable[[], pd.DataFrame | pd.Series]] = {
     "a zone of odd seconds": lambda: zoned(dt.timezone(dt.timedelta(seconds=-3601))),
     "a zone with a name": lambda: zoned(dt.timezone(dt.timedelta(hours=1), "here")),
     "zones of the library": lambda: pd.concat(
-        [zoned(zone).set_axis([str(zone)], axis=1) for zone in (dt.UTC, PARIS, "Etc/GMT+5", "+05:30")], axis=1
+        [zoned(zone).set_axis([str(zone)], axis=1) for zone in (dt.UTC, "Europe/Paris", "Etc/GMT+5", "+05:30")], axis=1
     ),
     "texts that are no Unicode": lambda: pd.DataFrame(
         {"s": pd.array(["\ud800", None, "a"], pd.StringDtype("python", NAN))}
