@@ -1,7 +1,7 @@
 """The one place that turns an exception into `error:` and `hint:` lines, JSON and an exit code.
 
 Invariant: what is no `AqError`, no wrong usage and no refusal by the operating system is a bug:
-exit code 70, and the only case that shows a traceback.
+exit code 70, and the only case that shows a traceback of aq's own.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Final, NamedTuple
 
 import click
 from aq.cli.registry import COMMANDS
-from aq.formats.errors import AqError, UsageError
+from aq.formats.errors import AqError, OpFailed, UsageError
 
 BUG: Final = 70
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
+_HEADING: Final = "Traceback (most recent call last):"
 _REFUSALS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -27,7 +28,7 @@ class Terminated(KeyboardInterrupt):
 
 
 class Failure(NamedTuple):
-    """What is told of an exception. `trace` is empty but for bugs."""
+    """What is told of an exception. `trace` is that of a bug, or of the user's own code."""
 
     kind: str
     message: str
@@ -40,7 +41,8 @@ def failure(error: BaseException) -> Failure:
     """What to tell of any exception."""
     error = _stop_behind(error)
     if isinstance(error, AqError):
-        return Failure(error.kind, error.message, error.hints[:2], error.exit_code)
+        trace = error.trace if isinstance(error, OpFailed) else ""
+        return Failure(error.kind, error.message, error.hints[:2], error.exit_code, trace)
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, Terminated):
@@ -90,6 +92,12 @@ def _bug(error: BaseException) -> Failure:
     return Failure("bug", message.replace("\n", " "), (), BUG, trace)
 
 
+def _trace(told: Failure) -> list[str]:
+    """The traceback as lines; that of the user's code without its heading, to tell it from a bug's."""
+    lines = told.trace.rstrip("\n").split("\n") if told.trace else []
+    return lines if told.exit_code == BUG else [line for line in lines if line != _HEADING]
+
+
 def unknown_command(name: str) -> UsageError:
     """The error for a command that does not exist, with the nearest one that does."""
     near = meant(name, COMMANDS)
@@ -123,12 +131,12 @@ def tell(told: Failure, *, json: bool, color: bool) -> None:
             "message": told.message,
             "hint": "\n".join(told.hints) or None,
             "exit_code": told.exit_code,
-            **({"trace": told.trace} if told.trace else {}),
+            **({"trace": "\n".join(_trace(told))} if told.trace else {}),
         }
         lines = [encode({"version": VERSION, "error": body})]
     else:
         view = View(color=color)
-        lines = [told.trace.rstrip("\n")] if told.trace else []
+        lines = _trace(told)
         lines.append(f"{view.paint('error:', 'bad')} {told.message}")
         lines += [f"{view.paint('hint:', 'ref')} {hint}" for hint in told.hints]
     try:

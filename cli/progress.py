@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from aq.cli.session import Session
 from aq.cli.text import View, cut, duration, visible
-from aq.cli.text_run import event_line
+from aq.cli.text_run import SHOWN_FROM, event_line, reasons_of
 from aq.cli.waiting import SPIN, TICK, WIPE
 
 
@@ -28,7 +28,8 @@ class Progress:
         self._reasons = reasons
         self._lock, self._stop = Lock(), Event()
         self._doing, self._since, self._began = "starting", time.monotonic(), time.monotonic()
-        self._done, self._total = 0, 0
+        self._running: dict[str, tuple[float, str]] = {}
+        self._done, self._total, self._saved = 0, 0, 0.0
         self._thread = Thread(target=self._tick, daemon=True)
         if live:
             self._thread.start()
@@ -36,18 +37,27 @@ class Progress:
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Take note of an event; print the line of one that ended something."""
         event = event if self._reasons else {**event, "reasons": ()}
-        ended = event.get("event") == "step" or not self._live
+        ended = event.get("event") in ("step", "waiting") or not self._live
         line = event_line(event, self._view) if ended and not self._silent else None
         with self._lock:
             self._total = int(event.get("total") or self._total)
-            if event.get("event") == "step":
-                self._done += 1
-                self._doing = "recording" if self._done == self._total else self._doing
-            elif "step" in event or "commit" in event:
-                self._doing = str(event.get("step") or event_line(event, View()))
-                self._since = time.monotonic()
+            self._note(event)
             if line is not None:
                 self._write((WIPE if self._live else "") + visible(line) + "\n")
+
+    def _note(self, event: Mapping[str, Any]) -> None:
+        kind, now = event.get("event"), time.monotonic()
+        if kind == "step":
+            self._done += 1
+            self._saved += float(event.get("saved") or 0.0)
+            self._running.pop(str(event["step"]), None)
+            self._doing = "recording" if self._done == self._total else "deciding"
+            self._since = now
+        elif kind in ("start", "waiting"):
+            why = "another aq run is at it" if kind == "waiting" else reasons_of(event)
+            self._running[str(event["step"])] = now, why
+        elif "commit" in event:
+            self._doing, self._since = str(event_line(event, View())), now
 
     def close(self) -> None:
         """Stop and wipe the updating line."""
@@ -64,12 +74,18 @@ class Progress:
                 self._write(WIPE + self._status(SPIN[turn % len(SPIN)]))
 
     def _status(self, mark: str) -> str:
-        """`⠹ delays/train  12.4 s  (4 of 9, about 30 s left)`."""
+        """`⠹ delays/train  12.4 s  (4 of 9, 30 s saved, about 30 s left)  code: depth changed`."""
         now = time.monotonic()
-        text = f"{mark} {self._doing}  {duration(now - self._since)}"
+        (name, (since, why)), *others = [*self._running.items()] or [(self._doing, (self._since, ""))]
+        text = f"{mark} {name}  {duration(now - since)}"
+        if others:
+            text += f", {others[0][0]}" + (f" and {len(others) - 1} more" if len(others) > 1 else "")
         if self._total:
             left = (now - self._began) / self._done * (self._total - self._done) if self._done else 0.0
-            text += f"  ({self._done} of {self._total}{f', about {duration(left)} left' if left > 1 else ''})"
+            saved = f", {duration(self._saved)} saved" if self._saved >= SHOWN_FROM else ""
+            rest = f", about {duration(left)} left" if left > 1 else ""
+            text += f"  ({self._done} of {self._total}{saved}{rest})"
+        text += f"  {why}" if why and not others else ""
         return cut(visible(text), max(self._view.width - 1, 20))
 
     def _write(self, text: str) -> None:

@@ -21,7 +21,11 @@ from aq.store.paths import show as shown
 RUN_STYLES: Final = {
     "committed": "good", "unchanged": "dim", "gated": "bad", "failed": "bad", "uncommitted": "warn",
 }  # fmt: skip
-STEP_STYLES: Final = {"run": "good", "reused": "dim", "failed": "bad", "cancelled": "dim"}
+STEP_STYLES: Final = {
+    "run": "good", "reused": "dim", "failed": "bad", "cancelled": "dim", "waiting": "warn",
+}  # fmt: skip
+SHOWN_FROM: Final = 0.1
+"""Seconds saved that are worth a word."""
 STEP_WORDS: Final = {"run": "ran"}
 _NAME, _STATE, _TIME = 28, 9, 8
 
@@ -30,16 +34,30 @@ def event_line(event: Mapping[str, Any], view: View) -> str | None:
     """The line of an event that ended something, aligned without knowing the other lines."""
     if event.get("event") == "probe":
         return f"computing {event.get('metric', 'the value')} at {short(event.get('commit'))}"
-    if event.get("event") != "step":
+    if event.get("event") not in ("step", "waiting"):
         return None
-    status = str(event.get("status"))
+    status = str(event.get("status") or "waiting")
     word = view.paint(f"{STEP_WORDS.get(status, status):{_STATE}}", STEP_STYLES.get(status, ""))
     took = duration(float(event.get("seconds") or 0.0)) if status in ("run", "failed") else ""
-    why = reasons([msgspec.convert(one, Reason) for one in event.get("reasons") or ()])
-    tail = str(event.get("error") or "") or (why if status == "run" else "")
+    tail = str(event.get("error") or "") or _remark(status, event)
     if view.width:
         tail = cut(tail, max(view.width - _NAME - _STATE - _TIME - 6, 16))
     return f"{event.get('step', ''):{_NAME}}  {word}  {took:>{_TIME}}  {tail}".rstrip()
+
+
+def _remark(status: str, event: Mapping[str, Any]) -> str:
+    """Why a step ran, what reusing it saved, or for whom it waits."""
+    if status == "waiting":
+        return "another aq run is at it"
+    saved = float(event.get("saved") or 0.0)
+    if status == "reused" and saved >= SHOWN_FROM:
+        return f"{duration(saved)} saved"
+    return reasons_of(event) if status == "run" else ""
+
+
+def reasons_of(event: Mapping[str, Any]) -> str:
+    """The reasons of an event in a line."""
+    return reasons([msgspec.convert(one, Reason) for one in event.get("reasons") or ()])
 
 
 def done(record: RunDone, view: View) -> Iterator[str]:
@@ -65,7 +83,7 @@ def done(record: RunDone, view: View) -> Iterator[str]:
 
 
 def _saved(record: RunDone) -> str:
-    return f", {duration(record.reused_seconds)} saved" if record.reused_seconds >= 0.1 else ""
+    return f", {duration(record.reused_seconds)} saved" if record.reused_seconds >= SHOWN_FROM else ""
 
 
 def _last(name: str) -> str:

@@ -77,8 +77,9 @@ def execute(
 
     `read` finds the artifact of a source; `previous` the id of the step recorded last under
     FLOW/NAME; `environ` holds the environment variables; `clock` gives seconds. `on_event` gets
-    `{event: "start", step, total}`, `{event: "waiting", step}` for one that another run is at, and
-    `{event: "step", step, status, seconds, reasons, error, …}`. Without staff no op has a limit.
+    `{event: "start", step, total, reasons}`, `{event: "waiting", step, total}` for one that another
+    run is at, and `{event: "step", step, status, seconds, reasons, error, …}`. Without staff no op has
+    a limit, and other runs are not heeded.
     Ctrl-C passes through, after `on_interrupt` was given what had finished. Raises AqError for what
     is wrong before anything runs.
     """
@@ -227,12 +228,12 @@ class _Walk:
             self.turns.free(work.key)
         else:
             if isinstance(work, StepWork):
-                self._announce("start", work)
+                self._announce("start", work, reasons=work.why)
             self.hands.begin(work)
 
-    def _announce(self, event: str, work: Work) -> None:
+    def _announce(self, event: str, work: Work, **more: object) -> None:
         name = self.nodes[work.index].name
-        self.tally.on_event({"event": event, "step": name, "total": len(self.nodes)})
+        self.tally.on_event({"event": event, "step": name, "total": len(self.nodes), **more})
 
     def _drop(self, work: Work) -> None:
         """Nobody wants it any more."""

@@ -308,6 +308,7 @@ def test_bad_calls_are_told_in_a_line(words: list[str], source: str, code: int, 
     done = shell.aq("run", *words, "--json", code=None)
     assert done.code == code or (code == 1 and done.code == 2), done
     assert done.error["message"] and "\n" not in done.error["message"]
+    assert ("line 1" in done.error.get("trace", "")) is (source.startswith("raise"))
     assert shell.data("log") == []
 
 

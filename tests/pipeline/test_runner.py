@@ -44,7 +44,8 @@ def test_events_are_one_start_and_one_end_a_step(delays: Workshop) -> None:
     assert {"event", "step", "status", "seconds", "reasons", "error"} <= steps[0].keys()
     assert steps[0]["status"] == "run" and steps[0]["error"] is None and steps[0]["seconds"] > 0
     starts = [event for event in delays.events if event["event"] == "start"]
-    assert starts[0] == {"event": "start", "step": "delays/clean", "total": 4}
+    why = [{"kind": "code", "detail": "new step"}]
+    assert starts[0] == {"event": "start", "step": "delays/clean", "total": 4, "reasons": why}
     delays.run()
     assert [event["status"] for event in delays.events] == ["reused"] * 4
 
