@@ -12,9 +12,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from aq.formats.errors import Damaged
-from aq.formats.files import content, whole_bytes
+from aq.formats.files import buffers_beside, content, whole_bytes
 from aq.formats.identity import Buffer
-from aq.formats.objects import Sink, Source
+from aq.formats.objects import Like, Sink, Source
 from aq.formats.records import Artifact
 
 if TYPE_CHECKING:
@@ -174,8 +174,11 @@ def objects_state(array: np.ndarray[Any, Any]) -> tuple[Any, ...] | None:
     return 1, array.shape, array.dtype, False, list(array.flat)
 
 
-def encode_array(value: Any, sink: Sink) -> tuple[Artifact, dict[str, Any]] | None:
-    """Store a numpy array or scalar and summarise it; None for subclasses and what is not plain."""
+def encode_array(value: Any, sink: Sink, like: Like | None = None) -> tuple[Artifact, dict[str, Any]] | None:
+    """Store a numpy array or scalar and summarise it; None for subclasses and what is not plain.
+
+    `like`: an earlier array, beside which it may take less space.
+    """
     import numpy as np
 
     scalar = isinstance(value, np.generic)
@@ -185,7 +188,8 @@ def encode_array(value: Any, sink: Sink) -> tuple[Artifact, dict[str, Any]] | No
     if described is None:
         return None
     data = c_bytes(array)
-    inline, root = content(sink, data, buffer=True)
+    former = like if like is not None and like.artifact.format == "array" else None
+    inline, root = content(sink, data, buffer=True, beside=buffers_beside(sink, former, skip=0))
     information: dict[str, Any] = {"dtype": described, "shape": list(array.shape)}
     if scalar:
         information["scalar"] = True

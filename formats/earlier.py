@@ -49,10 +49,13 @@ class _Step(NamedTuple):
 
 
 class Earlier:
-    """The old pieces of a file of `size` bytes, and how far the new version has come beside them."""
+    """The old pieces of a file of `size` bytes, and how far the new version has come beside them.
 
-    def __init__(self, pieces: Iterator[Piece], size: int) -> None:
-        self._rest, self._size = pieces, size
+    `sure`: whether pieces that are cut alike mostly are alike; numbers of a model seldom are.
+    """
+
+    def __init__(self, pieces: Iterator[Piece], size: int, *, sure: bool = True) -> None:
+        self._rest, self._size, self._sure = pieces, size, sure
         self._ids: list[Digest] = []
         self._starts = [0]  # and where the last one ends
         self._places: dict[bytes, int] = {}
@@ -110,7 +113,7 @@ class Earlier:
             at = self._alike(offsets, number, end)
             if at is not None:
                 self._guess(found, offsets, begin, number, _Step(offsets[number], self._starts[at]))
-                found[number] = Near((self._ids[at],), (0,), sure=True)
+                found[number] = Near((self._ids[at],), (0,), sure=self._sure)
                 self._pass(offsets[number + 1], at)
                 begin = number + 1
         self._guess(found, offsets, begin, end, to)

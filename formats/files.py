@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from itertools import chain, islice
 from typing import BinaryIO, Final, NamedTuple
 
 from aq.formats.batches import Batches
@@ -57,9 +58,25 @@ def put_text_part(sink: Sink, data: Buffer) -> Iterator[bytes]:
     return put_pieces(sink, cut(data))
 
 
-def put_buffer_part(sink: Sink, data: Buffer) -> Iterator[bytes]:
-    """Store a buffer: one piece up to 4 MiB, else cut."""
-    return put_pieces(sink, [data] if len(data) <= WHOLE_BELOW else cut(data))
+def put_buffer_part(sink: Sink, data: Buffer, beside: Batches | None = None) -> Iterator[bytes]:
+    """Store a buffer: one piece up to 4 MiB, else cut; `beside`: see `buffers_beside`."""
+    some = [data] if len(data) <= WHOLE_BELOW else list(cut(data))
+    if beside is None:
+        return put_pieces(sink, some)
+    staged = beside.stage(some, ended=False, turn=nullcontext)
+    return _elements(sink, ((beside.admit(one), len(piece)) for one, piece in zip(staged, some, strict=True)))
+
+
+def buffers_beside(sink: Sink, like: Like | None, *, skip: int) -> Batches | None:
+    """A way to store buffers that resemble those of an earlier value, whose first `skip` parts are others.
+
+    None where there is nothing to resemble.
+    """
+    if like is None or like.artifact.root is None:
+        return None
+    found = parts(like.source, like.artifact.root)
+    rest = chain.from_iterable(islice(found, skip, None))
+    return Batches(sink, Earlier(rest, like.artifact.size, sure=False))
 
 
 def pieces(source: Source, root: bytes) -> Iterator[Piece]:
@@ -116,11 +133,15 @@ def whole_bytes(artifact: Artifact, source: Source) -> bytes:
     return b"".join(stream_bytes(artifact, source))
 
 
-def content(sink: Sink, data: Buffer, *, buffer: bool = False) -> tuple[bytes | None, bytes | None]:
+def content(
+    sink: Sink, data: Buffer, *, buffer: bool = False, beside: Batches | None = None
+) -> tuple[bytes | None, bytes | None]:
     """Where the content of an artifact of one part lies: (`data`, `root`), one of them None."""
     if len(data) < INLINE_BELOW:
         return bytes(data), None
-    return None, build_list(sink, (put_buffer_part if buffer else put_text_part)(sink, data))
+    return None, build_list(
+        sink, put_buffer_part(sink, data, beside) if buffer else put_text_part(sink, data)
+    )
 
 
 def encode_stream(

@@ -16,10 +16,17 @@ from typing import Any, Final
 
 import msgspec
 from aq.formats.errors import AqError, Damaged, UsageError
-from aq.formats.files import INLINE_BELOW, parts, put_buffer_part, put_text_part, read_part
+from aq.formats.files import (
+    INLINE_BELOW,
+    buffers_beside,
+    parts,
+    put_buffer_part,
+    put_text_part,
+    read_part,
+)
 from aq.formats.identity import Buffer, Kind, object_id
 from aq.formats.models import dtypes
-from aq.formats.objects import Sink, Source
+from aq.formats.objects import Like, Sink, Source
 from aq.formats.pickler import Pickler
 from aq.formats.prolly import build_list
 from aq.formats.records import Artifact
@@ -34,8 +41,9 @@ _TORCH: Final = frozenset({"torch", "torch.nn.parameter"})
 class _Buffers:
     """The buffers of one pickle: kept while they are few bytes, then stored as they come."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, like: Like | None) -> None:
         self._sink = sink
+        self._beside = buffers_beside(sink, like, skip=1)
         self.size = 0
         self.elements: list[bytes] = []
         self._kept: list[Buffer] = []
@@ -52,7 +60,7 @@ class _Buffers:
     def store(self) -> None:
         """Store what was kept."""
         for data in self._kept:
-            stored = list(put_buffer_part(self._sink, data))
+            stored = list(put_buffer_part(self._sink, data, self._beside))
             self.elements += stored
             self._facts.append(Facts(part_digest(stored), self._norms[len(self._facts)]))
         self._kept.clear()
@@ -77,13 +85,14 @@ def encode_pickle(
     *,
     at: str = "",
     outside: Callable[[object], bytes | None] = lambda _: None,
+    like: Like | None = None,
 ) -> tuple[Artifact, dict[str, Any]]:
     """Store any object that can be reduced, and summarise it. Puts its parts, not the artifact.
 
-    `outside` stores an inner object as an artifact of its own and gives its id, or None.
-    Raises Unstorable.
+    `outside` stores an inner object as an artifact of its own and gives its id, or None; `like` is an earlier
+    value, beside whose buffers these may take less space. Raises Unstorable.
     """
-    buffers = _Buffers(sink)
+    buffers = _Buffers(sink, like if like is not None and like.artifact.format == "pickle" else None)
     named: dict[bytes, None] = {}
 
     def named_outside(inner: object) -> bytes | None:

@@ -95,10 +95,10 @@ def _encode(
     if kind.__module__.partition(".")[0] == "numpy":
         from aq.formats.arrays import encode_array
 
-        encoded = encode_array(value, sink)
+        encoded = encode_array(value, sink, like)
         if encoded is not None:
             return encoded
-    return _encode_object(value, sink, at)
+    return _encode_object(value, sink, at, like)
 
 
 def _encode_table(
@@ -113,7 +113,7 @@ def _encode_table(
     return encoded.artifact, encoded.summary
 
 
-def _encode_object(value: object, sink: Sink, at: str) -> tuple[Artifact, dict[str, Any]]:
+def _encode_object(value: object, sink: Sink, at: str, like: Like | None) -> tuple[Artifact, dict[str, Any]]:
     from aq.formats.pickles import encode_pickle
 
     def outside(inner: object) -> bytes | None:
@@ -124,7 +124,7 @@ def _encode_object(value: object, sink: Sink, at: str) -> tuple[Artifact, dict[s
         except Unstorable:
             return None
 
-    return encode_pickle(value, sink, at=at, outside=outside)
+    return encode_pickle(value, sink, at=at, outside=outside, like=like)
 
 
 def decode(artifact: Artifact, source: Source, *, as_: str = "native") -> object:
