@@ -1,10 +1,12 @@
 # `make demo` and `make test` set everything up by themselves: a virtual environment in .venv with
-# the project installed in place, made anew when pyproject.toml changed. PYTHON= chooses the interpreter.
+# the project installed in place, made anew when pyproject.toml changed. PYTHON= chooses the interpreter,
+# TORCH= a requirement (torch==2.13.0) with which the tests of torch run too: on Linux, plain torch takes gigabytes.
 
 PYTHON ?= $(shell if python3.11 --version >/dev/null 2>&1; then echo python3.11; else echo python3; fi)
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/ready
+TORCH ?=
+READY := $(VENV)/ready$(if $(TORCH),-$(subst =,-,$(TORCH)))
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
@@ -23,7 +25,7 @@ help:
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("aq needs Python 3.11 or newer, not " + sys.version.split()[0] + ": make PYTHON=...") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]' $(if $(TORCH),'$(TORCH)')
 	@touch $@
 
 demo: $(READY)
