@@ -146,12 +146,11 @@ def _inside(name: str, value: Any) -> Iterator[tuple[str, Item]]:
 
 def _model(record: Artifact, source: Source) -> Iterator[tuple[str, Item]]:
     from aq.formats import values
-    from aq.formats.tensors import stored_tensors
 
     summary = values.summarise(record, source)
     for name, value in (summary.get("hyperparameters") or {}).items():
         yield name, Item(json.dumps(value, sort_keys=True, default=str), value)
-    if record.format == "pickle":
-        for name, stored in stored_tensors(record, source).items():
-            shape = "×".join(map(str, stored.tensor.shape)) or "scalar"
-            yield f"tensor {name or 'itself'}", Item(stored.digest, f"{stored.tensor.dtype} {shape}")
+    for tensor in summary.get("tensors") or ():
+        shape = "×".join(map(str, tensor["shape"])) or "scalar"
+        same = json.dumps([tensor.get("digest"), tensor["dtype"], shape])
+        yield f"tensor {tensor['name'] or 'itself'}", Item(same, f"{tensor['dtype']} {shape}")

@@ -76,9 +76,9 @@ class Side:
 
     def show(self, column: Column, rows: Rows) -> list[Any]:
         """The values of one column in these rows, which ascend, as JSON has them."""
-        return [self._shown(column, value) for value in self.take(column, rows)]
+        return [self.shown(column, value) for value in self.take(column, rows)]
 
-    def _shown(self, column: Column, value: pa.Scalar) -> Any:
+    def shown(self, column: Column, value: pa.Scalar) -> Any:
         """A value as JSON; a Python object that Arrow has no type for as its text."""
         if value.is_valid and self.described.dtypes.get(self.place(column), [])[:2] == ["object", "cells"]:
             from aq.formats.tables.cells import read_cell

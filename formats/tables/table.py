@@ -42,7 +42,11 @@ def encode_table(
     an earlier version: what is stored takes less space, and is the same.
     Raises Unstorable naming column and row, NotFound on an unknown key column.
     """
-    columns = as_columns(table, sink)
+    return encode_columns(as_columns(table, sink), sink, key=key, like=like)
+
+
+def encode_columns(columns: Columns, sink: Sink, *, key: Sequence[str], like: Like | None) -> EncodedTable:
+    """As `encode_table`, of columns and what their container needs beside them."""
     kind: dict[str, Any] = {"rows": columns.rows, "columns": described_fields(columns.fields)}
     kind |= columns.container
     cut = _key_positions(columns.names, key)
