@@ -119,7 +119,7 @@ def flow_states(repo: Repo, at: Head) -> list[FlowStatus]:
             continue
         run = get_record(repo.store, Run, id)
         stale = freshness.stale_params(run, known.explicit(run))
-        stale += freshness.stale_steps(repo.store, run, present(repo, sources(repo, at)))
+        stale += freshness.stale_steps(repo.store, run, present(repo, sources(repo, at), run))
         inexact = any(not step.exact for step in stale)
         states.append(FlowStatus(flow=flow, stale=stale, hint="aq run -n" if inexact else None))
     return states

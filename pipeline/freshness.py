@@ -73,7 +73,8 @@ class Present:
 
     `python_files` lists the project's Python files, for code that may import any of them. `hidden` tells
     what a file counts by that a step read by itself (see `hidden_reads`), None where it cannot be told; so
-    does `leads`, to which path a link leads.
+    does `leads`, to which path a link leads. `before` gives a code file's bytes at the run,
+    `amount` what to say of how much a changed source holds.
     """
 
     read: ReadCode
@@ -82,6 +83,8 @@ class Present:
     python_files: Callable[[], Iterable[str]] | None = None
     hidden: Callable[[str], str | None] = lambda path: None
     leads: Callable[[str], str | None] = lambda path: None
+    before: ReadCode | None = None
+    amount: Callable[[Source], str] = lambda source: ""
 
 
 def stale_steps(store: Store, run: Run, present: Present) -> list[StaleStep]:
@@ -116,7 +119,8 @@ def _changes(run: Run, static: Static, present: Present) -> Iterator[tuple[str |
             continue
         now = present.lookup(source)
         if now is None or bytes(now) != source.artifact:
-            what = f"{source.path} changed" if now is not None else f"{source.path} is gone"
+            gone, changed = f"{source.path} is gone", f"{source.path} changed"
+            what = gone if now is None else f"{changed}{present.amount(source)}"
             names = [source.path, *(name for name, led in static.links.items() if led == source.path)]
             readers: list[str | None] = [step for name in names for step in static.readers.get(name, [])]
             for step in readers or [None]:
@@ -132,7 +136,11 @@ def _changes(run: Run, static: Static, present: Present) -> Iterator[tuple[str |
     from aq.pipeline.static import compare_static
 
     changes = compare_static(
-        static.code, present.read, environ=present.environ, python_files=present.python_files
+        static.code,
+        present.read,
+        environ=present.environ,
+        python_files=present.python_files,
+        before=present.before or (lambda path: None),
     )
     for change in changes:
         yield change.step, change.exact, Reason(kind=change.kind, detail=change.detail)

@@ -31,7 +31,8 @@ class Project:
 
     `exclude` says of a path from the root whether it is no part of the project. `files`: its Python
     files; `modules`: those loaded; `loaders`: which module's import first loaded which. `file_id` gives
-    the id of a file's content, for files that ops read by themselves.
+    the id of a file's content, for files that ops read by themselves; `before` the bytes of a file at the
+    flow's last run, for reasons.
     """
 
     def __init__(self, root: Path, *, exclude: Callable[[str], bool] | None = None) -> None:
@@ -45,6 +46,7 @@ class Project:
         self.reads: dict[str, set[str]] = {}
         self.forced: set[str] = set()
         self.file_id: Callable[[str], str] = plain_id
+        self.before: Callable[[str], bytes | None] = lambda path: None
         self._folder = ""
         self._aliases: dict[str, dict[str, ModuleType]] = {}
         self._mine: dict[str, ModuleType] = {}

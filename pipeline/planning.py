@@ -16,7 +16,7 @@ import msgspec
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Step
-from aq.pipeline import constants, hints, inputs, ops, parsing
+from aq.pipeline import amounts, constants, hints, inputs, ops, parsing
 from aq.pipeline.carried import Carried
 from aq.pipeline.execution import Made, StepStore
 from aq.pipeline.fingerprint import Fingerprint, fingerprint, variable_digest
@@ -24,9 +24,10 @@ from aq.pipeline.graph import Constant, Graph, Group, Leaf, Node, Read
 from aq.pipeline.hidden_reads import Files
 from aq.pipeline.hints import Form
 from aq.pipeline.inputs import Input
+from aq.pipeline.lines import Lines
 from aq.pipeline.load import Project
 from aq.pipeline.parsing import Parser
-from aq.pipeline.reasons import Reason, differences, reason
+from aq.pipeline.reasons import KINDS, Details, Reason, differences, reason
 from aq.pipeline.seeds import seed_of
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -76,11 +77,14 @@ class Planner:
     prepared: dict[str, Prepared] = field(default_factory=dict)
     carried: Carried = field(init=False)
     files: Files = field(init=False)
+    details: Details = field(init=False)
     _reached: dict[int, Fingerprint] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.carried = Carried(self.project, self.store)
         self.files = Files(self.project.root, self.project.file_id)
+        lines = Lines(self.project)
+        self.details = Details(lines.code, lines.value, self._amount)
 
     def prepare(self) -> None:
         """Find the sources and fingerprint the ops. Raises AqError; nothing has run then."""
@@ -227,16 +231,28 @@ class Planner:
             return [reason("code", "new step")]
         told = labels(node)
         why = [
-            reason(kind, f"{label} {'runs' if kind == 'upstream' else 'changed'}")
+            reason(kind, f"{label} runs" if kind == "upstream" else f"{label} changed{self._amount(label)}")
             for kind, label in dict.fromkeys(told[place] for place in told if place in unknown)
         ]
-        why += differences(_without(before, step, unknown), step, told)
+        why += differences(_without(before, step, unknown), step, told, self.details)
         why += [reason("data", f"{what} (read by itself)") for _, what in self.files.changed(before.hidden)]
+        why.sort(key=lambda one: KINDS.index(one["kind"]))
         if not why and node.op.options.cache == "never":
             return [reason("code", 'declared with cache="never"')]
         if not why and force:
             return [reason("param", "forced")]
         return why or [reason("data", "its result is no longer in the store")]
+
+    def _amount(self, label: str, before: bytes = b"", now: bytes = b"") -> str:
+        """How much more or less an input holds; of a table that is parsed, its file."""
+        file = next((self.sources.get(read.index) for read in self.graph.reads if read.label == label), None)
+        parsed = self.last(label) if file is not None else None
+        if parsed is not None and file is not None:
+            before, now = parsed.inputs.get("file", b""), file
+        if not (self.store.has(before) and self.store.has(now)):
+            return ""
+        found = [amounts.of_artifact(self.store, one, label) for one in (before, now)]
+        return amounts.change(*found)
 
     def opaque(self) -> tuple[str, ...]:
         """What of the code could not be followed, step by step."""

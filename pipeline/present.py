@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aq.formats.records import Source
+from aq.formats.records import Run, Source
 from aq.pipeline import freshness
 from aq.pipeline.hidden_reads import ABSENT, Files, plain_id
 from aq.pipeline.recording import Head
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
 
 
-def present(repo: Repo, lookup: freshness.Lookup) -> freshness.Present:
-    """The folder's code and this environment, with sources as `lookup` finds them."""
+def present(repo: Repo, lookup: freshness.Lookup, run: Run | None = None) -> freshness.Present:
+    """The folder's code and this environment, with sources as `lookup` finds them.
+
+    `run`: the one whose code tells in which lines something changed.
+    """
 
     def python_files() -> Iterator[str]:
         from aq.pipeline.load import Project
@@ -40,7 +43,36 @@ def present(repo: Repo, lookup: freshness.Lookup) -> freshness.Present:
         return os.path.relpath(place, root).replace(os.sep, "/")
 
     files = Files(repo.root, file_ids(repo))
-    return freshness.Present(read, lookup, repo.context.environ, python_files, files.digest, leads)
+    before = code_before(repo, run)
+    return freshness.Present(
+        read, lookup, repo.context.environ, python_files, files.digest, leads, before, _amounts(repo, lookup)
+    )
+
+
+def code_before(repo: Repo, run: Run | None) -> Callable[[str], bytes | None]:
+    """The bytes that files of the project had at a run."""
+    if run is None or run.code is None:
+        return lambda path: None
+    return freshness.code_reader(repo.store, run.code)
+
+
+def _amounts(repo: Repo, lookup: freshness.Lookup) -> Callable[[Source], str]:
+    def amount(source: Source) -> str:
+        from aq.pipeline import amounts
+
+        before = amounts.of_artifact(repo.store, source.artifact, source.path)
+        now = lookup(source)
+        if now is not None and repo.store.has(now):
+            return amounts.change(before, amounts.of_artifact(repo.store, now, source.path))
+        place = repo.root / (source.outside or source.path)
+        try:
+            with place.open("rb") as stream:
+                parts = iter(lambda: stream.read(1 << 20), b"")
+                return amounts.change(before, amounts.of_bytes(parts, source.path))
+        except OSError:
+            return ""
+
+    return amount
 
 
 def file_ids(repo: Repo) -> Callable[[str], str]:

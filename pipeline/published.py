@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -69,6 +69,14 @@ def last_steps(store: Store, at: Head, flow: str) -> dict[str, bytes]:
         return {}
     steps = get_record(store, Run, run).steps
     return {one.name: bytes(one.step) for one in steps if one.step is not None}
+
+
+def code_at(repo: Repo, at: Head, flow: str) -> Callable[[str], bytes | None]:
+    """The bytes that project files had at the newest run of a flow at HEAD."""
+    from aq.pipeline.present import code_before
+
+    run = facts.of(repo.store, at.id).flows.get(flow) if at.id else None
+    return code_before(repo, None if run is None else get_record(repo.store, Run, run))
 
 
 def edits_of(

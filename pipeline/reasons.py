@@ -6,11 +6,15 @@ param | env | upstream; `detail` names what changed, and from what to what where
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from aq.formats.records import Step
 
 Reason = dict[str, str]
+KINDS: Final = ("code", "param", "data", "upstream", "env")
+"""The kinds of reasons, in the order in which they are told."""
 
 
 def reason(kind: str, detail: str) -> Reason:
@@ -18,29 +22,51 @@ def reason(kind: str, detail: str) -> Reason:
     return {"kind": kind, "detail": detail}
 
 
-def differences(before: Step, now: Step, labels: Mapping[str, tuple[str, str]]) -> list[Reason]:
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What else there is to say of what changed.
+
+    `code`: where `module:qualname` did, ` (flow.py:12)`. `value`: how `module:NAME` did, ` changed
+    (flow.py:3)`. `data`: how much an input holds, by its label and its ids before and now, `: 3 → 5 rows`.
+    """
+
+    code: Callable[[str], str] = lambda name: ""
+    value: Callable[[str], str] = lambda name: " changed"
+    data: Callable[[str, bytes, bytes], str] = lambda label, before, now: ""
+
+
+PLAIN = Details()
+
+
+def differences(
+    before: Step, now: Step, labels: Mapping[str, tuple[str, str]], details: Details = PLAIN
+) -> list[Reason]:
     """In what `now` is not `before`, the step of the same name that was recorded last.
 
     `labels` gives for each input (data | upstream, the path that people know it by).
     """
     return [
-        *_code(before, now),
+        *_code(before, now, details),
         *_params(before, now),
-        *_inputs(before, now, labels),
+        *_inputs(before, now, labels, details),
         *_environment(before, now),
     ]
 
 
-def _code(before: Step, now: Step) -> Iterator[Reason]:
+def _code(before: Step, now: Step, details: Details) -> Iterator[Reason]:
     if before.op != now.op:
         yield reason("code", f"the op is {_function(now.op)} instead of {_function(before.op)}")
         return
     for name in sorted(before.code.keys() | now.code.keys()):
         if before.code.get(name) != now.code.get(name):
-            yield reason("code", f"{_function(name)} {_fate(name, before.code, now.code)}")
+            fate = _fate(name, before.code, now.code)
+            where = details.code(name) if fate == "changed" else ""
+            yield reason("code", f"{_function(name)} {fate}{where}")
     for name in sorted(before.values.keys() | now.values.keys()):
         if before.values.get(name) != now.values.get(name):
-            yield reason("code", f"{_value(name)} {_fate(name, before.values, now.values)}")
+            fate = _fate(name, before.values, now.values)
+            told = details.value(name) if fate == "changed" else f" {fate}"
+            yield reason("code", f"{_value(name)}{told}")
     for name in sorted(before.options.keys() | now.options.keys()):
         old, new = before.options.get(name), now.options.get(name)
         if old != new:
@@ -81,7 +107,9 @@ def _params(before: Step, now: Step) -> Iterator[Reason]:
         yield reason("param", "the seed changed")
 
 
-def _inputs(before: Step, now: Step, labels: Mapping[str, tuple[str, str]]) -> Iterator[Reason]:
+def _inputs(
+    before: Step, now: Step, labels: Mapping[str, tuple[str, str]], details: Details
+) -> Iterator[Reason]:
     told = set()
     for name in sorted(before.inputs.keys() | now.inputs.keys()):
         if before.inputs.get(name) == now.inputs.get(name):
@@ -89,7 +117,9 @@ def _inputs(before: Step, now: Step, labels: Mapping[str, tuple[str, str]]) -> I
         kind, label = labels.get(name, ("data", name))
         if label not in told:
             told.add(label)
-            yield reason(kind, f"{label} {_fate(name, before.inputs, now.inputs)}")
+            fate = _fate(name, before.inputs, now.inputs)
+            more = details.data(label, before.inputs[name], now.inputs[name]) if fate == "changed" else ""
+            yield reason(kind, f"{label} {fate}{more}")
 
 
 def _environment(before: Step, now: Step) -> Iterator[Reason]:

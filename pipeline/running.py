@@ -150,6 +150,7 @@ def plan(repo: Repo, request: Request) -> Plan:
     with project_of(repo) as project:
         for job in selecting.jobs(repo, project, request.target, request.params):
             published.refuse_files_inside(repo, at, job.name)
+            project.before = published.code_at(repo, at, job.name)
             with project.beside(job.file):
                 steps += dry.plan(
                     job.graph,
@@ -197,6 +198,7 @@ class _Attempt:
     def execute(self, on_event: OnEvent) -> Outcome:
         """Run the flow. An interruption leaves a run that failed, with what had finished."""
         published.refuse_files_inside(self.repo, self.at, self.job.name)
+        self.project.before = published.code_at(self.repo, self.at, self.job.name)
         with self.project.beside(self.job.file):
             found = runner.execute(
                 self.job.graph,

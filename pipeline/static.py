@@ -52,19 +52,21 @@ def compare_static(
     *,
     environ: Mapping[str, str] | None = None,
     python_files: Callable[[], Iterable[str]] | None = None,
+    before: Read = lambda path: None,
 ) -> list[StaticChange]:
     """What of a flow's code and environment is not as recorded.
 
     `read` gives the bytes of a project file, or None. `python_files` lists the project's Python
     files, for code that may import any of them; without it such code counts as changed, inexactly,
-    and so does code that reads environment variables without `environ`.
+    and so does code that reads environment variables without `environ`. `before` gives a file's bytes at
+    the run, to say in which line something changed.
     """
     if recorded.get("version") == 1:
         places = {name: at for at, name in enumerate(recorded["steps"])}
         recorded = {**recorded, "groups": list(recorded["steps"].values()), "steps": places}
     elif recorded.get("version") != VERSION:
         return [StaticChange(None, False, "code", "another aq recorded the run")]
-    return list(dict.fromkeys(_Comparison(recorded, read).changes(environ, python_files)))
+    return list(dict.fromkeys(_Comparison(recorded, read, before).changes(environ, python_files)))
 
 
 def code_digest_of(data: bytes) -> str:
@@ -75,12 +77,13 @@ def code_digest_of(data: bytes) -> str:
 class _Comparison:
     """One look. `changed` holds the bytes of the files that are not as they were."""
 
-    def __init__(self, recorded: Record, read: Read) -> None:
+    def __init__(self, recorded: Record, read: Read, before: Read) -> None:
         self.recorded = recorded
         self.groups: list[Record] = recorded["groups"]
         self.steps: dict[str, int] = recorded["steps"]
         self.flow: Record = recorded["flow"]
         self.read = read
+        self.before = before
         self.changed: dict[str, bytes] = {}
 
     def changes(
@@ -99,7 +102,7 @@ class _Comparison:
         if self.changed:
             from aq.pipeline.static_code import code_changes
 
-            yield from code_changes(self.recorded, self.changed, self.read)
+            yield from code_changes(self.recorded, self.changed, self.read, self.before)
         yield from self._around(environ)
         for path in self.recorded["absent"]:
             if self.read(path) is not None:

@@ -10,14 +10,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aq.pipeline.bindings import binding_digest, full_digest, import_digest, literal
+from aq.pipeline.places import Places
 from aq.pipeline.resolving import import_paths
 from aq.pipeline.static import Read, Record, StaticChange
 from aq.pipeline.syntax import ANNOTATIONS, Source, combine, decorators
 
 
-def code_changes(recorded: Record, changed: Mapping[str, bytes], read: Read) -> Iterator[StaticChange]:
+def code_changes(
+    recorded: Record, changed: Mapping[str, bytes], read: Read, before: Read
+) -> Iterator[StaticChange]:
     """All changes of code in the changed files: of each step, of the flow, of what runs on import."""
-    yield from _Code(recorded, changed, read).changes()
+    yield from _Code(recorded, changed, read, before).changes()
 
 
 def unit_digest(source: Source, qualname: str, variant: str) -> str | None:
@@ -41,10 +44,11 @@ def face_digest(source: Source, qualname: str) -> str:
 class _Code:
     """One look at the changed files. `now` holds those that can be parsed."""
 
-    def __init__(self, recorded: Record, changed: Mapping[str, bytes], read: Read) -> None:
+    def __init__(self, recorded: Record, changed: Mapping[str, bytes], read: Read, before: Read) -> None:
         self.recorded = recorded
         self.read = read
         self.now = {path: Source(path, data) for path, data in changed.items()}
+        self.places = Places(before, self.now.get)
 
     def changes(self) -> Iterator[StaticChange]:
         """What cannot be parsed first."""
@@ -71,7 +75,8 @@ class _Code:
                 before, now = units[source.path][qualname][variant], unit_digest(source, qualname, variant)
                 if now != before:
                     exact = not before.startswith("many ") and not (now or "").startswith("many ")
-                    yield StaticChange(step, exact, "code", f"{_shown(source, qualname)} changed")
+                    where = self.places.definition(source.path, qualname)
+                    yield StaticChange(step, exact, "code", f"{_shown(source, qualname)} changed{where}")
         for source, faces in self._changed(known["faces"]):
             for qualname, digest in faces.items():
                 if face_digest(source, qualname) != digest:
@@ -87,7 +92,7 @@ class _Code:
             now = literal(source, name)
             if text is None or now != text:
                 exact = text is not None and now is not None
-                yield StaticChange(step, exact, "code", f"{name} changed")
+                yield StaticChange(step, exact, "code", f"{name}{self.places.name(source.path, name)}")
 
     def _on_import(self) -> Iterator[StaticChange]:
         for path, source in self.now.items():

@@ -69,7 +69,7 @@ def test_an_edit_runs_what_it_concerns_and_an_equal_output_stops_there(
     if told:
         assert reasons(done, "clean") == [told]
     if "total" in ran:
-        assert reasons(done, "total") == [("upstream", "delays/clean changed")]
+        assert reasons(done, "total") == [("upstream", "delays/clean changed: 2 → 1 rows")]
 
 
 def test_back_to_an_earlier_state_everything_is_known(delays: Workshop) -> None:
@@ -87,7 +87,7 @@ def test_changed_data_runs_what_reads_it(delays: Workshop) -> None:
     (delays.root / "a.csv").write_text(ROWS + "7,d\n")
     done = delays.run()
     assert states(done) == ALL_RUN
-    assert reasons(done, "clean") == [("data", "a.csv changed")]
+    assert reasons(done, "clean") == [("data", "a.csv changed: 4 → 5 lines")]
 
 
 def test_other_rows_that_are_cleaned_away_stop_early(delays: Workshop) -> None:
@@ -125,7 +125,7 @@ def test_the_plan_says_what_the_run_does(delays: Workshop) -> None:
     }
     delays.run()
     (delays.root / "a.csv").write_text(ROWS + "7,d\n")
-    assert told()["delays/clean"] == ("run", [("data", "a.csv changed")])
+    assert told()["delays/clean"] == ("run", [("data", "a.csv changed: 4 → 5 lines")])
     before = len(list((delays.root / ".aq" / "packs").iterdir()))
     delays.plan()
     assert len(list((delays.root / ".aq" / "packs").iterdir())) == before
