@@ -80,8 +80,6 @@ def test_all_three_say_the_same(repo: Repo, file: str, old: str, new: str, told:
     (flow,) = repo.status().flows
     told_of = [why for one in flow.stale if one.step == "f/clean" for why in one.reasons]
     status = [f"{why.kind}: {why.detail}" for why in told_of]
-        f"{why.kind}: {why.detail}" for one in flow.stale if one.step == "f/clean" for why in one.reasons
-    ]
     planned: Any = repo.run(dry_run=True)
     plan = [f"{why.kind}: {why.detail}" for why in planned.steps[0].reasons]
     events: dict[str, list[str]] = {}
