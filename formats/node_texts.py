@@ -13,8 +13,10 @@ from aq.formats.pickle_reading import Global, Group, Made, Outside, Pairs
 REBUILD: Final = "aq.formats.arrays.rebuild"
 TORCH: Final = "aq.formats.models.torch_values.rebuild"
 _SCALAR: Final = "aq.formats.arrays.rebuild_scalar"
+ONNX: Final = "aq.formats.models.onnx_values.rebuild"
 _MADE_AS: Final = (
     TORCH,
+    ONNX,
     "aq.formats.models.torch_values.view",
     "copyreg._reconstructor",
     "copy_reg._reconstructor",

@@ -302,12 +302,17 @@ class Pickler:
 
     def _native(self, value: Any) -> tuple[Any, ...] | None:
         """The call of aq's own that rebuilds the object, None where it is reduced by its library."""
-        if type(value).__module__.startswith("torch"):
+        library = type(value).__module__.partition(".")[0]
+        if library == "torch":
             if self._tensors is None:
                 from aq.formats.models.torch_values import Tensors
 
                 self._tensors = Tensors()
             return self._tensors.recipe(value)
+        if library == "onnx":
+            from aq.formats.models import onnx_values
+
+            return onnx_values.recipe(value)
         return recipe(value)
 
     def _object(self, value: Any) -> Steps:

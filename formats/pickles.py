@@ -160,6 +160,8 @@ def kind_of(value: object) -> str:
         return "model"
     if any((base.__module__, base.__name__) in _ARRAYS for base in kind.__mro__):
         return "array"
+    if kind.__module__.startswith("onnx.") and kind.__name__ == "ModelProto":
+        return "model"
     return "model" if isinstance(value, dict) and _is_state(value) else "value"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from aq.formats.node_texts import REBUILD, TORCH, class_of, inner_text, show
+from aq.formats.node_texts import ONNX, REBUILD, TORCH, class_of, inner_text, show
 from aq.formats.parameters import MODULE, attributes_of, fitted, hyperparameters, library_of, module_parts
 from aq.formats.pickle_reading import Buffer, Global, Group, Made, Pairs, read_beginning, read_pickle
 
@@ -147,6 +147,8 @@ def _children(node: Any, *, at_top: bool) -> Iterator[tuple[str, Any]]:
                 yield (key if plain else f"[{inner_text(key)}]"), child
         case Group():
             yield from (("{}", child) for child in node.items)
+        case Made(Global() as function, (_, _, Pairs() as weights)) if str(function) == ONNX:
+            yield "", weights
         case Made():
             yield "()", node.arguments
             attributes = attributes_of(node)
