@@ -28,8 +28,8 @@ _SMALLEST: Final = 256
 _MOST: Final = 3 / 10
 """A delta takes at most this part of what its base takes on the disk."""
 _MOST_AT_FIRST: Final = 3 / 4
-"""A delta of a piece of a file takes at most this part of what it would take in full, if what it resembles
-lies in full itself; else `_MOST`, so that it does not drift away."""
+"""A delta takes at most this part of what it would take in full, if what it resembles lies in full itself
+(it may have grown by as much as there was); else `_MOST`, so that it does not drift away."""
 
 
 class Lying(Protocol):
@@ -45,7 +45,8 @@ class Lying(Protocol):
 def delta(objects: Lying, id: bytes, data: Buffer, like: bytes) -> Frame | None:
     """A chunk as a delta against another, or the bases of that; None where it had better lie in full."""
     found = _in_full(objects, id, (like,)) if len(data) >= _SMALLEST else {}
-    return _packed(objects, id, data, found, _MOST) if found else None
+    most = _MOST_AT_FIRST if found.keys() <= {bytes(like)} else _MOST
+    return _packed(objects, id, data, found, most) if found else None
 
 
 def delta_near(objects: Lying, id: bytes, data: Buffer, near: Near) -> Frame | None:

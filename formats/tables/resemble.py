@@ -61,12 +61,12 @@ class Pairing:
     def _partner(self, start: int, blob: bytes) -> Segment | None:
         if self._columns[self._probe] is None:
             return None
-        id, needles = object_id(Kind.CHUNK, blob), _needles(blob)
+        id = object_id(Kind.CHUNK, blob)
         near = self._near(start)
         for found in chain(near, self._others(near)):
             if self._looks <= 0:
                 return None
-            if not found.is_packed and self._holds(found, id, needles):
+            if not found.is_packed and self._holds(found, id, blob):
                 return found
         return None
 
@@ -79,8 +79,8 @@ class Pairing:
                 if low >= away:
                     yield self._segments[low - away]
 
-    def _holds(self, found: Segment, id: bytes, needles: Sequence[bytes]) -> bool:
-        """Whether an earlier segment's probe column is equal, or holds some bytes of the new one."""
+    def _holds(self, found: Segment, id: bytes, blob: bytes) -> bool:
+        """Whether an earlier segment's probe column is equal, or one of both holds some bytes of the other."""
         at = self._columns[self._probe]
         reference = None if at is None else _chunk(self._content.chunk_ids(found)[at])
         if reference is None:
@@ -89,7 +89,9 @@ class Pairing:
             return True
         self._looks -= 1
         earlier = self._content.source.get(Kind.CHUNK, reference)
-        return any(needle in earlier for needle in needles)
+        return any(needle in earlier for needle in _needles(blob)) or any(
+            needle in blob for needle in _needles(earlier)
+        )
 
 
 def _needles(blob: bytes) -> list[bytes]:

@@ -77,3 +77,14 @@ def test_versions_in_a_row_stay_small_and_whole(repo: aq.Repo) -> None:
         assert number == 0 or done.bytes.new < 30_000
     for number in range(6):
         assert len(repo.get(f"main~{number}:sales").load()) == ROWS - 6 + number
+
+
+def test_rows_appended_cost_themselves_not_the_segment_that_they_join(repo: aq.Repo) -> None:
+    source = np.random.default_rng(2)
+    noise = pd.DataFrame({"day": np.repeat(np.arange(300), 1_000), "x": source.normal(size=300_000)})
+    end = 238_144  # in the middle of a long segment
+    repo.commit({"days": noise[:end]}, message="one")
+    grown = repo.commit({"days": noise[: end + 3_000]}, message="two")
+    assert grown.bytes.new < 3_000 * 8 * 1.5
+    pd.testing.assert_frame_equal(repo.get("days").load(), noise[: end + 3_000])
+    assert repo.fsck(full=True).problems == []
