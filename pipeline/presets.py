@@ -146,6 +146,17 @@ def drift(
     return _made(_drift, name, severity, columns=list(columns), alarm=float(alarm), psi=float(psi))
 
 
+def pandera(schema: Any, *, severity: Severity = "error", name: str | None = None) -> Op[..., Any]:
+    """A check that a table conforms to a pandera schema: a DataFrameSchema, or a DataFrameModel class.
+
+    The evidence is pandera's table of failure cases.
+    """
+    if not callable(getattr(schema, "validate", None)):
+        raise UsageError(f"aq.checks.pandera needs a pandera schema, not a {type(schema).__name__}")
+    called = name or getattr(schema, "name", None) or getattr(schema, "__name__", None) or "schema"
+    return _made(_pandera, _named(str(called), ()), severity, schema=schema)
+
+
 def _made(function: Callable[..., Any], name: str, severity: Severity, **preset: Any) -> Op[..., Any]:
     if severity not in ("error", "warning"):
         raise UsageError(f"severity must be error or warning, not {severity!r}")
@@ -294,6 +305,19 @@ def _drift(
     return Finding(
         passed=moved.empty, value=float(made["psi"].max()), bound=psi, evidence=None if moved.empty else moved
     )
+
+
+def _pandera(table: pd.DataFrame, schema: Any) -> Finding:
+    from pandera.errors import SchemaErrors
+
+    try:
+        schema.validate(table, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases
+        cases = cases.assign(failure_case=cases["failure_case"].astype(str))
+        failing = int(cases["index"].dropna().nunique())
+        return Finding(passed=False, rows=failing or None, of=len(table), evidence=cases)
+    return Finding(passed=True, of=len(table))
 
 
 def _of(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

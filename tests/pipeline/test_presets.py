@@ -193,6 +193,24 @@ def test_a_column_has_not_moved_from_itself(values: list[Any]) -> None:
     assert shift(series, series).p_value >= 0.5
 
 
+def test_a_pandera_schema_is_a_check_whose_failure_cases_are_kept(delays: Workshop) -> None:
+    pytest.importorskip("pandera.pandas")
+    head = (
+        "import pandera.pandas as pa\n\nclass Delays(pa.DataFrameModel):\n    delay: int = pa.Field(le=3)\n\n"
+    )
+    delays.replace("LIMIT = 100", head + "LIMIT = 100")
+    delays.replace("enough(mean(table))", "mean(table); aq.checks.pandera(Delays)(table)")
+    done = delays.run()
+    assert done.checks == {"delays/Delays": "failed"}
+    assert done.violations == ({"check": "delays/Delays", "value": None, "bound": None, "rows": 1},)
+    (case,) = delays.value(done, "delays/Delays/rows").to_dict("records")
+    assert (case["column"], case["failure_case"], case["index"]) == ("delay", "5", 1)
+    delays.replace("le=3", "le=9")
+    assert delays.run().checks == {"delays/Delays": "passed"}
+    with pytest.raises(UsageError, match="needs a pandera schema, not a dict"):
+        checks.pandera({})
+
+
 def test_in_a_flow_they_gate_keep_evidence_and_are_reused(delays: Workshop) -> None:
     delays.replace(
         "enough(mean(table))",
