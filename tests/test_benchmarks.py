@@ -38,3 +38,17 @@ def only_programs(folder: Path, *names: str) -> Path:
     for name in names:
         (folder / name).symlink_to(str(shutil.which(name)))
     return folder
+
+
+def test_tables_quick(tmp_path: Path) -> None:
+    argv = [sys.executable, str(ROOT / "benchmarks" / "tables.py"), "--quick", "--folder", str(tmp_path)]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in ("W3: 30000 rows × 10 columns", "One edit of 30000 rows", "2 versions of a model"):
+        assert line in done.stdout
+    for figure in ("stored ÷ zstd Parquet", "row diff", "inserted in one place", "bytes of a version ÷"):
+        measured = [
+            line for line in done.stdout.splitlines() if line.startswith(figure) and "at most" in line
+        ]
+        assert len(measured) == 1 and "not measured" not in measured[0]
+    assert os.listdir(tmp_path) == []
