@@ -20,6 +20,7 @@ _BEHIND: Final = 256
 _AHEAD: Final = 4_096
 _EDITS_MOST: Final = 32
 _LOST_MOST: Final = 4
+_MANY, _EARLY = 8, 6  # so many edits in that part of the data foretell too many
 _FIRST_STEP: Final = 512
 _SHORT: Final = 64
 _STEP_MOST: Final = 65_536
@@ -50,6 +51,8 @@ def copies_of(data: bytes, base: bytes, most: int, shifts: Sequence[int] = ()) -
             skip = min(_SKIPS[-1], len(data) - at)
             found = at + skip, there + skip
         edits += 1
+        if edits == _MANY and at < len(data) // _EARLY:
+            return None
         out.insert(data[at : found[0]])
         at, there = found
         if lost > _LOST_MOST or edits > _EDITS_MOST or out.size > most:
@@ -127,7 +130,7 @@ def shares(data: bytes, base: bytes, shifts: Sequence[int]) -> bool:
     """Whether some bytes of the data are found in the base: by the guesses, else somewhere."""
     if _on_grid(data, 0, base, shifts) is not None:
         return True
-    places = (len(data) * part // 16 for part in (1, 6, 11, 15))
+    places = (len(data) * part // 16 for part in (5, 11))
     return any(data[place : place + NEEDLE] in base for place in places if place + NEEDLE <= len(data))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aq.formats.errors import Damaged
@@ -24,10 +24,10 @@ REACH: Final = 3 << 20
 _AHEAD: Final = 2 << 30
 _KNOWN_MOST: Final = 1 << 17
 """Old pieces that are kept in mind, of some 32 GiB: what lies behind them has no bases."""
-_AWAY: Final = 4_096
+_AWAY: Final = 2_048
 _LEAST: Final = 1_024
 _IN_A_ROW: Final = 3
-_OF_ONE_LENGTH: Final = 64
+_OF_ONE_KIND: Final = 64
 
 
 class Near(NamedTuple):
@@ -59,7 +59,7 @@ class Earlier:
         self._ids: list[Digest] = []
         self._starts = [0]  # and where the last one ends
         self._places: dict[bytes, int] = {}
-        self._lengths: dict[int, list[int]] = {}
+        self._pairs: dict[tuple[int, int], list[int]] = {}
         self._step, self._new, self._next = _Step(0, 0), 0, 0
 
     def near(self, ids: Sequence[bytes], lengths: Sequence[int], *, ended: bool) -> list[Near | None]:
@@ -103,7 +103,9 @@ class Earlier:
             self._ids.append(piece.id)
             self._starts.append(self._starts[-1] + piece.length)
             self._places.setdefault(piece.id, at)
-            self._lengths.setdefault(piece.length >> 9, []).append(at)
+            if at:
+                pair = self._length(at - 1) >> 9, piece.length >> 9
+                self._pairs.setdefault(pair, []).append(at - 1)
 
     def _between(
         self, found: list[Near | None], offsets: list[int], begin: int, end: int, to: _Step | None
@@ -124,16 +126,21 @@ class Earlier:
         expected = begin - self._step.new + self._step.old
         at = bisect_right(self._starts, expected + _AWAY) - 1
         is_there = at < len(self._ids) and abs(self._starts[at] - expected) <= _AWAY
-        if is_there and abs(self._length(at) - length) <= length >> 5:
+        if is_there and abs(self._length(at) - length) <= length >> 7:
             return at
         if number + _IN_A_ROW > end:
             return None
         wanted = [offsets[each + 1] - offsets[each] for each in range(number, number + _IN_A_ROW)]
-        near = [self._lengths.get(key, []) for key in range((length >> 9) - 1, (length >> 9) + 2)]
-        some = chain.from_iterable(places for places in near if len(places) <= _OF_ONE_LENGTH)
-        return min(
-            (at for at in some if self._are(at, wanted)), key=lambda at: abs(at - self._next), default=None
-        )
+        some = [at for at in self._beginning(*wanted[:2]) if self._are(at, wanted)]
+        return min(some, key=lambda at: abs(at - self._next), default=None)
+
+    def _beginning(self, one: int, two: int) -> Iterator[int]:
+        """Old pieces about as long as `one`, followed by one about as long as `two`."""
+        for first in range((one >> 9) - 1, (one >> 9) + 2):
+            for second in range((two >> 9) - 1, (two >> 9) + 2):
+                places = self._pairs.get((first, second), ())
+                if len(places) <= _OF_ONE_KIND:
+                    yield from places
 
     def _length(self, at: int) -> int:
         return self._starts[at + 1] - self._starts[at]

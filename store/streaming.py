@@ -55,8 +55,15 @@ class Wanted(NamedTuple):
     place: Place
 
 
-Run = list[Wanted]
-"""Pieces whose frames are near each other in one pack, in its order."""
+class Alone(NamedTuple):
+    """A piece that the store is asked for: a delta, or in no pack, or large."""
+
+    piece: Piece
+    at: int
+
+
+Run = list[Wanted] | Alone
+"""Pieces whose frames are near each other in one pack, in its order; or one by itself."""
 
 
 def copy_content(
@@ -107,7 +114,7 @@ class _Copy:
         self._stopped = True
 
     def _plan(self, root: bytes) -> Iterator[Run]:
-        """The pieces of the file as runs; those that are in no pack are written here."""
+        """The pieces of the file as runs."""
         ahead: list[tuple[Piece, int]] = []
         taken = 0
         for piece in pieces(self._source, root):
@@ -126,7 +133,7 @@ class _Copy:
         wanted = []
         for (piece, at), place in zip(ahead, places, strict=True):
             if place is None or place.kind != Kind.CHUNK or place.bases or place.size > RUN:
-                self._write_alone(piece, at)
+                yield Alone(piece, at)
             else:
                 wanted.append(Wanted(piece, at, place))
         yield from _grouped(sorted(wanted, key=lambda one: (one.place.pack, one.place.offset)))
@@ -135,7 +142,10 @@ class _Copy:
         memory = _spare.pop() if _spare else bytearray(RUN)
         try:
             while (run := self._next()) is not None:
-                self._write_run(run, memoryview(memory))
+                if isinstance(run, Alone):
+                    self._write([read_piece(self._source, run.piece)], run.at)
+                else:
+                    self._write_run(run, memoryview(memory))
         finally:
             _spare.append(memory)
 
@@ -145,7 +155,7 @@ class _Copy:
                 raise Stopped
             return next(self._runs, None)
 
-    def _write_run(self, run: Run, buffer: memoryview) -> None:
+    def _write_run(self, run: list[Wanted], buffer: memoryview) -> None:
         start = run[0].place.offset
         size = max(one.place.offset + one.place.size for one in run) - start
         read = self._read(run[0].place.pack, start, buffer[:size])
@@ -163,9 +173,6 @@ class _Copy:
             return self._packed.read_into(pack, offset, buffer)
         except (MissingPack, Damaged):
             return 0  # then each piece is asked for by itself, and the right one is blamed
-
-    def _write_alone(self, piece: Piece, at: int) -> None:
-        self._write([read_piece(self._source, piece)], at)
 
     def _write(self, data: list[Buffer], at: int) -> None:
         disk.write_pieces_at(self._fd, data, at, path=self._path)
@@ -203,9 +210,9 @@ class _Slab:
         self._parts, self._begin = [], self._end
 
 
-def _grouped(wanted: list[Wanted]) -> Iterator[Run]:
+def _grouped(wanted: list[Wanted]) -> Iterator[list[Wanted]]:
     """Runs of frames that lie in one pack without large gaps and fit into a buffer together."""
-    run: Run = []
+    run: list[Wanted] = []
     for one in wanted:
         if run:
             start, last = run[0].place, run[-1].place
