@@ -41,6 +41,18 @@ inspect.getsourcelines
 NOTED: Final = frozenset(_NOTED_TEXT.split())
 """Calls that reach by a computed name into something that names do show."""
 
+_DRAWN_TEXT: Final = """
+time.time time.time_ns datetime.datetime.now datetime.datetime.utcnow datetime.datetime.today
+datetime.date.today pandas.Timestamp.now pandas.Timestamp.today pandas.Timestamp.utcnow uuid.uuid1 uuid.uuid4
+os.urandom posix.urandom random.SystemRandom secrets.token_hex secrets.token_bytes secrets.token_urlsafe
+secrets.randbelow secrets.choice secrets.randbits
+"""
+_DRAWN: Final = frozenset(_DRAWN_TEXT.split())
+"""Calls that give something else each time; timers are none, they measure."""
+
+_SEEDED: Final = frozenset({"numpy.random.default_rng", "numpy.random._generator.default_rng"})
+"""Calls that do so without an argument. Python's and numpy's global generators are seeded for each step."""
+
 _ANNOTATION_READERS_TEXT: Final = """
 __annotations__ get_type_hints get_annotations getfullargspec signature validate_call beartype
 validate_arguments typechecked check_types inject create_model
@@ -61,6 +73,8 @@ def check(reach: Reach, value: Any, path: tuple[str, ...], reference: Reference,
     elif name in ANYTHING:
         reach.dynamic = True
         reach.note(f"{label} calls {_short(name)}: what it runs cannot be followed")
+    elif name in _DRAWN or (name in _SEEDED and reference.arguments == 0):
+        reach.note(f"{label} calls {_short(name)}: it may give something else each time")
     elif name in NOTED and (name != "builtins.getattr" or reference.arguments != 1):
         reach.note(f"{label} calls {_short(name)} with a name that only running it would tell")
 
@@ -99,6 +113,8 @@ def _dotted(value: Any, path: tuple[str, ...]) -> str:
         return "sys.modules"
     if type(value).__name__ == "_Environ" and type(value).__module__ == "os":
         return ".".join(("os.environ", *path))
+    if isinstance(value, type) and path:
+        return ".".join((value.__module__, value.__qualname__, *path))
     module, own_name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if isinstance(module, str) and isinstance(own_name, str) and not path:
         return f"{module}.{own_name}"
