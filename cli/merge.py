@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from aq.cli import text_record
+from aq.cli import text_merge
 from aq.cli.command import command
 from aq.cli.session import Session, utf8
 from aq.formats.errors import Conflict
@@ -41,16 +41,18 @@ def merge(
 ) -> None:
     """Bring what another revision changed into the current branch
 
-    Conflicts are listed and nothing is merged: choose a side for each path or folder, or edit the
-    file and --take it, and merge again. What flows make never conflicts: it is stale until `aq run`.
+    A path that both sides changed is merged inside: a table by its key, cell by cell; a text, CSV too,
+    by lines. What cannot be is listed and nothing is merged: choose a side for each path or folder, or
+    edit the file and --take it, and merge again. What flows make never conflicts: it is stale until
+    `aq run`.
     """
     text = None if message is None else utf8(message)
     try:
         record = session.repo().merge(rev, message=text, ours=ours, theirs=theirs, take=take, code=code)
     except Conflict as error:
         if error.result is not None:
-            session.answer(error.result, text_record.merged)
+            session.answer(error.result, text_merge.merged)
         raise
-    session.report(record, text_record.merged)
+    session.report(record, text_merge.merged)
     session.notes(record.notes)
     session.hints(["aq run"] if record.stale else [])

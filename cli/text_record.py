@@ -12,7 +12,6 @@ from aq.cli.text import Cell, Row, View, columns, first_line, listed, plural, re
 from aq.pipeline.results import (
     CommitResult,
     FlowStatus,
-    Merged,
     Moved,
     PathCounts,
     Reason,
@@ -101,40 +100,6 @@ def switched(record: Moved, view: View) -> Iterator[str]:
     """The branch and what changed in the folder."""
     head = f"at {view.paint(short(record.head), 'id')}" if record.head else "without commits yet"
     yield f"On branch {record.branch or '–'} {head}{_moved(record)}"
-
-
-def merged(record: Merged, view: View) -> Iterator[str]:
-    """Where the branch is now and what changed; or what is in conflict, with what each side holds."""
-    id = view.paint(short(record.id), "id")
-    if record.status == "conflict":
-        yield from _conflicts(record, view)
-        return
-    if record.status == "unchanged":
-        yield f"Already up to date, HEAD is {id}"
-        return
-    where = record.branch or "no branch"
-    what = first_line(record.message) if record.status == "merged" else "moved forward, no merge needed"
-    yield f"[{where} {id}] {what}"
-    settled = f", {plural(record.settled, 'conflict')} settled" if record.settled else ""
-    yield f"  {counts(record.paths) or 'no path changed'}{settled}"
-    if record.stale:
-        yield f"  stale until the next run: {', '.join(record.stale)}"
-
-
-def _conflicts(record: Merged, view: View) -> Iterator[str]:
-    rows: list[Row] = [
-        [
-            Cell(one.kind, "warn"),
-            shown(one.path),
-            "ours",
-            Cell(short(one.ours), "id"),
-            "theirs",
-            Cell(short(one.theirs), "id"),
-        ]
-        for one in record.conflicts
-    ]
-    yield from some(view, rows)
-    yield "Text is not merged line by line: choose --ours or --theirs, or edit the file and --take it"
 
 
 def restored(record: Moved, view: View) -> Iterator[str]:

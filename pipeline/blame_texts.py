@@ -9,19 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from aq.formats.lines import matching_lines
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables.lineup import coalesced, overlap, uncovered
 from aq.formats.tables.sequence import Blocks
 from aq.pipeline.blame_walk import Version
-
-SHOWN_MOST: Final = 80
-_JUNK_FROM: Final = 10_000
-"""Lines: of longer texts those that are everywhere are no anchors, or it takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class LineTracer:
         old, new = (lines(one.artifact, self.source) for one in (parent, child))
         if old is None or new is None:
             return parts[:0], parts
-        kept = matching_lines(old, new)
+        kept = np.array(matching_lines(old, new), np.int64).reshape(-1, 3)
         passed = overlap(parts, kept)[:, [2, 1, 3]]
         return coalesced(passed), uncovered(parts, kept)
 
@@ -55,19 +51,6 @@ def lines(record: Artifact, source: Source) -> list[str] | None:
 
     text = text_of(record, source)
     return None if text is None else text.splitlines()
-
-
-def matching_lines(old: list[str], new: list[str]) -> Blocks:
-    """Runs of equal lines: first line in `new`, first line in `old`, length."""
-    same = min(len(old), len(new))
-    head = next((at for at in range(same) if old[at] != new[at]), same)
-    tail = next((at for at in range(same - head) if old[-1 - at] != new[-1 - at]), same - head)
-    middle = old[head : len(old) - tail], new[head : len(new) - tail]
-    matcher = SequenceMatcher(None, *middle, autojunk=max(map(len, middle)) > _JUNK_FROM)
-    found = [(0, 0, head)]
-    found += [(head + to, head + at, size) for at, to, size in matcher.get_matching_blocks()]
-    found.append((len(new) - tail, len(old) - tail, tail))
-    return coalesced(np.array([one for one in found if one[2]], np.int64).reshape(-1, 3))
 
 
 class Item(NamedTuple):

@@ -2,7 +2,8 @@
 
 Invariant: refs, merged snapshot and folder move together or not at all; there is no half-merged
 state: a merge with conflicts changes nothing and is made again with answers. Work in the folder that
-is in no commit is never overwritten. What a merge is, path by path, is `store.merge`'s matter.
+is in no commit is never overwritten. What a merge is, path by path, is `store.merge`'s matter, and
+inside a path that of `merge_inside`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from aq.formats.objects import Overlay, get_record, put_record
 from aq.formats.records import Commit, Run
 from aq.pipeline import facts, freshness, git
 from aq.pipeline.finishing import finishing
+from aq.pipeline.merge_inside import Inside
 from aq.pipeline.recording import Head, head, require_text
-from aq.pipeline.results import MergeConflict, Merged, PathCounts
+from aq.pipeline.results import InsideConflict, MergeConflict, Merged, PathCounts
 from aq.store import history, revisions, snapshots
 from aq.store import merge as three_way
 from aq.store.merge import Answers, Merge, PathConflict, Side
@@ -53,8 +55,11 @@ def merge(
     if at.id is None or at.id in bases:
         _require_used(sides, [], rev)
         return _forward(repo, rev, at, other, code=code)
-    base = three_way.common_base(overlay := Overlay(store), bases)
+    overlay = Overlay(store)
+    below = Inside(store, overlay)
+    base = three_way.common_base(overlay, bases, below)
     flows = _flows(store, at, other, bases)
+    inside = Inside(store, below)
     found = three_way.merge(
         overlay,
         base,
@@ -62,10 +67,12 @@ def merge(
         other.snapshot,
         answers=Answers(sides, _looker(repo)),
         made=lambda path: path.partition("/")[0] in flows.taken,
+        inside=inside,
     )
     _require_used(sides, [*found.open, *found.settled], rev)
     if found.open:
-        raise _conflict(repo, at, rev, found, sides)
+        raise _conflict(repo, at, rev, found, sides, inside)
+    inside.hand_over()
     text = message or f"merge {rev} into {at.branch or 'HEAD'}"
     require_text(text)
     return _commit(repo, text, at, other, found, flows, code=code)
@@ -112,7 +119,9 @@ def _looker(repo: Repo) -> Callable[[str], Entry | None]:
     return look
 
 
-def _conflict(repo: Repo, at: Head, rev: str, found: Merge, sides: Mapping[str, Side]) -> Conflict:
+def _conflict(
+    repo: Repo, at: Head, rev: str, found: Merge, sides: Mapping[str, Side], inside: Inside
+) -> Conflict:
     """The error that lists what is open. Its hint repeats the answers given, since nothing remembers them."""
     paths = [one.path for one in found.open]
     names = ", ".join(show(path) for path in paths[:_SHOWN])
@@ -127,7 +136,7 @@ def _conflict(repo: Repo, at: Head, rev: str, found: Merge, sides: Mapping[str, 
         status="conflict",
         id=str(at.id),
         branch=at.branch,
-        conflicts=[_told(one) for one in found.open],
+        conflicts=[_told(one, inside.clashes.get(one.path, [])) for one in found.open],
         settled=len(found.settled),
     )
     return error
@@ -138,11 +147,13 @@ def _typed(repo: Repo, path: str) -> str:
     return quote(os.path.relpath(repo.root / path, repo.context.cwd))
 
 
-def _told(conflict: PathConflict) -> MergeConflict:
+def _told(conflict: PathConflict, clashes: list[InsideConflict]) -> MergeConflict:
     base, ours, theirs = (None if one is None else str(one.artifact) for one in conflict.states)
     if base == str(three_way.NEITHER.artifact):
         base = None
-    return MergeConflict(path=conflict.path, kind=conflict.kind, ours=ours, theirs=theirs, base=base)
+    return MergeConflict(
+        path=conflict.path, kind=conflict.kind, ours=ours, theirs=theirs, base=base, inside=clashes
+    )
 
 
 # Flows

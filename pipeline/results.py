@@ -268,6 +268,21 @@ class Moved(Result, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
+class InsideConflict(Result, frozen=True, kw_only=True):
+    """What inside a path both sides of a merge changed.
+
+    `kind`: cell, row (changed on one side, removed on the other), column, lines. `key` names the row by the
+    table's key, or the `line` of ours. A side is a value, or what it did; `base` None where nothing was.
+    """
+
+    kind: str
+    column: str | None
+    key: dict[str, Any] | None
+    base: Any
+    ours: Any
+    theirs: Any
+
+
 class MergeConflict(Result, frozen=True, kw_only=True):
     """A path that both sides of a merge changed; the ids of what each holds, None for nothing.
 
@@ -280,6 +295,7 @@ class MergeConflict(Result, frozen=True, kw_only=True):
     ours: str | None
     theirs: str | None
     base: str | None
+    inside: list[InsideConflict] = []
 
 
 class Merged(Result, frozen=True, kw_only=True):

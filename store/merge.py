@@ -1,8 +1,8 @@
 """Three-way merges of snapshots: what two sides made of a common base, path by path.
 
 Invariant: a path on which the sides agree, or that only one of them changed, is no conflict; every
-other is one, and stays one until it is answered. Reads the differences, not the snapshots; pure.
-Moves no ref and no file. Made paths are not merged: `made` says whose stand.
+other is one, unless `inside` brings both together, until it is answered. Reads the differences, not
+the snapshots; pure. Moves no ref and no file. Made paths are not merged: `made` says whose stand.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ DEEPEST: Final = 8
 """How many criss-crosses behind one another are followed before one of several bases must do."""
 NEITHER: Final = Entry(Digest(bytes(32)), Origin.FILE)
 """In a base made of several: the path on which these conflict, equal to nothing that a side holds."""
+
+
+Inside = Callable[[str, "Triple"], Entry | None]
+"""Merges what two sides made of the content of a path; None where it cannot."""
 
 
 class Side(StrEnum):
@@ -100,12 +104,15 @@ def merge(
     *,
     answers: Answers | None = None,
     made: Callable[[str], bool] = lambda path: False,
+    inside: Inside = lambda path, states: None,
 ) -> Merge:
     """Merge three snapshots. `made` tells for a made path whether theirs stands instead of ours.
 
+    `inside` is asked about paths that both sides changed, unless an answer names the very path.
+
     Reads O(differences from the base · log paths) nodes.
     """
-    merging = _Merging(answers or Answers())
+    merging = _Merging(answers or Answers(), inside)
     for path, states in triples(source, base, ours, theirs):
         merging.add(path, states, theirs_made=made(path))
     merging.part_files_from_folders()
@@ -135,17 +142,19 @@ def triples(source: Source, base: bytes, ours: bytes, theirs: bytes) -> Iterator
         yield decode(key), Triple(*(None if one is None else snapshots.unpack(one) for one in raw))
 
 
-def common_base(objects: SourceAndSink, bases: Sequence[bytes]) -> Digest:
+def common_base(
+    objects: SourceAndSink, bases: Sequence[bytes], inside: Inside = lambda path, states: None
+) -> Digest:
     """The snapshot to merge against, from the best common ancestors of two commits.
 
     Several, after a criss-cross, are merged with one another first, recursively and in the order of
     their ids, as git's merge-recursive does; where they conflict, the base equals neither side. That
     snapshot is put into `objects`: give an `Overlay`.
     """
-    return _base(objects, bases, DEEPEST)
+    return _base(objects, bases, DEEPEST, inside)
 
 
-def _base(objects: SourceAndSink, bases: Sequence[bytes], depth: int) -> Digest:
+def _base(objects: SourceAndSink, bases: Sequence[bytes], depth: int, inside: Inside) -> Digest:
     if not bases:
         return snapshots.empty(objects)
     if depth == 0:
@@ -153,8 +162,9 @@ def _base(objects: SourceAndSink, bases: Sequence[bytes], depth: int) -> Digest:
     bases = sorted(bases)
     root = _snapshot(objects, bases[0])
     for count, other in enumerate(bases[1:], 1):
-        below = _base(objects, history.common_ancestors(objects, bases[:count], [other]), depth - 1)
-        found = merge(objects, below, root, _snapshot(objects, other))
+        above = history.common_ancestors(objects, bases[:count], [other])
+        below = _base(objects, above, depth - 1, inside)
+        found = merge(objects, below, root, _snapshot(objects, other), inside=inside)
         neither = dict.fromkeys((conflict.path for conflict in found.open), NEITHER)
         root = snapshots.edit(objects, root, {**found.edits, **neither})
     return root
@@ -167,8 +177,9 @@ def _snapshot(source: Source, commit: bytes) -> Digest:
 class _Merging:
     """The paths seen so far, what becomes of each, and the conflicts among them."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, inside: Inside) -> None:
         self._answers = answers
+        self._inside = inside
         self.states: dict[str, Triple] = {}
         self.outcome: dict[str, Entry | None] = {}
         self.open: dict[str, PathConflict] = {}
@@ -181,6 +192,9 @@ class _Merging:
         agreed, entry = _three_way(tracked)
         stands = states.theirs if theirs_made else states.ours
         result = stands if _is_made(stands) else None
+        if not agreed and path not in self._answers.sides:
+            entry = self._inside(path, tracked)
+            agreed = entry is not None
         if not agreed:
             self._conflict(PathConflict(path, _kind(tracked), states))
         elif entry is not None and result is not None:

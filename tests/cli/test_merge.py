@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,8 +63,9 @@ def test_conflicts_are_an_answer_and_an_error(shell: Shell) -> None:
     assert [one["ours"], one["theirs"], one["base"]] == ids
     assert done.error["kind"] == "conflict" and "nothing was merged" in done.error["message"]
     told = shell.aq("merge", "dev", code=4)
-    first, second = told.out.splitlines()
+    first, *inside, second = told.out.splitlines()
     assert first == f"change/change  a.txt  ours  {ids[0][:8]}  theirs  {ids[1][:8]}"
+    assert inside == ["", "Both changed in a.txt:", "  line 1  one  →  ours  ours  theirs  theirs", ""]
     assert "--take" in second
     assert told.err == (
         "error: both sides changed a.txt; nothing was merged\n"
@@ -95,3 +98,41 @@ def test_work_in_the_way_is_named(shell: Shell) -> None:
     shell.write("b.txt", "mine")
     told = shell.aq("merge", "dev", code=4)
     assert "b.txt" in told.err and told.out == "" and (shell.folder / "b.txt").read_text() == "mine"
+
+
+VALUES = """
+import aq, pandas as pd, sys
+repo = aq.open()
+frame = pd.DataFrame({"id": range(5), "x": [0.5] * 5})
+for row, value in zip(sys.argv[1::2], sys.argv[2::2]):
+    frame.loc[int(row), "x"] = float(value)
+repo.commit({"sales": frame}, message="values", keys={"sales": ["id"]})
+"""
+
+
+def given(shell: Shell, *cells: str) -> None:
+    subprocess.run([sys.executable, "-c", VALUES, *cells], cwd=shell.folder, check=True)
+
+
+def test_cells_that_both_changed_are_listed_and_others_merge(shell: Shell) -> None:
+    given(shell)
+    shell.aq("switch", "-c", "side")
+    given(shell, "1", "7", "2", "1")
+    shell.aq("switch", "main")
+    given(shell, "1", "8")
+    lines = shell.aq("merge", "side", code=4).out.splitlines()
+    assert lines[0].startswith("change/change  sales  ours ")
+    assert "Both changed in sales:" in lines
+    assert "  id=1  x  0.5  →  ours  8  theirs  7" in lines
+    (inside,) = shell.aq("--json", "merge", "side", code=4).data["conflicts"][0]["inside"]
+    assert inside == {
+        "kind": "cell",
+        "column": "x",
+        "key": {"id": 1},
+        "base": 0.5,
+        "ours": 8.0,
+        "theirs": 7.0,
+    }
+    given(shell, "3", "4")
+    shell.aq("merge", "side")
+    assert shell.aq("cat", "sales").out.splitlines()[1:] == ["0,0.5", "1,7.0", "2,1.0", "3,4.0", "4,0.5"]

@@ -1,0 +1,63 @@
+"""Text of `merge`: what it did, or what is in conflict.
+
+Invariant: as in `text_record`; inside a path the cells, rows or lines are listed that both sides changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aq.cli.text import Cell, Row, View, first_line, plural, short
+from aq.cli.text_record import counts, heading, some
+from aq.cli.text_show import value
+from aq.pipeline.results import InsideConflict, Merged
+from aq.store.paths import show as shown
+
+
+def merged(record: Merged, view: View) -> Iterator[str]:
+    """Where the branch is now and what changed; or what is in conflict, with what each side holds."""
+    id = view.paint(short(record.id), "id")
+    if record.status == "conflict":
+        yield from _conflicts(record, view)
+        return
+    if record.status == "unchanged":
+        yield f"Already up to date, HEAD is {id}"
+        return
+    where = record.branch or "no branch"
+    what = first_line(record.message) if record.status == "merged" else "moved forward, no merge needed"
+    yield f"[{where} {id}] {what}"
+    settled = f", {plural(record.settled, 'conflict')} settled" if record.settled else ""
+    yield f"  {counts(record.paths) or 'no path changed'}{settled}"
+    if record.stale:
+        yield f"  stale until the next run: {', '.join(record.stale)}"
+
+
+def _conflicts(record: Merged, view: View) -> Iterator[str]:
+    """The paths, each with what inside it both sides changed as far as that was looked at."""
+    rows: list[Row] = [
+        [
+            Cell(one.kind, "warn"),
+            shown(one.path),
+            "ours",
+            Cell(short(one.ours), "id"),
+            "theirs",
+            Cell(short(one.theirs), "id"),
+        ]
+        for one in record.conflicts
+    ]
+    yield from some(view, rows)
+    for one in record.conflicts:
+        if one.inside:
+            yield from heading(view, f"Both changed in {shown(one.path)}")
+            yield from some(view, [_inside(cell) for cell in one.inside], indent=2)
+            yield ""
+    yield "Choose --ours or --theirs for a path as a whole, or edit the file and --take it"
+
+
+def _inside(one: InsideConflict) -> Row:
+    """One cell, row, column or run of lines: where it is, and what each side has there."""
+    where = " ".join(f"{name}={value(item)}" for name, item in (one.key or {}).items())
+    if one.kind == "lines":
+        where = f"line {(one.key or {}).get('line')}"
+    before = [value(one.base), "→"] if one.kind in ("cell", "lines") else ["", ""]
+    return [where, one.column or "", *before, "ours", value(one.ours), "theirs", value(one.theirs)]
