@@ -1,0 +1,164 @@
+"""docs/format.md is enough: a script that knows nothing but it extracts every kind of artifact."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from aq.formats import packs
+from aq.formats.files import stream_bytes
+from aq.formats.objects import get_record
+from aq.formats.records import Artifact
+from aq.formats.tables import to_arrow
+from aq.formats.tables.encodings import joined
+from aq.formats.tables.layout import write_array
+from aq.formats.values import Metric, decode
+from aq.pipeline.repo import Repo
+from pyarrow import feather
+
+from tests.formats.test_tables_layout import ARRAYS
+from tests.pipeline.repository import create
+
+SCRIPT = Path(__file__).parent.parent / "docs" / "read_without_aq.py"
+ALONE = """
+import runpy, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"aq", "blake3", "lmdb", "pandas", "xxhash"}:
+            raise ImportError(f"{name} is not there")
+
+sys.meta_path.insert(0, Blocked())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def rows(count: int) -> pd.DataFrame:
+    dice = np.random.default_rng(5)
+    return pd.DataFrame(
+        {
+            "at": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(count) * 7, unit="s"),
+            "who": pd.array([f"user {n}" for n in dice.integers(0, 500, count)], dtype="str"),
+            "value": dice.normal(size=count),
+            "count": pd.array(dice.integers(0, 9, count), "Int16"),
+        }
+    )
+
+
+def changed(frame: pd.DataFrame) -> pd.DataFrame:
+    """A cell here and there, a row less, and another word in many rows."""
+    other = frame.copy()
+    other.loc[::997, "value"] += 1
+    other.loc[::50, "who"] = "somebody else"
+    return other.drop(index=7_000).reset_index(drop=True)
+
+
+def values() -> dict[str, Any]:
+    words = random.Random(3)
+    text = "\n".join(str(words.random()) for _ in range(40_000))
+    lengths = sorted(set(map(len, ARRAYS.values())))
+    every = {n: {name: array for name, array in ARRAYS.items() if len(array) == n} for n in lengths}
+    return {
+        "small": pa.table({"i": [1, None, 3], "s": ["a", "b", None]}),
+        "rows": rows(20_000),
+        **{f"every type of {n} rows": pa.table(arrays) for n, arrays in every.items()},
+        "no rows": pa.table({"a": pa.array([], pa.int8()), "s": pa.array([], pa.string())}),
+        "a huge value": pa.table({"n": [1, 2], "b": [b"a", b"b" * (5 << 20)]}),
+        "nested": pa.table({"l": [[{"a": at, "b": [str(at)]}] * (at % 3) for at in range(40_000)]}),
+        "json": {"a": [1, 2.5, None], "b": "x"},
+        "text": text,
+        "raw": b"\0" * 100_000,
+        "metric": Metric(0.5, "higher"),
+        "array": np.arange(100_000.0),
+        "scalar": np.float32(2.5),
+        "model": {"weights": np.arange(200_000.0), "names": ("a", "b"), "bytes": b"x" * 70_000},
+    }
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    """A repository with every kind of artifact, in two versions where that makes a delta."""
+    folder = tmp_path_factory.mktemp("repo")
+    made = create(folder)
+    (folder / "small.txt").write_text("a file\n")
+    (folder / "large.csv").write_text("\n".join(f"{at},{at * 7}" for at in range(60_000)))
+    made.add(["small.txt", "large.csv"])
+    made.commit(message="files")
+    made.commit(values(), message="values")
+    (folder / "large.csv").write_text("\n".join(f"{at},{at * 7}" for at in range(60_000) if at % 9_000))
+    made.commit(message="other files")
+    made.commit({"rows": changed(rows(20_000))}, message="other values")
+    return made
+
+
+def extract(repo: Repo, files: dict[str, Path]) -> None:
+    command = [sys.executable, "-I", "-c", ALONE, str(SCRIPT), str(repo.store.control.parent)]
+    subprocess.run([*command, *(str(part) for pair in files.items() for part in pair)], check=True)
+
+
+def artifacts(repo: Repo) -> dict[str, Artifact]:
+    """The artifacts of every path of every commit, by id."""
+    ids = {entry.id for commit in repo.log() for entry in repo.ls(str(commit.id))}
+    return {id: get_record(repo.store, Artifact, bytes.fromhex(id)) for id in ids}
+
+
+def codecs(pack: bytes) -> Iterator[int]:
+    at = packs.HEADER_SIZE
+    while (head := packs.decode_head(pack, at)) is not None:
+        yield head.codec
+        at += head.size
+
+
+def test_the_repository_has_frames_of_every_codec(repo: Repo) -> None:
+    paths = (repo.store.control / "packs").iterdir()
+    assert set(chain.from_iterable(codecs(path.read_bytes()) for path in paths)) == {0, 1, 2, 3, 4}
+
+
+def test_every_artifact_is_extracted_without_aq(repo: Repo, tmp_path: Path) -> None:
+    found = artifacts(repo)
+    assert {artifact.format for artifact in found.values()} == {
+        "array", "bytes", "json", "metric", "pickle", "raw", "table",
+    }  # fmt: skip
+    files = {id: tmp_path / f"{id}.arrow" for id in found}
+    extract(repo, files)
+    for id, artifact in found.items():
+        check(artifact, repo, files[id])
+
+
+def check(artifact: Artifact, repo: Repo, file: Path) -> None:
+    if artifact.format == "table":
+        expected, found = to_arrow(artifact, repo.store), feather.read_table(file)
+        assert (found.num_rows, found.column_names) == (expected.num_rows, expected.column_names)
+        for mine, theirs in zip(found.columns, expected.columns, strict=True):
+            layouts = [write_array(joined(values.chunks, values.type)) for values in (mine, theirs)]
+            assert layouts[0] == layouts[1]
+    elif artifact.format == "pickle":
+        buffers = sorted(file.parent.glob(f"{file.name}.*"))
+        parts = pickle.loads(file.read_bytes(), buffers=[bytearray(path.read_bytes()) for path in buffers])
+        assert repr(parts) == repr(decode(artifact, repo.store))
+    else:
+        assert file.read_bytes() == b"".join(stream_bytes(artifact, repo.store))
+
+
+def test_a_table_becomes_parquet(repo: Repo, tmp_path: Path) -> None:
+    (id,) = (entry.id for entry in repo.ls() if entry.path == "rows")
+    artifact = artifacts(repo)[id]
+    extract(repo, {id: tmp_path / "rows.parquet"})
+    assert pq.read_table(tmp_path / "rows.parquet").to_pylist() == to_arrow(artifact, repo.store).to_pylist()
+
+
+def test_the_script_stays_short() -> None:
+    lines = [line for line in SCRIPT.read_text().splitlines() if line.strip()]
+    assert len(lines) <= 160
