@@ -19,6 +19,9 @@ from aq.store.paths import show as shown
 _FACTS: Final = ("nulls", "distinct", "min", "max", "mean", "std")
 _PLACES: Final = {"name": 0, "digest": 2}
 _CELL: Final = 24
+_NAME: Final = 64
+_MODEL: Final = ("class", "library", "format", "hyperparameters", "fitted")
+"""Of a model's facts, those that come first."""
 
 
 def show(record: ShowRevision | ShowPath, view: View) -> Iterator[str]:
@@ -96,7 +99,8 @@ def path(record: ShowPath, view: View) -> Iterator[str]:
         yield from table_summary(summary, view)
     elif summary:
         yield ""
-        yield from facts(summary, view)
+        known = {name: summary[name] for name in _MODEL if name in summary}
+        yield from facts(known | dict(summary), view)
 
 
 def table_summary(summary: Mapping[str, Any], view: View) -> Iterator[str]:
@@ -115,11 +119,13 @@ def table_summary(summary: Mapping[str, Any], view: View) -> Iterator[str]:
 
 def facts(found: Mapping[str, Any], view: View, *, indent: int = 0) -> Iterator[str]:
     """Nested facts as an indented list: a line a name; lists of records as columns."""
-    flat = {name: item for name, item in found.items() if not _is_nested(item)}
+    flat = {name: item for name, item in found.items() if not _is_nested(item) and item not in ({}, [])}
     rows: list[Row] = [[Cell(str(name), "dim"), value(item, 200)] for name, item in flat.items()]
     yield from columns(view, rows, indent=indent)
     for name, item in found.items():
-        if _is_nested(item):
+        if name == "tensors" and item:
+            yield from tensors(item, view, indent=indent)
+        elif _is_nested(item):
             yield f"{'':{indent}}{view.paint(str(name), 'dim')}"
             inner = (
                 facts(item, view, indent=indent + 2)
@@ -127,6 +133,33 @@ def facts(found: Mapping[str, Any], view: View, *, indent: int = 0) -> Iterator[
                 else records(item, view, indent + 2)
             )
             yield from inner
+
+
+def tensors(found: Sequence[Mapping[str, Any]], view: View, *, indent: int) -> Iterator[str]:
+    """The tensors of a model, a line each."""
+    yield f"{'':{indent}}{view.paint('tensors', 'dim')}"
+    names = ("name", "dtype", "shape", "norm", "digest")
+    rows: list[Row] = [[Cell(name, "dim", right=name == "norm") for name in names]]
+    for one in found:
+        rows.append(
+            [
+                cut(str(one["name"]) or "the array", _NAME),
+                Cell(dtype(one["dtype"]), "dim"),
+                " × ".join(map(str, one["shape"])) or "scalar",
+                Cell(value(one.get("norm")), right=True),
+                Cell(str(one.get("digest"))[:8], "id"),
+            ]
+        )
+    yield from some(view, rows, indent=indent + 2)
+
+
+def dtype(described: Any) -> str:
+    """A dtype as numpy and torch say it: `float32`, not `<f4`."""
+    from aq.formats.models.dtypes import name_of
+
+    if isinstance(described, str):
+        return name_of(described) or described
+    return f"record of {plural(len(described), 'field')}"
 
 
 def _is_nested(item: object) -> bool:
