@@ -13,9 +13,10 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 Tee = Callable[[str], None]
 
@@ -71,12 +72,12 @@ def new_log(folder: Path) -> Iterator[Log]:
 def captured(log: Log, *, tee: Tee | None = None) -> Iterator[None]:
     """Send standard output and standard error into the log; `tee` hears each text as it comes."""
     log.file.flush()
-    with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(_stream(log, tee))
-        stack.enter_context(_descriptor(1, log.file.fileno()))
-        stack.enter_context(_descriptor(2, log.file.fileno()))
-        stack.enter_context(contextlib.redirect_stdout(stream))
-        stack.enter_context(contextlib.redirect_stderr(stream))
+    with (
+        _stream(log, tee) as stream,
+        _descriptors((1, 2), log.file.fileno()),
+        contextlib.redirect_stdout(stream),
+        contextlib.redirect_stderr(stream),
+    ):
         yield
 
 
@@ -93,21 +94,21 @@ def _stream(log: Log, tee: Tee | None) -> Iterator[_Stream]:
 
 
 @contextlib.contextmanager
-def _descriptor(number: int, target: int) -> Iterator[None]:
-    """Point a file descriptor elsewhere; where there is none (a service without streams), do nothing."""
+def _descriptors(numbers: Sequence[int], target: int) -> Iterator[None]:
+    """Point file descriptors elsewhere, where they exist (a service may have no streams)."""
     _flush()
+    saved: dict[int, int] = {}
     try:
-        saved = os.dup(number)
-    except OSError:
-        yield
-        return
-    os.dup2(target, number)
-    try:
+        for number in numbers:
+            with contextlib.suppress(OSError):
+                saved[number] = os.dup(number)
+                os.dup2(target, number)
         yield
     finally:
         _flush()
-        os.dup2(saved, number)
-        os.close(saved)
+        for number, before in saved.items():
+            os.dup2(before, number)
+            os.close(before)
 
 
 def _flush() -> None:
@@ -115,5 +116,14 @@ def _flush() -> None:
     for known in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):
             known.flush()
+    fflush = _fflush()
+    if fflush is not None:
+        fflush(None)
+
+
+@cache
+def _fflush() -> Any:
+    """C's own, None where it cannot be had."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).fflush(None)
+        return ctypes.CDLL(None).fflush
+    return None

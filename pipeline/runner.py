@@ -97,6 +97,7 @@ def execute(
             on_interrupt(walk.interrupted())
             raise
         finally:
+            own.close()
             if turns is not None:
                 turns.close()
 

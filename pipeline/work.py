@@ -7,13 +7,14 @@ process does one piece of work after the other, when it is begun, where a debugg
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import sleep
 from typing import Protocol
 
 from aq.formats.records import Step
 from aq.pipeline import parsed
-from aq.pipeline.capture import Tee
+from aq.pipeline.capture import Log, Tee, new_log
 from aq.pipeline.execute import Executor, Outcome
 from aq.pipeline.graph import Node
 from aq.pipeline.inputs import Input
@@ -94,6 +95,8 @@ class Own:
     clock: Callable[[], float]
     tee: Tee | None = None
     _done: list[Result] = field(default_factory=list)
+    _log: Log | None = None
+    _open: ExitStack = field(default_factory=ExitStack)
 
     @property
     def has_room(self) -> bool:
@@ -116,9 +119,22 @@ class Own:
         store, last = self.planner.store, self.planner.previous
         if isinstance(work, StepWork):
             here = Executor(store, self.planner.project.root, self.tee, last)
-            return here.attempt(work.node, work.given, work.step.seed)
+            return here.attempt(work.node, work.given, work.step.seed, log=self._empty_log())
         one = work.wanted
         return parsed.table(store, one.record, one.parser, one.options, one.label, last(one.label))
+
+    def _empty_log(self) -> Log:
+        """One file does for all steps, for making one takes as long as a small step."""
+        if self._log is None:
+            folder = self.planner.store.control / "tmp"
+            folder.mkdir(exist_ok=True)
+            self._log = self._open.enter_context(new_log(folder))
+        self._log.empty()
+        return self._log
+
+    def close(self) -> None:
+        """Let go of files."""
+        self._open.close()
 
     def results(self, seconds: float | None) -> list[Result]:
         """See `Hands`."""

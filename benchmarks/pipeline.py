@@ -1,0 +1,135 @@
+"""What running costs: trivial steps cold, with nothing to do, and with one leaf changed, beside other tools.
+
+Every run is a process of its own. Interleaved, one warm-up round discarded, the median of the rest. What a
+step costs is the difference between a flow of many steps and one of few, so that starting Python and
+loading libraries do not count. Peers come into the temporary folder unless `--programs` names an environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from beside.flows import PACKAGES, FlowTool, aq, peers
+from beside.timing import Cost, Costs, Failed, Limit, ratio, run
+from beside.workloads import Bench
+
+STEPS = ("cold", "no-op", "one leaf")
+FEW = 3
+
+
+def total(count: int, leaf: int) -> int:
+    """What the flow gives: each step is the source, 1, and its number, that of the first being `leaf`."""
+    return count + leaf + sum(range(1, count))
+
+
+def once(tool: FlowTool, home: Path, variables: Mapping[str, str], costs: Costs, count: int) -> None:
+    """One round of one tool."""
+    work = home / "work"
+    tool.write(work, count, 0)
+    run(tool.setup, work, variables)
+    for step, leaf in zip(STEPS, (0, 0, 7), strict=True):
+        tool.write(work, count, leaf)
+        costs.add(tool.name, step, run(tool.run, work, variables))
+        found = (work / "total.txt").read_text()
+        if int(found) != total(count, leaf):
+            raise Failed(f"{step} gave {found} instead of {total(count, leaf)}")
+
+
+def measure(bench: Bench, tools: list[FlowTool], count: int) -> Costs:
+    """One warm-up and `rounds` measured rounds, tool after tool; a peer that fails is left out."""
+    costs, left = Costs(), list(tools)
+    for _ in range(bench.rounds + 1):
+        for tool in list(left):
+            try:
+                with bench.fresh(tool.name) as (home, variables):
+                    once(tool, home, variables, costs, count)
+            except Failed as error:
+                if tool.durable:
+                    raise
+                print(f"skipped {tool.name}: {error}")
+                left.remove(tool)
+                costs.drop(tool.name)
+    return costs
+
+
+def each(many: Cost | None, few: Cost | None, count: int, *, wall: bool) -> float | None:
+    """Milliseconds of one step, CPU or wall, starting apart."""
+    if many is None or few is None:
+        return None
+    difference = many.wall - few.wall if wall else many.cpu - few.cpu
+    return 1e3 * difference / (count - FEW)
+
+
+def limits(many: Costs, few: Costs, tools: list[FlowTool], count: int) -> list[Limit]:
+    """What aq promises, and where it stands beside each peer."""
+    cold, empty = many.median("aq", "cold"), few.median("aq", "cold")
+    crew, crew_empty = many.median("aq -j 2", "cold"), few.median("aq -j 2", "cold")
+    again = many.median("aq", "no-op")
+    found = [
+        Limit("no-op, CPU", again.cpu if again else None, 0.12, "s"),
+        Limit("a step decided, CPU", each(again, few.median("aq", "no-op"), count, wall=False), 0.02, "ms"),
+        Limit("a step in-process, CPU", each(cold, empty, count, wall=False), 1, "ms"),
+        Limit("a step in a warm worker, wall", each(crew, crew_empty, count, wall=True), 5, "ms"),
+    ]
+    for tool in tools:
+        if tool.name.startswith("aq"):
+            continue
+        for step in STEPS:
+            ours, theirs = many.median("aq", step), many.median(tool.name, step)
+            value = ratio(ours.cpu if ours else None, theirs.cpu if theirs else None)
+            found.append(Limit(f"{step} ÷ {tool.name}, CPU", value, 1))
+    return found
+
+
+def install(folder: Path, wanted: set[str]) -> Path:
+    """A virtual environment with the peers."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *(PACKAGES[name] for name in sorted(wanted))], check=True)
+    return folder / "bin"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few steps, one round, no peers: does it run?")
+    parser.add_argument("--steps", type=int, default=1_000, help="in the flow")
+    parser.add_argument("--rounds", type=int, default=5, help="measured, after the warm-up")
+    parser.add_argument("--peers", default=",".join(PACKAGES), help="of " + ",".join(PACKAGES))
+    parser.add_argument("--programs", type=Path, help="bin/ of an environment that has the peers")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where to work")
+    options = parser.parse_args()
+    options.peers = set(filter(None, options.peers.split(",")))
+    if options.quick:
+        vars(options).update({"steps": 10, "rounds": 1, "peers": set()})
+    return options
+
+
+def main() -> int:
+    """Print tables and limits; 1 where aq is over one, tiny sizes apart."""
+    options = arguments()
+    with tempfile.TemporaryDirectory(prefix="aq-bench-", dir=options.folder) as scratch:
+        folder = Path(scratch)
+        tools = [aq("aq"), aq("aq -j 2", "-j", "2")]
+        if options.peers:
+            known = peers(options.programs or install(folder / "peers", options.peers))
+            tools += [tool for name, tool in known.items() if name in options.peers]
+        bench = Bench(folder, options.rounds)
+        few = measure(bench, tools[:2], FEW)
+        many = measure(bench, tools, options.steps)
+    print(f"{options.steps} trivial steps\n(seconds wall/CPU)\n{many.table(STEPS)}")
+    print(f"\n{FEW} of them\n{few.table(STEPS)}\n")
+    found = limits(many, few, tools, options.steps)
+    for limit in found:
+        print(limit)
+    over = [limit.name for limit in found if limit.over]
+    print(f"\nover their limit: {', '.join(over) or 'none'}")
+    return 1 if over and not options.quick else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
