@@ -117,6 +117,25 @@ SAME = {
 }
 
 
+GOLDEN = {
+    "plain": "d5492131f1004ed0da16b26d340ccd24e2e14d0d8a17def667abde07b41eca05",
+    "bfloat16": "9c3d17f5972042ccc7e532490d719bb0656ec81c20d414b71f18c6376c1d6682",
+    "tied": "5506d6e21cd69dc0467250d470955e9279edbf9d5659b575649c8e46910e16a2",
+    "parameter": "aed435a3b02e49c93e0022d23f0cd77984d414d93823f63c7240820438512dfb",
+}
+"""What is in repositories already: these never change."""
+
+
+def test_ids_are_what_they_were() -> None:
+    values = {
+        "plain": WIDE,
+        "bfloat16": WIDE.bfloat16(),
+        "tied": {"w": WIDE, "tied": WIDE.detach(), "turned": WIDE.T},
+        "parameter": nn.Parameter(WIDE.clone()),
+    }
+    assert {name: identity(value) for name, value in values.items()} == GOLDEN
+
+
 @pytest.mark.parametrize("name", SAME)
 def test_memory_leaves_no_trace(name: str) -> None:
     one, other = SAME[name]
