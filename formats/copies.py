@@ -196,6 +196,23 @@ def follow(instructions: bytes, base: bytes, length: int) -> bytes:
     return b"".join(out)
 
 
+def copied(instructions: bytes) -> list[tuple[int, int, int]]:
+    """What is copied: from where in the data, from where in the base, how many bytes. Raises Damaged."""
+    found, size, at, there = [], 0, 0, 0
+    while at < len(instructions):
+        number, at = _number(instructions, at)
+        count = number >> 1
+        if number & 1:
+            away, at = _number(instructions, at)
+            there += ~(away >> 1) if away & 1 else away >> 1
+            found.append((size, there, count))
+            there += count
+        else:
+            at += count
+        size += count
+    return found
+
+
 def _number(data: bytes, at: int) -> tuple[int, int]:
     """A LEB128 number of at most five bytes, and where it ends."""
     value = 0

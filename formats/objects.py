@@ -34,6 +34,25 @@ class Visited(Protocol):
         """
 
 
+class Origin(NamedTuple):
+    """How an object is made: of which other one, and what it has in common with that, without reading either.
+
+    `length`: its bytes, where known. `runs`: first byte here, first byte there, how many; None: all of it.
+    """
+
+    id: bytes
+    length: int | None
+    runs: list[tuple[int, int, int]] | None
+
+
+@runtime_checkable
+class Derived(Protocol):
+    """A source that knows of its objects what they are made from."""
+
+    def origins(self, ids: Sequence[bytes]) -> list[Origin | None]:
+        """Of each chunk; of one that lies in full itself; None where that is not known."""
+
+
 class Sink(Protocol):
     """Anything that objects can be written to."""
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import Final, NamedTuple, Protocol
 
 from aq.formats import codecs, deltas
+from aq.formats.copies import copied
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Kind, object_id
+from aq.formats.objects import Origin
 from aq.formats.packs import Head, Place, decode_head, holds, seed_of
 from aq.formats.threads import SecondThread, Stopped
 from aq.store.packs import MissingPack
@@ -79,6 +82,26 @@ def visit(objects: Objects, files: Files, kind: Kind, ids: Sequence[bytes], see:
                 see(at, data)
 
 
+def origins(objects: Objects, files: Files, ids: Sequence[bytes]) -> list[Origin | None]:
+    """What chunks are made from, by the frames of those that are copies of others."""
+    places = dict(zip(map(bytes, ids), objects.places(ids), strict=True))
+    found: dict[bytes, Origin] = {}
+    made = []
+    for id, place in places.items():
+        if place is not None and place.kind == Kind.CHUNK:
+            if not place.bases:
+                found[id] = Origin(id, None, None)
+            elif len(place.bases) == 1 and place.codec == deltas.COPIES:
+                made.append(_Wanted(id, place))
+    memory = bytearray(RUN)
+    for run in _runs(made):
+        for id, head, frame in _frames(files, run, memory):
+            with suppress(Damaged):
+                runs = copied(bytes(frame[head.start :]))
+                found[id] = Origin(head.bases[0], head.length, runs)
+    return [found.get(bytes(id)) for id in ids]
+
+
 class _Look:
     """What was shown so far, and what is still to be done by whoever is free."""
 
@@ -136,20 +159,7 @@ class _Look:
             return next(self._runs, None)
 
     def _read_run(self, run: list[_Wanted], memory: bytearray) -> None:
-        first = run[0].place
-        size = max(one.place.offset + one.place.size for one in run) - first.offset
-        buffer = memoryview(memory if size <= RUN else bytearray(size))[:size]
-        try:
-            size = self._files.read_into(first.pack, first.offset, buffer)
-        except (MissingPack, Damaged):
-            return  # then each is asked for by itself, and the right one is blamed
-        seed = seed_of(first.pack)
-        for id, place in run:
-            start = place.offset - first.offset
-            frame = buffer[start : min(start + place.size, size)]
-            head = _checked(frame, seed, id, place)
-            if head is None:
-                continue
+        for id, head, frame in _frames(self._files, run, memory):
             if head.bases:
                 delta = _Delta(id, head.codec, bytes(frame[head.start :]), head.length)
                 self._deltas[head.bases[0]].append(delta)
@@ -172,6 +182,24 @@ class _Look:
                 continue
             if object_id(self._kind, made) == delta.id:  # the checksum says nothing of the base
                 self._show(delta.id, made)
+
+
+def _frames(files: Files, run: list[_Wanted], memory: bytearray) -> Iterator[tuple[bytes, Head, memoryview]]:
+    """Id, head and bytes of each frame of a run that holds; they are overwritten by the next run."""
+    first = run[0].place
+    size = max(one.place.offset + one.place.size for one in run) - first.offset
+    buffer = memoryview(memory if size <= RUN else bytearray(size))[:size]
+    try:
+        size = files.read_into(first.pack, first.offset, buffer)
+    except (MissingPack, Damaged):
+        return  # then each is asked for by itself, and the right one is blamed
+    seed = seed_of(first.pack)
+    for id, place in run:
+        start = place.offset - first.offset
+        frame = buffer[start : min(start + place.size, size)]
+        head = _checked(frame, seed, id, place)
+        if head is not None:
+            yield id, head, frame
 
 
 def _checked(frame: memoryview, seed: int, id: bytes, place: Place) -> Head | None:

@@ -37,6 +37,7 @@ from aq.store.transaction import Transaction
 if TYPE_CHECKING:
     from aq.formats.earlier import Near
     from aq.formats.inline_frames import InlineFrames
+    from aq.formats.objects import Origin
 
 FIRST_BRANCH = "branch/main"
 
@@ -182,6 +183,10 @@ class Store:
     def visit(self, kind: Kind, ids: Sequence[bytes], see: batches.See) -> None:
         """Show many objects, each verified, in any order and from two threads. Raises Damaged."""
         batches.visit(self._objects, self._files, kind, ids, see)
+
+    def origins(self, ids: Sequence[bytes]) -> list[Origin | None]:
+        """What chunks are made from, where that is known without reading them."""
+        return batches.origins(self._objects, self._files, ids)
 
     @_or_nothing
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:

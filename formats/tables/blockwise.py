@@ -1,7 +1,7 @@
 """Rows that run in step on both sides: which of them differ, at the speed of memory.
 
 Invariant: a row is told different if and only if a column's value differs. Fixed-width values and
-texts are compared as bytes; hashes only where neither serves.
+texts are compared as bytes; hashes only where neither serves. What is known to be equal is not read.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import pyarrow as pa
 from aq.formats.tables import physical
 from aq.formats.tables.content import Segment
 from aq.formats.tables.encodings import plain
+from aq.formats.tables.inherited import known_equal
 from aq.formats.tables.layout import Layout, layout_of
 from aq.formats.tables.rowhash import words
-from aq.formats.tables.sequence import Blocks
+from aq.formats.tables.sequence import Blocks, Positions, paired
 from aq.formats.tables.sides import Column, Side
 
 Mask = npt.NDArray[np.bool_]
@@ -34,8 +35,31 @@ def differing(
     """For each pair that the blocks make of the rows of these segments, whether any column differs."""
     found = np.zeros(int(blocks[:, 2].sum()), bool)
     for column in columns if len(found) else []:
-        found |= _column(before.values(column, left), after.values(column, right), blocks)
+        unknown = np.flatnonzero(~known_equal(before, left, after, right, column, blocks))
+        if len(unknown) == len(found):
+            found |= _column(before.values(column, left), after.values(column, right), blocks)
+        elif len(unknown):
+            at, to = paired(blocks, unknown)
+            mine, theirs = _part(left, at), _part(right, to)
+            values = before.values(column, mine[0]), after.values(column, theirs[0])
+            found[unknown] |= _column(*values, _blocks_of(mine[1], theirs[1]))
     return found
+
+
+def _part(segments: Sequence[Segment], positions: Positions) -> tuple[list[Segment], Positions]:
+    """The segments that hold these rows, and where the rows stand among those of the chosen segments."""
+    counts = np.array([segment.stop - segment.start for segment in segments])
+    ends = np.cumsum(counts)
+    owner = np.searchsorted(ends, positions, side="right")
+    chosen, place = np.unique(owner, return_inverse=True)
+    starts = np.cumsum(counts[chosen]) - counts[chosen]
+    return [segments[at] for at in chosen], positions - (ends - counts)[owner] + starts[place]
+
+
+def _blocks_of(at: Positions, to: Positions) -> Blocks:
+    """Pairs of rows as blocks."""
+    first = np.flatnonzero(np.concatenate(([True], (np.diff(at) != 1) | (np.diff(to) != 1))))
+    return np.stack((at[first], to[first], np.diff(np.append(first, len(at)))), axis=1)
 
 
 def _column(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Mask:

@@ -245,6 +245,10 @@ class Reader:
         """The reference of each column of a segment: equal ones hold equal values. Not if packed."""
         return [self._references(at)[segment.at] for at in range(self.width)]
 
+    def reference(self, segment: Segment, at: int) -> bytes:
+        """The reference of one of them."""
+        return self._references(at)[segment.at]
+
     def _packed(self, segment: Segment, columns: Sequence[int]) -> list[bytes | memoryview]:
         data = self.artifact.data
         if data is None:

@@ -145,7 +145,7 @@ class _Texts(_Flat):
         large = total > LARGE
         kind = arrow_type(self._kind, large=large)
         offsets = np.zeros(self.rows + 1, "<i8" if large else "<i4")
-        np.cumsum(self._lengths, out=offsets[1:])
+        np.cumsum(self._lengths, dtype=offsets.dtype, out=offsets[1:])
         buffers = [bits, pa.py_buffer(offsets), pa.py_buffer(b"".join(self._parts))]
         storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
         array = checked(pa.Array.from_buffers(storage, self.rows, buffers, nulls))

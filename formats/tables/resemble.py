@@ -80,7 +80,7 @@ class Pairing:
                     yield self._segments[low - away]
 
     def _holds(self, found: Segment, id: bytes, blob: bytes) -> bool:
-        """Whether an earlier segment's probe column is equal, or one of both holds some bytes of the other."""
+        """Whether an earlier segment's probe column is equal, or one holds some bytes of the other."""
         at = self._columns[self._probe]
         reference = None if at is None else _chunk(self._content.chunk_ids(found)[at])
         if reference is None:
