@@ -113,7 +113,9 @@ def _file_of(repo: Repo, flow: Flow[..., Any]) -> str:
     except TypeError:
         file = None
     if file is None or not Path(file).is_file():
-        raise UsageError(f"the flow {flow.name} is defined in no file: save it in a .py file first")
+        from aq.pipeline.cells import written
+
+        return written(repo, flow)
     return repo.worktree.relative(file, repo.context.cwd)
 
 
