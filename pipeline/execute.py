@@ -150,7 +150,8 @@ class Executor:
         token = executing.set(node.name)
         try:
             with captured(log, tee=self.tee), seeded(seed):
-                return returns.finished(node.op.function(*args, **kwargs))
+                result = returns.finished(node.op.function(*args, **kwargs))
+                return returns.drawn(self.store, node, result, self.last(node.name))
         except AqError:
             raise
         except (Exception, SystemExit) as error:

@@ -1,7 +1,8 @@
 """What an op returned, on its way into the store.
 
 Invariant: outputs keep the order in which the op declares them; the number of outputs is the
-declared one. A path is stored as the file's bytes, a figure as a PNG.
+declared one. A path is stored as the file's bytes, a figure as a PNG, the batches that a generator
+gives as one table, in memory that does not grow with it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import inspect
 import io
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aq.formats import values
 from aq.formats.errors import Damaged, Unstorable, UsageError
 from aq.formats.identity import Digest
-from aq.formats.objects import Like, get_record
+from aq.formats.objects import Like, get_record, put_record
 from aq.formats.records import Artifact, Step
 from aq.formats.values import Encoded, Metric
 from aq.pipeline.execution import StepStore
@@ -39,6 +40,48 @@ async def _awaited(result: Any) -> Any:
     return await result
 
 
+class Drawn(NamedTuple):
+    """The table that a generator gave, stored batch by batch while the op's code ran."""
+
+    id: Digest
+
+
+def drawn(store: StepStore, node: Node, result: Any, last: bytes | None) -> Any:
+    """The result with what its generators give in their place. Raises what the op's code raises."""
+    if node.outputs == ("",):
+        return _drawn(store, node, result, "", last)
+    if isinstance(result, tuple | list) and len(result) == len(node.outputs):
+        pairs = zip(result, node.outputs, strict=True)
+        return [_drawn(store, node, value, output, last) for value, output in pairs]
+    return result
+
+
+def _drawn(store: StepStore, node: Node, value: Any, output: str, last: bytes | None) -> Any:
+    if node.role != "op" or not _is_stream(value):
+        return value
+    from aq.formats.tables.streamed import encode_batches
+
+    like = earlier(store, last).get(output)
+    try:
+        encoded = encode_batches(value, store, key=node.op.options.key, like=like)
+    except Unstorable as error:
+        raise Unstorable(f"{_place(node, output)}: {error.message}") from error.__cause__
+    id = put_record(store, encoded.artifact)
+    if store.summary(id) is None:
+        store.put_summary(id, encoded.summary)
+    return Drawn(id)
+
+
+def _is_stream(value: Any) -> bool:
+    kind = type(value)
+    is_reader = kind.__module__.startswith("pyarrow.") and kind.__name__ == "RecordBatchReader"
+    return is_reader or inspect.isgenerator(value)
+
+
+def _place(node: Node, output: str) -> str:
+    return f"the output {output} of {node.op.name}" if output else f"the result of {node.op.name}"
+
+
 def store_outputs(store: StepStore, node: Node, result: Any, last: bytes | None = None) -> Outputs:
     """Store the results of an op; `last`: the step that made them before, which they may resemble.
 
@@ -46,8 +89,7 @@ def store_outputs(store: StepStore, node: Node, result: Any, last: bytes | None 
     """
     likes = earlier(store, last)
     if node.outputs == ("",):
-        at = f"the result of {node.op.name}"
-        return [("", put(store, result, node.op.options.key, at, likes.get("")))]
+        return [("", put(store, result, node.op.options.key, _place(node, ""), likes.get("")))]
     if not isinstance(result, tuple | list):
         raise UsageError(
             f"{node.op.name} declares {len(node.outputs)} outputs, but returned a {type(result).__name__}"
@@ -58,7 +100,7 @@ def store_outputs(store: StepStore, node: Node, result: Any, last: bytes | None 
         )
     key = node.op.options.key
     return [
-        (output, put(store, value, key, f"the output {output} of {node.op.name}", likes.get(output)))
+        (output, put(store, value, key, _place(node, output), likes.get(output)))
         for output, value in zip(node.outputs, result, strict=True)
     ]
 
@@ -90,6 +132,8 @@ def earlier(store: StepStore, step: bytes | None) -> dict[str, Like]:
 
 def put(store: StepStore, value: Any, key: Sequence[str], at: str, like: Like | None = None) -> Digest:
     """Store one value with its summary; with `like` it takes less space where it resembles that."""
+    if isinstance(value, Drawn):
+        return value.id
     encoded = _encode(store, value, key, at, like)
     if encoded.summary and store.summary(encoded.id) is None:
         store.put_summary(encoded.id, encoded.summary)

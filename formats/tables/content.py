@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate, pairwise
@@ -70,6 +70,29 @@ def write_content(
                     return Content(sum(map(len, blobs)), packed, None)
             writer.add(start, stop, blobs)
             start = stop
+        return writer.close()
+
+
+class Part(NamedTuple):
+    """Rows `start` to `stop` of a table that comes in pieces, which are a segment of it."""
+
+    start: int
+    stop: int
+    columns: Sequence[pa.ChunkedArray]
+
+
+def write_stream(
+    names: Sequence[str],
+    parts: Iterable[Part],
+    sink: Sink,
+    observe: Observe,
+    earlier: Pairing | None = None,
+) -> Content:
+    """As `write_content`, of several segments that come one after the other, each forgotten when stored."""
+    with Ahead(sink) as ahead:
+        writer = _Writer(sink, ahead, len(names), earlier)
+        for start, stop, columns in parts:
+            writer.add(start, stop, list(_segment(names, columns, 0, stop - start, observe)))
         return writer.close()
 
 

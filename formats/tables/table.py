@@ -49,7 +49,7 @@ def encode_columns(columns: Columns, sink: Sink, *, key: Sequence[str], like: Li
     """As `encode_table`, of columns and what their container needs beside them."""
     kind: dict[str, Any] = {"rows": columns.rows, "columns": described_fields(columns.fields)}
     kind |= columns.container
-    cut = _key_positions(columns.names, key)
+    cut = key_positions(columns.names, key)
     if key:
         kind["key"] = list(key)
     elif columns.rows > SHORTEST:
@@ -84,7 +84,8 @@ def as_columns(table: Any, sink: Sink) -> Columns:
     raise Unstorable(f"a {type(table).__qualname__} is no table")
 
 
-def _key_positions(names: Sequence[str], key: Sequence[str]) -> list[int]:
+def key_positions(names: Sequence[str], key: Sequence[str]) -> list[int]:
+    """The positions of key columns. Raises NotFound, UsageError."""
     for name in key:
         if name not in names:
             raise NotFound(f"the key column {name!r} is not in the table; it has {', '.join(names[:20])}")
