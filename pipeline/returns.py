@@ -90,19 +90,23 @@ def store_outputs(store: StepStore, node: Node, result: Any, last: bytes | None 
     likes = earlier(store, last)
     if node.outputs == ("",):
         return [("", put(store, result, node.op.options.key, _place(node, ""), likes.get("")))]
-    if not isinstance(result, tuple | list):
-        raise UsageError(
-            f"{node.op.name} declares {len(node.outputs)} outputs, but returned a {type(result).__name__}"
-        )
-    if len(result) != len(node.outputs):
-        raise UsageError(
-            f"{node.op.name} declares {len(node.outputs)} outputs, but returned {len(result)} values"
-        )
+    if not isinstance(result, tuple | list) or len(result) != len(node.outputs):
+        raise _wrong_number(node, result)
     key = node.op.options.key
     return [
         (output, put(store, value, key, _place(node, output), likes.get(output)))
         for output, value in zip(node.outputs, result, strict=True)
     ]
+
+
+def _wrong_number(node: Node, result: Any) -> UsageError:
+    several = isinstance(result, tuple | list)
+    found = f"{len(result)} values" if several else f"a {type(result).__name__}"
+    wanted = len(node.outputs)
+    return UsageError(
+        f"{node.op.name} declares {wanted} outputs ({', '.join(node.outputs)}), but returned {found}: "
+        f"return a tuple of {wanted}"
+    )
 
 
 def store_metric(store: StepStore, node: Node, result: Any) -> Outputs:
