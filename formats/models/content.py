@@ -20,6 +20,7 @@ from aq.formats.records import Artifact
 
 INFLATED_MOST: Final = 256 << 20
 """Bytes: more is not decompressed."""
+_BEGINNING: Final = 1 << 17
 _LOCAL_HEAD: Final = 30
 
 
@@ -127,6 +128,7 @@ class Archive:
         except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise Damaged(f"it is no zip archive: {error}") from None
         self.names = self._zip.namelist()
+        self._last: tuple[str, bytes] = ("", b"")
 
     def member(self, name: str) -> Member:
         """One member: what is stored as it is, is read where it lies. Raises Damaged where there is none."""
@@ -138,14 +140,12 @@ class Archive:
             return self._stored(info)
         if info.file_size > INFLATED_MOST:
             raise Damaged(f"{name} would take {info.file_size} bytes")
-        held: list[bytes] = []
 
         def read(start: int, size: int) -> bytes:
-            if not held:
-                held.append(self._inflated(info))
-            if start + size > len(held[0]):
+            data = self._inflated(info, start + size)
+            if start + size > len(data):
                 raise Damaged("a member of the archive ends too early")
-            return held[0][start : start + size]
+            return data[start : start + size]
 
         return Member(info.file_size, read, lambda start, size: None)
 
@@ -167,8 +167,15 @@ class Archive:
             lambda start, length: self._content.place(within(start, length), length),
         )
 
-    def _inflated(self, info: ZipInfo) -> bytes:
+    def _inflated(self, info: ZipInfo, size: int) -> bytes:
+        """The first bytes of a member, all of it where these are many; the last one is kept."""
+        if self._last[0] == info.filename:
+            return self._last[1]
         try:
-            return self._zip.read(info)
+            if size <= _BEGINNING:
+                with self._zip.open(info) as stream:
+                    return stream.read(size)
+            self._last = info.filename, self._zip.read(info)
+            return self._last[1]
         except Exception as error:  # each way to compress raises its own
             raise Damaged(f"{info.filename} cannot be read: {error}") from None

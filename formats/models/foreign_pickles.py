@@ -18,6 +18,8 @@ from aq.formats.pickle_reading import Global, Machine, Made, Outside, Pairs
 from aq.formats.summaries import Tensor
 
 _OPCODES_MOST: Final = 3_000_000
+_HELD_MOST: Final = 1 << 30
+"""Bytes of texts and arrays inside opcodes."""
 _NESTED_MOST: Final = 16
 _WRAPPER: Final = "joblib.numpy_pickle.NumpyArrayWrapper"
 _RECONSTRUCT: Final = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
@@ -67,6 +69,7 @@ class _Reader:
         self.machine = machine = Machine()
         self._stream, self._nested = stream, nested
         self._memo: dict[Any, Any] = {}
+        self._held = 0
         stack = machine.stack
         self._steps: dict[str, Callable[[Any], None]] = {
             "FRAME": lambda _: None,
@@ -87,6 +90,10 @@ class _Reader:
 
     def step(self, name: str, argument: Any) -> None:
         """One opcode."""
+        if isinstance(argument, (bytes, bytearray, str)):
+            self._held += len(argument)
+            if self._held > _HELD_MOST:
+                raise Damaged("a pickle of too many bytes")
         action = self._steps.get(name)
         if action is not None:
             action(argument)

@@ -20,7 +20,7 @@ from aq.formats.pickles import part_digest
 from aq.formats.summaries import TENSORS_MOST, Facts, Tensor, summarise_node
 from aq.formats.tensors import Stored, compare_stored
 
-MEASURED_MOST: Final = 4 << 30
+MEASURED_MOST: Final = 2 << 30
 """Bytes of tensors that a summary reads to tell their digests and norms."""
 
 

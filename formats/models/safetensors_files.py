@@ -16,8 +16,8 @@ from aq.formats.models.opened import Opened, tensor_at
 from aq.formats.summaries import Tensor
 from aq.formats.tensors import Stored
 
-_HEADER_MOST: Final = 100 << 20
-"""The library's own limit."""
+_HEADER_MOST: Final = 32 << 20
+"""Bytes: names and places of some 100,000 tensors. The library's own limit is three times that."""
 _DTYPES: Final = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32",
     "I32": "int32", "U64": "uint64", "I64": "int64", "F16": "float16", "F32": "float32", "F64": "float64",

@@ -373,3 +373,44 @@ def test_looking_at_files_executes_nothing_of_what_is_in_them(tmp_path: Path) ->
     pickle.loads((tmp_path / "m.pkl").read_bytes())  # the bomb is a bomb
     assert Path("exploded").exists()
     Path("exploded").unlink()
+
+
+UNASKED = """
+import sys
+import numpy as np, pandas as pd
+import aq
+with aq.init(sys.argv[1]) as repo:
+    repo.commit({"t": pd.DataFrame({"a": [1, 2]}), "w": {"a": np.arange(9)}, "x": [1, "a"], "s": {1, 2}})
+    repo.diff("main", "main")
+    libraries = {"torch", "onnx", "safetensors", "skops", "sklearn", "joblib", "ml_dtypes"}
+    print(sorted(libraries & set(sys.modules)))
+"""
+
+
+def test_nothing_is_imported_that_nobody_asked_for(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", UNASKED, str(tmp_path / "r")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_what_aq_hands_out_as_a_pickle_reads_like_the_value() -> None:
+    from aq.formats.values import file_bytes
+
+    pipeline, _ = estimators()
+    values = [pipeline, {"more": (), **arrays()}]
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        values.append({"w": torch.arange(5000.0), "half": torch.ones(3).bfloat16()})
+    for value in values:
+        objects = MemoryObjects()
+        encoded = encode(value, objects)
+        data = b"".join(file_bytes(encoded.artifact, objects))
+        found = summary("m.pkl", data)
+        assert found is not None
+        assert found["tensors"] == encoded.summary["tensors"]
+        assert type(pickle.loads(data)) is type(value)
