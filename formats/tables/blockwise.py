@@ -15,6 +15,7 @@ import pyarrow as pa
 from aq.formats.tables import physical
 from aq.formats.tables.content import Segment
 from aq.formats.tables.encodings import plain
+from aq.formats.tables.gather import Texts
 from aq.formats.tables.inherited import known_equal
 from aq.formats.tables.layout import Layout, layout_of
 from aq.formats.tables.rowhash import words
@@ -37,12 +38,12 @@ def differing(
     for column in columns if len(found) else []:
         unknown = np.flatnonzero(~known_equal(before, left, after, right, column, blocks))
         if len(unknown) == len(found):
-            found |= _column(before.values(column, left), after.values(column, right), blocks)
+            found |= _column(before, left, after, right, column, blocks)
         elif len(unknown):
             at, to = paired(blocks, unknown)
             mine, theirs = _part(left, at), _part(right, to)
-            values = before.values(column, mine[0]), after.values(column, theirs[0])
-            found[unknown] |= _column(*values, _blocks_of(mine[1], theirs[1]))
+            pairs = _blocks_of(mine[1], theirs[1])
+            found[unknown] |= _column(before, mine[0], after, theirs[0], column, pairs)
     return found
 
 
@@ -62,7 +63,21 @@ def _blocks_of(at: Positions, to: Positions) -> Blocks:
     return np.stack((at[first], to[first], np.diff(np.append(first, len(at)))), axis=1)
 
 
-def _column(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Mask:
+def _column(
+    before: Side,
+    left: Sequence[Segment],
+    after: Side,
+    right: Sequence[Segment],
+    column: Column,
+    blocks: Blocks,
+) -> Mask:
+    mine, theirs = before.texts(column, left), after.texts(column, right)
+    if mine is not None and theirs is not None:
+        return _texts(_Text(mine), _Text(theirs), blocks)
+    return _values(before.values(column, left), after.values(column, right), blocks)
+
+
+def _values(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Mask:
     kind = left.type
     if isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
@@ -71,8 +86,6 @@ def _column(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Ma
         return np.zeros(int(blocks[:, 2].sum()), bool)
     if layout is Layout.FIXED and kind.bit_width in (1, 8, 16, 32, 64):
         return _fixed(left, right, blocks)
-    if layout is Layout.VARIABLE:
-        return _texts(left, right, blocks)
     mine, theirs = (np.concatenate([words(piece) for piece in side.chunks]) for side in (left, right))
     return np.asarray(_on(mine, blocks, 0) != _on(theirs, blocks, 1))
 
@@ -107,20 +120,23 @@ def _validity(values: pa.ChunkedArray) -> Mask:
 class _Text:
     """The lengths, ends and bytes of a text column."""
 
-    def __init__(self, values: pa.ChunkedArray) -> None:
-        arrays = [plain(piece) for piece in values.chunks]
-        parts = [physical.variable_values(array, physical.validity(array)) for array in arrays]
-        self.values = values
-        self.lengths = np.concatenate([lengths for lengths, _ in parts])
-        self.ends = np.concatenate(([0], np.cumsum(self.lengths, dtype=np.int64)))
-        self.bytes = np.concatenate([data for _, data in parts])
-        if values.null_count:
-            # A null and an empty text have no bytes both: the length tells them apart.
-            self.lengths = np.where(_validity(values), self.lengths, -1)
+    def __init__(self, found: Texts) -> None:
+        self.bytes = found.data
+        self.ends = np.zeros(len(found.lengths) + 1, np.int64)
+        np.cumsum(found.lengths, dtype=np.int64, out=self.ends[1:])
+        # A null and an empty text have no bytes both: the length tells them apart.
+        self.lengths: npt.NDArray[Any] = found.lengths
+        if found.valid is not None:
+            self.lengths = np.where(found.valid, found.lengths.astype(np.int64), -1)
+
+    def hashes(self, first: int, size: int) -> npt.NDArray[np.uint64]:
+        """Of each text; of a null as of an empty one."""
+        ends = self.ends[first : first + size + 1]
+        buffers = [None, pa.py_buffer(ends - ends[0]), pa.py_buffer(self.bytes[ends[0] : ends[-1]])]
+        return words(pa.Array.from_buffers(pa.large_binary(), size, buffers))
 
 
-def _texts(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Mask:
-    mine, theirs = _Text(left), _Text(right)
+def _texts(mine: _Text, theirs: _Text, blocks: Blocks) -> Mask:
     found = np.asarray(_on(mine.lengths, blocks, 0) != _on(theirs.lengths, blocks, 1))
     at = 0
     for first, other, size in blocks.tolist():
@@ -128,14 +144,11 @@ def _texts(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Mas
         a = mine.bytes[mine.ends[first] : mine.ends[first + size]]
         b = theirs.bytes[theirs.ends[other] : theirs.ends[other + size]]
         if part.any():
-            part |= _hashes(left, first, size) != _hashes(right, other, size)
+            part |= mine.hashes(first, size) != theirs.hashes(other, size)
         elif len(a):
             unequal = np.flatnonzero(a != b)
-            rows = np.searchsorted(mine.ends[first : first + size + 1] - mine.ends[first], unequal, "right")
-            part[rows - 1] = True
+            if len(unequal):
+                ends = mine.ends[first : first + size + 1] - mine.ends[first]
+                part[np.searchsorted(ends, unequal, "right") - 1] = True
         at += size
     return found
-
-
-def _hashes(values: pa.ChunkedArray, first: int, size: int) -> npt.NDArray[np.uint64]:
-    return np.concatenate([words(piece) for piece in values.slice(first, size).chunks])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,22 @@ def gather(
     columns = [_column(kind, ends) for kind in kinds]
     content.visit(segments, places, lambda at, place, blob: columns[place].add(at, blob))
     return [column.result() for column in columns]
+
+
+class Texts(NamedTuple):
+    """A column of texts as it lies: lengths (0 for null), which are valid (None: all), all bytes in a run."""
+
+    lengths: npt.NDArray[np.uint32]
+    valid: npt.NDArray[np.bool_] | None
+    data: npt.NDArray[np.uint8]
+
+
+def gather_texts(content: Reader, segments: Sequence[Segment], place: int, kind: Any) -> Texts:
+    """One column of strings or binaries, for who needs no Arrow array of it. Raises Damaged."""
+    ends = list(accumulate((segment.stop - segment.start for segment in segments), initial=0))
+    column = _Texts(kind, ends)
+    content.visit(segments, [place], lambda at, _place, blob: column.add(at, blob))
+    return column.texts()
 
 
 class _Column(Protocol):
@@ -80,13 +96,20 @@ class _Flat:
         self._valid[at] = np.frombuffer(blob, np.uint8, rows, HEADER.size) != 0
         return rows, HEADER.size + rows + -rows % 8
 
-    def bits(self) -> tuple[pa.Buffer | None, int]:
-        """Arrow's bitmap of what is valid, and how many are null."""
+    def valid(self) -> npt.NDArray[np.bool_] | None:
+        """Which rows are not null; None: all."""
         if not self._valid:
-            return None, 0
+            return None
         valid = np.ones(self.rows, np.bool_)
         for at, found in self._valid.items():
             valid[self.ends[at] : self.ends[at + 1]] = found
+        return valid
+
+    def bits(self) -> tuple[pa.Buffer | None, int]:
+        """Arrow's bitmap of what is valid, and how many are null."""
+        valid = self.valid()
+        if valid is None:
+            return None, 0
         return pa.py_buffer(np.packbits(valid, bitorder="little")), self.rows - int(np.count_nonzero(valid))
 
 
@@ -137,6 +160,10 @@ class _Texts(_Flat):
         _check_length(blob, body + size)
         self._lengths[self.ends[at] : self.ends[at + 1]] = lengths
         self._parts[at] = bytes(memoryview(blob)[body : body + size])
+
+    def texts(self) -> Texts:
+        """All segments in order, once each was added."""
+        return Texts(self._lengths, self.valid(), np.frombuffer(b"".join(self._parts), np.uint8))
 
     def result(self) -> pa.ChunkedArray:
         """See `_Column`."""

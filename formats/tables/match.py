@@ -145,7 +145,8 @@ class Search:
             if not (len(rest[0]) and len(rest[1]) and len(rest[0]) + len(rest[1]) <= SEARCHED_MOST):
                 break
             among = rest if place == places[0] else _both(near, rest)
-            rest = _extend(found, rest, pool.alike(among, [other for other in places if other != place]))
+            if len(among[0]) and len(among[1]):
+                rest = _extend(found, rest, pool.alike(among, [other for other in places if other != place]))
         pairs = Pairs(*(rows[side][np.concatenate([part[side] for part in found])] for side in (0, 1)))
         return Settled(joined(kept, pairs), _chosen(rows, rest), _chosen(rows, (at, to)))
 
@@ -169,6 +170,8 @@ def _extend(found: list[Places], rest: Places, alike: tuple[Places, tuple[Words,
 
 
 def _both(near: Places, rest: Places) -> Places:
+    if not (len(near[0]) and len(near[1])):
+        return near
     return np.intersect1d(near[0], rest[0]), np.intersect1d(near[1], rest[1])
 
 

@@ -18,6 +18,7 @@ from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables.content import Reader, Segment
 from aq.formats.tables.described import Described, described
+from aq.formats.tables.gather import Texts, gather_texts
 from aq.formats.tables.rowhash import Words, mix, words
 from aq.formats.tables.shown import plain, shown
 from aq.formats.tables.table import read_segments, reader
@@ -99,6 +100,14 @@ class Side:
         """One column of these segments, in this order, cast for comparing."""
         [found] = read_segments(self.artifact, self.content, segments, [self.place(column)])
         return cast_for_comparing(found, column.cast)
+
+    def texts(self, column: Column, segments: Sequence[Segment]) -> Texts | None:
+        """The same of strings or binaries as they lie; None of other columns."""
+        place = self.place(column)
+        kind = self.columns[place][1]
+        if column.cast or kind not in ("string", "binary"):
+            return None
+        return gather_texts(self.content, segments, place, kind)
 
     def words(self, column: Column, segments: Sequence[Segment]) -> Words:
         """The words of one column of these segments."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import compare_tables, encode_table
@@ -51,3 +52,14 @@ def test_rows_gone_everywhere_are_not_looked_for_in_every_column() -> None:
     found = compare_tables(first, second, store)
     assert (found["rows"]["removed"], found["rows"]["added"], found["rows"]["changed"]) == (100, 0, 0)
     assert store.bytes_read < 1.4 * (first.size + second.size)
+
+
+def test_a_text_gone_is_no_empty_text() -> None:
+    texts = [f"text {at}" for at in range(9_000)] + [None, "", "end"]
+    store = MemoryObjects()
+    tables = [pa.table({"id": range(9_003), "text": pa.array(texts, pa.string())})]
+    texts[9_000], texts[9_001], texts[17] = "", None, "text 71"
+    tables.append(pa.table({"id": range(9_003), "text": pa.array(texts, pa.string())}))
+    artifacts = [encode_table(table, store, key=["id"]).artifact for table in tables]
+    found = compare_tables(*artifacts, store)
+    assert [(one["name"], one["changed_rows"]) for one in found["columns"]] == [("text", 3)]
