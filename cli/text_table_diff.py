@@ -96,7 +96,7 @@ def _statistic(column: Mapping[str, Any], side: str, fact: str) -> Any:
 
 
 def _sample(sample: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:
-    """Sampled rows: the key, then for each cell that differs both sides."""
+    """Sampled rows: which they are, then for each cell that differs both sides."""
     rows: list[Row] = []
     for one in sample:
         change = str(one.get("change", ""))
@@ -114,7 +114,7 @@ def _sample(sample: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:
 
 
 def _key(one: Mapping[str, Any]) -> str:
-    key = one.get("key")
-    if isinstance(key, Mapping):
-        return " ".join(f"{name}={value(item)}" for name, item in key.items())
-    return "" if key is None else value(key)
+    """Which row it is: its key, else its number and cells that did not change."""
+    known = one.get("key") or one.get("same") or {}
+    told = " ".join(f"{name}={value(item)}" for name, item in known.items())
+    return told if one.get("key") else f"row {one.get('row')}  {told}".rstrip()

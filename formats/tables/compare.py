@@ -26,7 +26,8 @@ def compare_tables(a: Artifact, b: Artifact, source: Source, *, sample: int = 5)
 
     `{"schema": {"added", "removed", "retyped", "renamed"}, "rows": {"added", "removed", "changed",
     "from", "to", "by", "reordered"}, "columns": [{"name", "changed_rows", "before", "after", "guess"}],
-    "other": [text], "sample": [{"change", "row", "key", "from", "to"}]}`; columns with something to tell.
+    "other": [text], "sample": [{"change", "row", "key", "from", "to"}]}`; columns with something to tell. A
+    sampled row that changed and has no key has its first cells that did not change as `same`.
     """
     before, after = Side(a, source, is_after=False), Side(b, source, is_after=True)
     schema, columns = compare_schema(before, after)
@@ -91,6 +92,8 @@ def _sample(
     """Changed rows side by side, then added and removed ones, at most `most` of each."""
     key = key if len(key) <= KEY_MOST else []
     found = _changed_sample(before, after, key, changes, most)
+    if not key:
+        _tell_apart(after, columns, found)
     for name, side, rows in (("added", after, matching.added), ("removed", before, matching.removed)):
         cells = {column.name: side.show(column, rows[:most]) for column in columns}
         for at, row in enumerate(rows[:most].tolist()):
@@ -118,6 +121,16 @@ def _changed_sample(
                 entry["from"] |= {change.column.name: before.show(change.column, change.before[one])[0]}
                 entry["to"] |= {change.column.name: after.show(change.column, change.after[one])[0]}
     return found
+
+
+def _tell_apart(after: Side, columns: Sequence[Column], found: Sequence[dict[str, Any]]) -> None:
+    """Add the first cells of each row that did not change, by which a reader knows it."""
+    rows = np.array([entry["row"] for entry in found], np.int64)
+    for column in columns[:KEY_MOST] if len(rows) else ():
+        for entry, value in zip(found, after.show(column, rows), strict=True):
+            same = entry.setdefault("same", {})
+            if column.name not in entry["to"]:
+                same[column.name] = value
 
 
 def _union(parts: Iterable[Rows]) -> Rows:

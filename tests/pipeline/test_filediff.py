@@ -56,6 +56,14 @@ def test_table_files_are_compared_as_tables(repo: aq.Repo, name: str) -> None:
     assert found["parsed"]
 
 
+def test_a_changed_row_of_a_file_says_which_one_it_is(repo: aq.Repo) -> None:
+    before = FRAME.to_csv(index=False).encode()
+    found = detail(repo, "t.csv", before, before.replace(b"17,17.0", b"17,18.0"))
+    (row,) = found["sample"]
+    assert (row["row"], row["same"]) == (17, {"id": 17, "name": "b"})
+    assert (row["from"], row["to"]) == ({"hours": 17.0}, {"hours": 18.0})
+
+
 def test_what_is_no_table_inside_is_compared_as_lines(repo: aq.Repo) -> None:
     found = detail(repo, "t.csv", b"a,b\n1,2\n", b'a,b\n"1,2\n')
     assert found["lines"] == {"added": 1, "removed": 1}
