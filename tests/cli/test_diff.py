@@ -64,5 +64,5 @@ def test_a_folder_that_is_missing_is_named(shell: Shell) -> None:
 def test_a_sampled_row_says_which_one_it_is(shell: Shell) -> None:
     for path, which in (("t.csv", ["row", "6", "id=7"]), ("sales", ["id=7"])):
         lines = shell.aq("diff", "main~2..main", "--", path).out.splitlines()
-        (line,) = [one for one in lines if "7 → 0.5" in one]
+        (line,) = [one for one in lines if "x: 7 → 0.5" in one]
         assert line.split() == ["changed", *which, "x:", "7", "→", "0.5"]
