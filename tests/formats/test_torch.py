@@ -19,6 +19,8 @@ from aq.formats.objects import MemoryObjects
 from aq.formats.tensors import compare_tensors
 from aq.formats.values import Encoded, decode, encode, summarise
 from aq.pipeline.seeds import seeded
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="`make test TORCH=torch` runs the tests of torch")
 nn = torch.nn
@@ -167,6 +169,34 @@ def test_shared_memory_is_shared_again_and_stored_once() -> None:
     first, second = back([around, around.detach()])
     first[0, 0, 0, 0] = 7
     assert second[0, 0, 0, 0] == 7
+
+
+@st.composite
+def views(draw: st.DrawFn) -> list[Any]:
+    """Tensors in one memory, cut and turned at will, the first of them whole and contiguous or not."""
+    shape = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    whole = torch.arange(float(torch.Size(shape).numel())).reshape(shape)
+    found = [whole.permute(draw(st.permutations(range(whole.dim()))))]
+    for _ in range(draw(st.integers(1, 5))):
+        view = draw(st.sampled_from([whole, *found]))
+        for axis in range(view.dim()):
+            first = draw(st.integers(0, view.shape[axis]))
+            view = view[(slice(None),) * axis + (slice(first, None, draw(st.integers(1, 2))),)]
+        view = view.permute(draw(st.permutations(range(view.dim()))))
+        found.append(view.unsqueeze(0).expand(2, *view.shape) if draw(st.booleans()) else view)
+    return found
+
+
+@given(views())
+def test_any_views_come_back_and_share_as_they_did(held: list[Any]) -> None:
+    encoded, objects = stored(held)
+    again = decode(encoded.artifact, objects)
+    assert identity(again) == str(encoded.id)
+    assert all(map(torch.equal, held, again))
+    if held[0].is_contiguous():
+        for tensor in (held[0], again[0]):
+            tensor += 100.0
+        assert all(map(torch.equal, held, again))
 
 
 def _parts(encoded: Encoded, objects: MemoryObjects) -> list[Any]:
