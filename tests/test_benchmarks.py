@@ -62,3 +62,13 @@ def test_pipeline_quick(tmp_path: Path) -> None:
         measured = next(line for line in done.stdout.splitlines() if line.startswith(figure))
         assert "not measured" not in measured and "at most" in measured
     assert os.listdir(tmp_path) == []
+
+
+def test_deltas_quick(tmp_path: Path) -> None:
+    argv = [sys.executable, str(ROOT / "benchmarks" / "deltas.py"), "--quick", "--folder", str(tmp_path)]
+    done = subprocess.run([*argv, "--only", "1 %"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in ("CSV, 1 % of the rows changed", "JSON lines, 1 % changed", "SQLite, 1 % updated in place"):
+        assert line in done.stdout
+    assert "skipped git" not in done.stdout and done.stdout.count("of the first") == 2 * 5
+    assert os.listdir(tmp_path) == []
