@@ -11,6 +11,7 @@ from aq.formats import arrays
 from aq.formats.pickle_reading import Global, Group, Made, Outside, Pairs
 
 REBUILD: Final = "aq.formats.arrays.rebuild"
+EXTENDED: Final = "aq.formats.models.numpy_values.rebuild"
 TORCH: Final = "aq.formats.models.torch_values.rebuild"
 _SCALAR: Final = "aq.formats.arrays.rebuild_scalar"
 ONNX: Final = "aq.formats.models.onnx_values.rebuild"
@@ -24,6 +25,7 @@ _MADE_AS: Final = (
 """Calls whose first argument is the class of what they make."""
 _OWN: Final = {
     REBUILD: "numpy.ndarray",
+    EXTENDED: "numpy.ndarray",
     _SCALAR: "numpy.generic",
     "aq.formats.arrays.empty_objects": "numpy.ndarray",
     "aq.formats.arrays.dtype_of": "numpy.dtype",

@@ -281,10 +281,7 @@ class Pickler:
         exact = type(value) in (self._numpy.ndarray, self._numpy.memmap)
         described = arrays.describe(value.dtype) if exact else None
         if described is None:
-            plain = value if value.flags.c_contiguous else value.copy("C")
-            state = arrays.objects_state(plain) if exact else None
-            call = (arrays.empty_objects, (), state) if state else reduction(plain)
-            yield from self._call(value, call)  # type: ignore[arg-type]
+            yield from self._call(value, self._odd_array(value, exact=exact))
             return
         yield "", arrays.rebuild
         yield "", Typed(arrays.c_bytes(value), described)
@@ -292,6 +289,18 @@ class Pickler:
         yield "", value.shape
         self._tape.write(pickle.TUPLE3 + pickle.REDUCE)
         self._tape.memoise(value)
+
+    def _odd_array(self, value: Any, *, exact: bool) -> tuple[Any, ...]:
+        """The call that rebuilds an array which `arrays.rebuild` does not."""
+        from aq.formats import arrays
+        from aq.formats.models import numpy_values
+
+        call = numpy_values.recipe(value) if exact else None
+        if call is not None:
+            return call
+        plain = value if value.flags.c_contiguous else value.copy("C")
+        state = arrays.objects_state(plain) if exact else None
+        return (arrays.empty_objects, (), state) if state else reduction(plain)  # type: ignore[return-value]
 
     def _typed(self, value: Typed) -> Steps:
         if len(value.data) < IN_OPCODES_BELOW:

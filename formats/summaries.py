@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from aq.formats.node_texts import ONNX, REBUILD, TORCH, class_of, inner_text, show
+from aq.formats.node_texts import EXTENDED, ONNX, REBUILD, TORCH, class_of, inner_text, show
 from aq.formats.parameters import MODULE, attributes_of, fitted, hyperparameters, library_of, module_parts
 from aq.formats.pickle_reading import Buffer, Global, Group, Made, Pairs, read_beginning, read_pickle
 
@@ -113,7 +113,7 @@ def own_tensor(name: str, node: Any) -> Tensor | None:
     """The tensor that a call of aq's makes; None for any other node."""
     match node:
         case Made(Global() as function, (Buffer() | bytes() as data, dtype, tuple() as shape)):
-            is_own = str(function) == REBUILD
+            is_own = str(function) in (REBUILD, EXTENDED)
         case Made(Global() as function, (_, Buffer() | bytes() as data, dtype, tuple() as shape, _)):
             is_own = str(function) == TORCH
         case _:

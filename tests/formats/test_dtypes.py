@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aq.formats.models import dtypes
+from aq.formats.objects import MemoryObjects
+from aq.formats.values import decode, encode, summarise
 
 
 @pytest.mark.parametrize("name", sorted(dtypes.OTHERS.keys() - {"complex32"}))
@@ -18,6 +20,27 @@ def test_every_element_is_the_number_that_it_stands_for(name: str) -> None:
     assert found is not None
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(found.astype("f8"), expected)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
+@pytest.mark.parametrize("size", [0, 8, 100_000])
+def test_arrays_of_other_dtypes_are_stored_as_arrays(name: str, size: int) -> None:
+    library = pytest.importorskip("ml_dtypes", reason="comes with onnx")
+    array = (np.arange(size) % 13).astype(getattr(library, name)).reshape(-1, 4)
+    objects = MemoryObjects()
+    for value in (array, {"w": array, "more": ()}, {"w": np.asfortranarray(array), "more": ()}):
+        encoded = encode(value, objects)
+        (told,) = encoded.summary["tensors"]
+        assert (told["dtype"], told["shape"]) == (name, list(array.shape))
+        assert told["norm"] == pytest.approx(np.linalg.norm(array.astype("f8")))
+        assert repr(summarise(encoded.artifact, objects)) == repr(encoded.summary)
+        found = decode(encoded.artifact, objects)
+        again = found["w"] if isinstance(found, dict) else found
+        assert again.dtype == array.dtype
+        assert again.tobytes() == array.tobytes()
+        assert encode(found, objects).id == encoded.id
+        assert not size or again.flags.writeable
+    assert encode({"w": array}, objects).id == encode({"w": np.asfortranarray(array)}, objects).id
 
 
 def test_bfloat16_is_the_upper_half_of_a_float() -> None:
