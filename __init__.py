@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aq.pipeline.context import Context
     from aq.pipeline.face import Artifact
     from aq.pipeline.ops import check, flow, metric, op, read
+    from aq.pipeline.placing import Path
     from aq.pipeline.repo import Repo
     from aq.pipeline.results import Commit, Diff
 
@@ -28,6 +29,7 @@ __all__ = [
     "Commit",
     "Conflict",
     "Diff",
+    "Path",
     "Repo",
     "__version__",
     "check",
@@ -44,6 +46,7 @@ _HOMES = {
     "AqError": ("aq.formats.errors", "AqError"),
     "Conflict": ("aq.formats.errors", "Conflict"),
     "Artifact": ("aq.pipeline.face", "Artifact"),
+    "Path": ("aq.pipeline.placing", "Path"),
     "Repo": ("aq.pipeline.repo", "Repo"),
     "Commit": ("aq.pipeline.results", "Commit"),
     "Diff": ("aq.pipeline.results", "Diff"),

@@ -18,7 +18,7 @@ from aq.formats.errors import AqError, Conflict, Damaged, Temporary
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
-from aq.pipeline import hidden_reads, inputs, measures, mutation, returns
+from aq.pipeline import hidden_reads, inputs, measures, mutation, placing, returns
 from aq.pipeline.capture import Log, Tee, captured, new_log
 from aq.pipeline.execution import Failure, StepStore
 from aq.pipeline.frames import last_place, one_line, trimmed
@@ -108,6 +108,7 @@ class Executor:
                 folder = self._copies(stack, given)
                 loaded = {place: self._load(one, folder) for place, one in given.items()}
                 before = mutation.look(loaded)
+                stack.enter_context(placing.place(self._folder()))
                 watch = self._watch(stack)
                 result = self._call(node, loaded, seed, log)
                 notes = [

@@ -108,9 +108,14 @@ def load(given: Input, record: Artifact, source: Source, folder: Path) -> Any:
 
 def _copy(given: Input, record: Artifact, source: Source, folder: Path) -> Path:
     from aq.formats import values
+    from aq.formats.archives import is_folder
+    from aq.pipeline.placing import load_folder
 
     place = folder / str(len(os.listdir(folder)))
     place.mkdir()
+    if is_folder(record.type):
+        load_folder(record, source, place / (given.file or "folder"))
+        return place / (given.file or "folder")
     path = place / (given.file or "file")
     with path.open("wb") as stream:
         for piece in values.file_bytes(record, source):

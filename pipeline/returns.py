@@ -1,8 +1,8 @@
 """What an op returned, on its way into the store.
 
 Invariant: outputs keep the order in which the op declares them; the number of outputs is the
-declared one. A path is stored as the file's bytes, a figure as a PNG, the batches that a generator
-gives as one table, in memory that does not grow with it.
+declared one. A path is stored as the file's bytes or the folder's files, a figure as a PNG, the batches
+that a generator gives as one table; memory does not grow with any of them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from aq.formats.identity import Digest
 from aq.formats.objects import Like, get_record, put_record
 from aq.formats.records import Artifact, Step
 from aq.formats.values import Encoded, Metric
+from aq.pipeline import placing
 from aq.pipeline.execution import StepStore
 from aq.pipeline.graph import Node
 from aq.pipeline.measures import Verdict
@@ -138,6 +139,8 @@ def put(store: StepStore, value: Any, key: Sequence[str], at: str, like: Like | 
     """Store one value with its summary; with `like` it takes less space where it resembles that."""
     if isinstance(value, Drawn):
         return value.id
+    if isinstance(value, PurePath) and Path(value).is_dir():
+        return placing.store_folder(store, Path(value), at)
     encoded = _encode(store, value, key, at, like)
     if encoded.summary and store.summary(encoded.id) is None:
         store.put_summary(encoded.id, encoded.summary)
@@ -156,8 +159,6 @@ def _encode(store: StepStore, value: Any, key: Sequence[str], at: str, like: Lik
 
 
 def _file(store: StepStore, path: Path, at: str) -> Encoded:
-    if path.is_dir():
-        raise Unstorable(f"{at} is the folder {path}: return a file, or several outputs")
     try:
         with path.open("rb") as stream:
             return values.encode_file(stream, path.stat().st_size, store)

@@ -73,6 +73,7 @@ PUBLIC = [
     "Commit",
     "Conflict",
     "Diff",
+    "Path",
     "Repo",
     "__version__",
     "check",
