@@ -47,9 +47,12 @@ def _table(record: Blame, view: View) -> Iterator[str]:
     yield f"{of}{shown(record.path)} at {revision}: {plural(record.rows, 'row')}{key}"
     if record.columns:
         yield from heading(view, "Columns")
+        groups: dict[tuple[str | None, str], list[str]] = {}
+        for one in record.columns:
+            groups.setdefault((one.commit, _change(one)), []).append(one.name)
         touched: list[Row] = [
-            [*_commit(record, one.commit, view), one.name, _change(one), _subject(record, one.commit)]
-            for one in record.columns
+            [*_commit(record, id, view), _subject(record, id), change, ", ".join(names)]
+            for (id, change), names in groups.items()
         ]
         yield from columns(view, touched, indent=2)
     if record.ranges:

@@ -33,7 +33,9 @@ def _schema(schema: Mapping[str, Any], view: View) -> Iterator[str]:
     for word in ("retyped", "renamed"):
         for one in schema.get(word) or ():
             old, new = one.get("from"), one.get("to")
-            rows.append([Cell("~", "warn"), str(one.get("name", old)), Cell(f"{word}: {old} → {new}", "dim")])
+            evidence = f" ({one['evidence']})" if one.get("evidence") else ""
+            told = f"{word}: {old} → {new}{evidence}"
+            rows.append([Cell("~", "warn"), str(one.get("name", old)), Cell(told, "dim")])
     yield from columns(view, rows, indent=4)
 
 

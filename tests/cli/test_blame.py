@@ -38,7 +38,11 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 def test_a_table_by_columns_and_ranges_of_its_key(shell: Shell) -> None:
     lines = shell.aq("blame", "sales").out.splitlines()
     assert lines[0].startswith("sales at ") and lines[0].endswith(": 100 rows, key id")
-    assert [line.split()[-4:] for line in lines if "changed in" in line] == [["10", "rows", "fix", "ten"]]
+    told = [line.split("  ") for line in lines[lines.index("Columns:") + 1 :][:2]]
+    assert [[part.strip() for part in row if part.strip()][-3:] for row in told] == [
+        ["as it came", "added", "id"],
+        ["fix ten", "changed in 10 rows", "delay"],
+    ]
     spans = [line.strip().split("  ")[3:] for line in lines[lines.index("Rows:") + 1 :]]
     assert [[part.strip() for part in span if part] for span in spans] == [
         ["id=0 … id=9", "10 rows", "as it came"],
