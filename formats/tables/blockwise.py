@@ -6,8 +6,10 @@ texts are compared as bytes; hashes only where neither serves. What is known to 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from threading import Lock
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +23,12 @@ from aq.formats.tables.layout import Layout, layout_of
 from aq.formats.tables.rowhash import words
 from aq.formats.tables.sequence import Blocks, Positions, paired
 from aq.formats.tables.sides import Column, Side
+from aq.formats.threads import SecondThread
 
 Mask = npt.NDArray[np.bool_]
+
+_PARALLEL_FROM: Final = 100_000
+"""Fewer rows are not worth a thread."""
 
 
 def differing(
@@ -34,17 +40,51 @@ def differing(
     blocks: Blocks,
 ) -> Mask:
     """For each pair that the blocks make of the rows of these segments, whether any column differs."""
-    found = np.zeros(int(blocks[:, 2].sum()), bool)
-    for column in columns if len(found) else []:
-        unknown = np.flatnonzero(~known_equal(before, left, after, right, column, blocks))
-        if len(unknown) == len(found):
-            found |= _column(before, left, after, right, column, blocks)
-        elif len(unknown):
-            at, to = paired(blocks, unknown)
-            mine, theirs = _part(left, at), _part(right, to)
-            pairs = _blocks_of(mine[1], theirs[1])
-            found[unknown] |= _column(before, mine[0], after, theirs[0], column, pairs)
+    total = int(blocks[:, 2].sum())
+    found = np.zeros(total, bool)
+    left_over, lock = iter(columns if total else ()), Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                column = next(left_over, None)
+            if column is None:
+                return
+            rows, differs = _differing(before, left, after, right, column, blocks)
+            with lock:
+                found[rows] |= differs
+
+    def stop() -> None:
+        with lock:
+            deque(left_over, 0)
+
+    if total < _PARALLEL_FROM:
+        work()
+    else:
+        with SecondThread(work, stop) as second:
+            work()
+            second.finish()
     return found
+
+
+def _differing(
+    before: Side,
+    left: Sequence[Segment],
+    after: Side,
+    right: Sequence[Segment],
+    column: Column,
+    blocks: Blocks,
+) -> tuple[Positions | slice, Mask]:
+    """The pairs that may differ in one column, and whether they do."""
+    unknown = np.flatnonzero(~known_equal(before, left, after, right, column, blocks))
+    if len(unknown) == int(blocks[:, 2].sum()):
+        return slice(None), _column(before, left, after, right, column, blocks)
+    if not len(unknown):
+        return unknown, np.zeros(0, np.bool_)
+    at, to = paired(blocks, unknown)
+    mine, theirs = _part(left, at), _part(right, to)
+    pairs = _blocks_of(mine[1], theirs[1])
+    return unknown, _column(before, mine[0], after, theirs[0], column, pairs)
 
 
 def _part(segments: Sequence[Segment], positions: Positions) -> tuple[list[Segment], Positions]:
