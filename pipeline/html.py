@@ -30,6 +30,12 @@ def cell(value: Any) -> str:
     """One value: a nested table, a list, or escaped text, cut where it is long."""
     if isinstance(value, dict):
         return f"<table>{_rows(value)}</table>"
+    if isinstance(value, list) and all(type(item) in (int, float) for item in value):
+        return escape(
+            ", ".join(f"{item:.6g}" if isinstance(item, float) else str(item) for item in value[:ITEMS_MOST])
+        )
+    if isinstance(value, list) and value and all(_are_alike(value[0], item) for item in value):
+        return _grid(value)
     if isinstance(value, list):
         items = "".join(f"<li>{cell(item)}</li>" for item in value[:ITEMS_MOST])
         more = f"<li>and {len(value) - ITEMS_MOST} more</li>" if len(value) > ITEMS_MOST else ""
@@ -38,3 +44,17 @@ def cell(value: Any) -> str:
     if len(text) > TEXT_MOST:
         text = text[: TEXT_MOST - 1] + "…"
     return f"<pre>{escape(text)}</pre>" if "\n" in text else escape(text)
+
+
+def _are_alike(one: Any, other: Any) -> bool:
+    return isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys() != set()
+
+
+def _grid(records: list[dict[str, Any]]) -> str:
+    """Records of the same fields, a line each: columns and tensors above all."""
+    names = sorted(records[0], key=lambda name: name != "name")
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in names)
+    lines = ["".join(f"<td>{cell(record[name])}</td>" for name in names) for record in records[:ITEMS_MOST]]
+    more = len(records) - ITEMS_MOST
+    rest = f"<tr><td>and {more} more</td></tr>" if more > 0 else ""
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}{rest}</table>"
