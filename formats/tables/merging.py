@@ -2,7 +2,7 @@
 
 Invariant: a cell that only one side changed holds; one that both changed differently is a conflict, and
 so is a row that one side changed and the other removed. Clean merges do not depend on which side is
-ours. Looked at are the segments that differ; rows belong together as in `diff`.
+ours. Looking reads the segments that differ, building one side whole; rows belong together as in `diff`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from aq.formats.tables.types import arrow_field
 
 CONFLICTS_MOST: Final = 1_000
 """So many conflicts of one table are listed."""
+_RUN: Final = 32
+"""Rows: runs of so many are cheaper as slices than one by one."""
 
 
 def merge_tables(
@@ -250,18 +252,22 @@ class TableMerge:
         is_theirs = self._is_theirs(one)
         rows = np.where(is_theirs, self.order.theirs, self.order.ours)
         index = np.full(len(rows), NONE)
-        parts: list[pa.Array] = []
+        parts: list[pa.ChunkedArray] = []
         for side, chosen in ((0, ~is_theirs), (1, is_theirs)):
-            if one.sides[side] is None:
-                continue
             wanted = chosen & (rows >= 0)
-            needed = np.unique(rows[wanted])
-            index[wanted] = sum(len(part) for part in parts) + np.searchsorted(needed, rows[wanted])
-            if len(needed) or side == one.typed:
-                parts.append(take(self.facts[side].lineup.after, own(one, side), needed))
+            if one.sides[side] is None or (side != one.typed and not wanted.any()):
+                continue
+            whole, column = self.facts[side].lineup.after, own(one, side)
+            start = sum(len(part) for part in parts)
+            if 2 * np.count_nonzero(wanted) > whole.rows:
+                index[wanted] = start + rows[wanted]
+                parts.append(whole.values(column, whole.content.segments))
+            else:
+                needed = np.unique(rows[wanted])
+                index[wanted] = start + np.searchsorted(needed, rows[wanted])
+                parts.append(pa.chunked_array([take(whole, column, needed)]))
         kind = parts[-1].type if one.typed == 1 else parts[0].type
-        found = pa.chunked_array([part.cast(kind) for part in parts], kind)
-        return found.take(pa.array(index, mask=index < 0))
+        return _picked(pa.chunked_array([c for part in parts for c in part.cast(kind).chunks], kind), index)
 
     def _is_theirs(self, one: Merged) -> Any:
         """For each row whether theirs has the say."""
@@ -276,6 +282,18 @@ class TableMerge:
         if one.base is not None:
             found |= np.isin(order.base, changed_rows(self.facts[1], one.base)) & (order.base >= 0)
         return found
+
+
+def _picked(values: pa.ChunkedArray, index: Rows) -> pa.ChunkedArray:
+    """The values at these places, null at -1; runs of places are slices, which cost nothing."""
+    if len(index) and index.min() >= 0:
+        starts = np.flatnonzero(np.concatenate([[True], np.diff(index) != 1]))
+        if _RUN * len(starts) <= len(index):
+            lengths = np.diff(np.append(starts, len(index)))
+            runs = zip(index[starts].tolist(), lengths.tolist(), strict=True)
+            slices = [values.slice(at, length) for at, length in runs]
+            return pa.chunked_array([chunk for part in slices for chunk in part.chunks], values.type)
+    return values.take(pa.array(index, mask=index < 0))
 
 
 def changed_rows(facts: Facts, base: int) -> Rows:
