@@ -1,8 +1,8 @@
 """How the bytes of one object are packed for the disk: raw, zstd, or zstd of byte planes.
 
 Invariant: `unpack(*pack(kind, data))` is `data`; never more than the declared length is unpacked.
-Nodes and records stay raw, so that reading history never imports zstandard. Which of these a chunk gets
-is told by a sample, and by nothing but its bytes. Deltas are in `deltas`.
+Nodes, and records but for long artifacts, stay raw, so that reading history never imports zstandard. Which
+of these a chunk gets is told by a sample, and by nothing but its bytes. Deltas are in `deltas`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ PLANES: Final = 4
 """zstd of the byte planes of a table chunk (2 and 3 are deltas)."""
 IN_FULL: Final = frozenset({RAW, ZSTD, PLANES})
 """The codecs of what is no delta."""
-SMALLEST: Final = 256
-"""Shorter chunks are not worth a try."""
+_SMALLEST: Final = {Kind.CHUNK: 256, Kind.ARTIFACT: 4_096, Kind.SUMMARY: 16_384}
+"""Shorter ones are not worth a try, and history and its facts are to be read without zstandard."""
 LEVEL: Final = 1
 LENGTH_MOST: Final = 256 << 20
 """Longer chunks are not compressed, so that nothing that is has to be unpacked to more."""
@@ -41,7 +41,7 @@ _threads = local()
 def pack(kind: Kind, data: Buffer) -> tuple[int, Buffer]:
     """Codec and payload for the canonical bytes: zstd where it saves an eighth, else the bytes themselves."""
     size = len(data)
-    if kind is not Kind.CHUNK or not SMALLEST <= size <= LENGTH_MOST:
+    if not _SMALLEST.get(kind, LENGTH_MOST + 1) <= size <= LENGTH_MOST:
         return RAW, data
     compressor = _compressor()
     if size < _SAMPLED_FROM:

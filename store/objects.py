@@ -373,8 +373,10 @@ class Objects:
     def put_summary(self, id: bytes, value: dict[str, Any]) -> None:
         """Keep derived facts about an artifact or a commit; the last ones count."""
         data = msgspec.msgpack.encode(value, order="sorted", enc_hook=bytes)
+        codec, payload = codecs.pack(Kind.SUMMARY, data)
+        frame = Frame(Kind.SUMMARY, bytes(id), payload, codec=codec, length=len(data))
         with self._lock:
-            self._add(_SUMMARY_MARK + id, Frame(Kind.SUMMARY, bytes(id), data, length=len(data)))
+            self._add(_SUMMARY_MARK + id, frame)
 
     def summary(self, id: bytes) -> dict[str, Any] | None:
         """The derived facts about an artifact or a commit, or None."""

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from aq.formats.tables import physical
-from aq.formats.tables.encodings import joined, plain
+from aq.formats.tables.encodings import joined
 from aq.formats.tables.layout import Layout, layout_of
-from aq.formats.tables.rowhash import Words, row_hashes, words
+from aq.formats.tables.rowhash import Words, mix, words
+from aq.formats.tables.weights import in_pieces, light_rows
 from pyarrow import types as is_
 
 SHORTEST: Final = 2_048
@@ -38,7 +39,7 @@ def choose_cut_columns(columns: Sequence[pa.ChunkedArray], rows: int) -> list[in
     probed: dict[int, Words] = {}
 
     def distinct(at: int) -> int:
-        probed[at] = words(slice_rows(columns[at], 0, stop))
+        probed[at] = _words(columns[at], 0, stop)
         return len(np.unique(probed[at]))
 
     ranks = [_rank(column.type) for column in columns]
@@ -47,7 +48,7 @@ def choose_cut_columns(columns: Sequence[pa.ChunkedArray], rows: int) -> list[in
             if rank == wanted and distinct(at) >= DISTINCT:
                 return [at]
     steady = [at for at, rank in enumerate(ranks) if rank < _MEASURE]
-    hashes = row_hashes((slice_rows(columns[at], 0, stop) for at in steady), stop)
+    hashes = _hashes([columns[at] for at in steady], 0, stop)
     if len(np.unique(hashes)) >= DISTINCT:
         return steady
     for at, rank in enumerate(ranks):
@@ -84,7 +85,7 @@ def segment_ends(columns: Sequence[pa.ChunkedArray], rows: int, cut: Sequence[in
     while start < rows:
         stop = min(rows, start + LONGEST)
         for column in heavy:
-            stop = start + _light_rows(slice_rows(column, start, stop))
+            stop = start + light_rows(column, start, stop, HEAVIEST)
         at = int(np.searchsorted(candidates, start + SHORTEST))
         if at < len(candidates):
             stop = min(stop, int(candidates[at]))
@@ -98,9 +99,21 @@ def _candidates(columns: Sequence[pa.ChunkedArray], rows: int) -> npt.NDArray[np
     if rows > SHORTEST:
         for start in range(0, rows, _BLOCK):
             stop = min(rows, start + _BLOCK)
-            hashes = row_hashes((slice_rows(column, start, stop) for column in columns), stop - start)
+            hashes = _hashes(columns, start, stop)
             found.append(np.flatnonzero(hashes >> np.uint64(64 - ZERO_BITS) == 0) + start)
     return np.concatenate(found)
+
+
+def _hashes(columns: Sequence[pa.ChunkedArray], start: int, stop: int) -> Words:
+    """The hash of each row over some columns, however heavy the rows are."""
+    found = np.zeros(stop - start, np.uint64)
+    for column in columns:
+        found = mix(found ^ _words(column, start, stop))
+    return found
+
+
+def _words(column: pa.ChunkedArray, start: int, stop: int) -> Words:
+    return np.concatenate([words(piece) for piece in in_pieces(column, start, stop)])
 
 
 def _may_be_heavy(kind: pa.DataType) -> bool:
@@ -115,56 +128,3 @@ def _may_be_heavy(kind: pa.DataType) -> bool:
     if layout is Layout.FIXED:
         return (1 + physical.width(kind)) * LONGEST > HEAVIEST
     return layout is not Layout.NULL
-
-
-def _light_rows(array: pa.Array) -> int:
-    """How many rows from the start stay within `HEAVIEST`, at least one."""
-    if len(array) == 0:
-        return 0
-    array = plain(array)
-    if physical.is_variable(array.type) and 5 * len(array) + _text_bytes(array) <= HEAVIEST:
-        return len(array)
-    sums = np.cumsum(weights(array))
-    return max(1, int(np.searchsorted(sums, HEAVIEST, side="right")))
-
-
-def _text_bytes(array: pa.Array) -> int:
-    return len(physical.variable_values(array, physical.validity(array))[1])
-
-
-def weights(array: pa.Array) -> npt.NDArray[np.int64]:
-    """The weight of each value in bytes, about what it takes in the canonical layout."""
-    array = plain(array)
-    layout, valid = layout_of(array.type), physical.validity(array)
-    if layout is Layout.NULL:
-        return np.ones(len(array), np.int64)
-    if layout is Layout.FIXED:
-        return np.full(len(array), 1 + physical.width(array.type), np.int64)
-    if layout is Layout.VARIABLE:
-        return physical.variable_values(array, valid)[0].astype(np.int64) + 5
-    return _nested_weights(array, layout, valid)
-
-
-def _nested_weights(
-    array: pa.Array, layout: Layout, valid: npt.NDArray[np.bool_] | None
-) -> npt.NDArray[np.int64]:
-    found = np.ones(len(array), np.int64)
-    if layout is Layout.UNION:
-        codes, members = physical.union_members(array)
-        for code, member in zip(array.type.type_codes, members, strict=True):
-            found[codes == code] += weights(member)
-    elif layout is Layout.STRUCT:
-        present = slice(None) if valid is None else valid
-        for field in physical.struct_fields(array, valid):
-            found[present] += weights(field)
-    elif layout is Layout.FIXED_LIST:
-        elements = weights(physical.fixed_list_elements(array, valid))
-        present = slice(None) if valid is None else valid
-        if array.type.list_size:
-            found[present] += elements.reshape(-1, array.type.list_size).sum(axis=1)
-    else:
-        lengths, children = physical.list_values(array, valid)
-        ends = np.cumsum(lengths)
-        sums = np.concatenate(([0], np.cumsum(sum(weights(child) for child in children))))
-        found += 4 + sums[ends] - sums[ends - lengths]
-    return found

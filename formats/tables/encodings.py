@@ -27,7 +27,8 @@ def plain(array: Any) -> pa.Array:
     if is_.is_dictionary(kind):
         return plain(array.dictionary).take(array.indices)
     if is_.is_run_end_encoded(kind):
-        return _runs(array)
+        values, runs = runs_of(array)
+        return plain(values).take(pa.array(runs))
     if is_.is_string_view(kind) or is_.is_binary_view(kind):
         return array.cast(pa.large_string() if is_.is_string_view(kind) else pa.large_binary())
     if is_.is_union(kind):
@@ -60,15 +61,15 @@ def light_dictionaries(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array(pieces) if pieces else values
 
 
-def _runs(array: Any) -> pa.Array:
-    """Each run's value as often as it lasts."""
+def runs_of(array: Any) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """The values of the runs that are in an array, and for each row which of them it has."""
     if len(array) == 0:
-        return plain(array.values.slice(0, 0))
+        return array.values.slice(0, 0), np.zeros(0, np.int64)
     ends = array.run_ends.to_numpy(zero_copy_only=False).astype(np.int64)
     rows = np.arange(array.offset, array.offset + len(array))
     runs = np.searchsorted(ends, rows, side="right")
     first, last = int(runs[0]), int(runs[-1])
-    return plain(array.values.slice(first, last + 1 - first)).take(pa.array(runs - first))
+    return array.values.slice(first, last + 1 - first), runs - first
 
 
 def _bitmap(valid: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:

@@ -46,7 +46,7 @@ def encode_batches(
     artifact = Artifact(
         kind="table", format="table", size=content.size, type=kind, root=content.root, data=content.data
     )
-    return EncodedTable(artifact, summary.result(stream.rows))
+    return EncodedTable(artifact, summary.result(stream.rows, artifact.size))
 
 
 class _Batches:

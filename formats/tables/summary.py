@@ -20,6 +20,10 @@ from aq.formats.tables.types import is_plain
 from pyarrow import types as is_
 
 DISTINCT_MOST: Final = 256
+TEXTS_MOST: Final = 1 << 20
+EACH: Final = 64
+"""About how many bytes the statistics of a column take."""
+ALWAYS: Final = 64 * 1024
 
 
 class Moments:
@@ -125,7 +129,7 @@ class _Column:
         fresh = found = encodings.plain(array.unique()).unique()
         if self.seen is not None and len(fresh) <= DISTINCT_MOST:
             fresh = pa.concat_arrays([self.seen, fresh.cast(self.seen.type)]).unique()
-        self.counts_distinct = len(fresh.drop_null()) <= DISTINCT_MOST
+        self.counts_distinct = len(fresh.drop_null()) <= DISTINCT_MOST and _text_bytes(fresh) <= TEXTS_MOST
         self.seen = fresh if self.counts_distinct else None
         return found
 
@@ -140,6 +144,13 @@ class _Column:
         if self.counts_distinct and self.seen is not None:
             found["distinct"] = len(self.seen.drop_null())
         return found
+
+
+def _text_bytes(array: pa.Array) -> int:
+    """The bytes of all texts, so that long ones are not kept for being few."""
+    if not physical.is_variable(array.type):
+        return 0
+    return len(physical.variable_values(array, physical.validity(array))[1])
 
 
 def _is_countable(kind: pa.DataType) -> bool:
@@ -165,10 +176,15 @@ class Summary:
         if column is not None:
             column.add(array)
 
-    def result(self, rows: int) -> dict[str, Any]:
-        """`{"rows": n, "columns": [{"name", "type", "nulls", "min", "max", "mean", "std", "distinct"}]}`."""
+    def result(self, rows: int, size: int) -> dict[str, Any]:
+        """`{"rows": n, "columns": [{"name", "type", "nulls", "min", "max", "mean", "std", "distinct"}]}`.
+
+        Without statistics where they would be longer than the table's `size` bytes: a row of thousands.
+        """
         columns = []
+        is_short = len(self.found) * EACH > max(ALWAYS, size)
         for at, column in self.found.items():
             name, kind = self.columns[at]
-            columns.append({"name": name, "type": type_text(kind)} | column.result())
+            told = {"nulls": column.nulls + column.nans} if is_short else column.result()
+            columns.append({"name": name, "type": type_text(kind)} | told)
         return {"rows": rows, "columns": columns}

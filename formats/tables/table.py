@@ -63,7 +63,7 @@ def encode_columns(columns: Columns, sink: Sink, *, key: Sequence[str], like: Li
     artifact = Artifact(
         kind="table", format="table", size=content.size, type=kind, root=content.root, data=content.data
     )
-    return EncodedTable(artifact, summary.result(columns.rows))
+    return EncodedTable(artifact, summary.result(columns.rows, artifact.size))
 
 
 def as_columns(table: Any, sink: Sink) -> Columns:
@@ -184,7 +184,7 @@ def summarise_table(artifact: Artifact, source: Source) -> dict[str, Any]:
         values = read_segments(artifact, content, [segment], wanted)
         for at, column in zip(wanted, values, strict=True):
             summary.add(at, column.chunk(0))
-    return summary.result(found.rows)
+    return summary.result(found.rows, artifact.size)
 
 
 def to_native(

@@ -46,7 +46,8 @@ def _dictionary(array: pa.Array, dice: random.Random) -> pa.Array:
     nulls = array.is_null().to_pylist()
     codes = [None if null and dice.random() < 0.5 else where[at] for at, null in enumerate(nulls)]
     values = disguised(array.take(pa.array(order, pa.int64())), dice)
-    index = dice.choice([pa.int8(), pa.uint8(), pa.int16(), pa.uint32(), pa.int64()])
+    small = [pa.int8(), pa.uint8()] if len(order) < 128 else []
+    index = dice.choice([*small, pa.int16(), pa.uint32(), pa.int64()])
     return pa.DictionaryArray.from_arrays(pa.array(codes, index), values, ordered=dice.random() < 0.5)
 
 
