@@ -17,8 +17,8 @@ from aq.formats import values
 from aq.formats.errors import AqError, Conflict, Damaged, Temporary
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
-from aq.formats.records import Artifact
-from aq.pipeline import hidden_reads, inputs, measures, mutation, placing, returns
+from aq.formats.records import Artifact, Step
+from aq.pipeline import hidden_reads, inputs, measures, mutation, placing, returns, rowwise
 from aq.pipeline.capture import Log, Tee, captured, new_log
 from aq.pipeline.execution import Failure, StepStore
 from aq.pipeline.frames import last_place, one_line, trimmed
@@ -67,19 +67,21 @@ class Executor:
         seed: int,
         *,
         log: Log | None = None,
+        step: Step | None = None,
         tried: int = 0,
         on_trial: Callable[[int], None] = lambda trial: None,
     ) -> Outcome:
         """Run a step, again after an exception as often as its op allows; `tried` attempts have failed.
 
-        What it writes goes into `log`, else into one of its own. `on_trial` hears of each attempt.
+        What it writes goes into `log`, else into one of its own. `step`: its record, for an op that makes row
+        of row. `on_trial` hears of each attempt.
         """
         trials = node.op.options.retries + 1
         with ExitStack() as stack:
             log = log or stack.enter_context(new_log(self._folder()))
             for trial in range(tried + 1, trials + 1):
                 on_trial(trial)
-                outputs, failure, notes, seen = self._once(node, given, seed, log)
+                outputs, failure, notes, seen = self._once(node, given, seed, log, step)
                 if failure is None:
                     break
                 log.write(failure.trace or failure.error + "\n")
@@ -101,22 +103,25 @@ class Executor:
         return values.encode_file(log.reader(), log.size, self.store).id
 
     def _once(
-        self, node: Node, given: Mapping[str, Input], seed: int, log: Log
+        self, node: Node, given: Mapping[str, Input], seed: int, log: Log, step: Step | None
     ) -> tuple[Outputs, Failure | None, tuple[str, ...], Seen]:
         try:
             with ExitStack() as stack:
                 folder = self._copies(stack, given)
                 loaded = {place: self._load(one, folder) for place, one in given.items()}
                 before = mutation.look(loaded)
+                earlier = self._earlier(node, step, given, loaded)
                 stack.enter_context(placing.place(self._folder()))
                 watch = self._watch(stack)
-                result = self._call(node, loaded, seed, log)
-                notes = [
+                done = rowwise.call(earlier, loaded, node.name, lambda fed: self._call(node, fed, seed, log))
+                notes = [done.note] if done.note else []
+                notes += [
                     f"{node.name} changes its input {place} in place: later steps get it as it was"
                     for place in mutation.changed(before, loaded)
                 ]
-                outputs = self._store(node, result, loaded)
-            return outputs, None, (*notes, *watch.notes(node.name)), hidden_reads.seen(watch)
+                outputs = self._store(node, done.result, loaded)
+            seen = hidden_reads.seen(watch, done.hidden)
+            return outputs, None, (*notes, *watch.notes(node.name)), seen
         except (Damaged, Conflict, Temporary):
             raise
         except AqError as error:
@@ -126,6 +131,15 @@ class Executor:
             cause = raised.__cause__ or raised
             failure = Failure(node.name, "op_failed", one_line(cause), trimmed(cause, self.root))
             return [], failure, (), NOTHING
+
+    def _earlier(
+        self, node: Node, step: Step | None, given: Mapping[str, Input], loaded: Mapping[str, Any]
+    ) -> rowwise.Earlier | None:
+        """What of the step before can be taken over row by row."""
+        if step is None or not node.op.options.rowwise:
+            return None
+        root = self.root or self.store.control.parent
+        return rowwise.earlier(self.store, step, self.last(node.name), given, loaded, root)
 
     def _watch(self, stack: ExitStack) -> Watch:
         """From here on, what the op reads by itself is noted."""

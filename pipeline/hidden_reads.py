@@ -36,9 +36,12 @@ class Seen(msgspec.Struct, frozen=True):
 NOTHING = Seen()
 
 
-def seen(watch: Watch) -> Seen:
-    """What a watch has noted, as it goes from a worker to whoever records it."""
-    return Seen(dict(sorted(watch.files.items())), list(watch.memoised))
+def seen(watch: Watch, before: Mapping[str, str]) -> Seen:
+    """What a watch has noted, as it goes from a worker to whoever records it.
+
+    `before`: what the rows were made with that were taken over from an earlier step.
+    """
+    return Seen(dict(sorted({**before, **watch.files}.items())), list(watch.memoised))
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
 from aq.formats.records import Run, RunStep
-from aq.pipeline import facts, freshness
+from aq.pipeline import facts, freshness, settings
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
 from aq.pipeline.present import present, sources
 from aq.pipeline.recording import Head, head
@@ -73,7 +73,7 @@ def plan(repo: Repo, target: object, asked: Mapping[str, Any]) -> Plan | None:
 
 def _settled(repo: Repo, target: object, asked: Mapping[str, Any]) -> list[Settled] | None:
     """Each flow that was asked for, in the order of running; None where one may not be settled."""
-    params = _plain_params(asked)
+    params = _plain_params(repo, asked)
     if params is None or not (target is None or isinstance(target, str)):
         return None
     at = head(repo.store)
@@ -95,12 +95,13 @@ def _settled(repo: Repo, target: object, asked: Mapping[str, Any]) -> list[Settl
     return found
 
 
-def _plain_params(asked: Mapping[str, Any]) -> Mapping[str, str] | None:
+def _plain_params(repo: Repo, asked: Mapping[str, Any]) -> Mapping[str, str] | None:
     """The params, all of them texts; None where something is asked for that makes a run do more."""
     params: Mapping[str, Any] = asked.get("params") or {}
     jobs = asked.get("jobs")
     if asked.get("commit") is False or (jobs is not None and jobs < 1):
         return None
+    settings.jobs(repo.settings)  # one that is none is refused whether or not there is something to do
     if any(value and name not in _STEERING for name, value in asked.items()):
         return None
     return params if all(isinstance(value, str) for value in params.values()) else None

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from aq.formats.errors import UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
-from aq.formats.records import Artifact
+from aq.formats.records import Artifact, Step
 from aq.pipeline import constants, parsed
 from aq.pipeline.capture import Log
 from aq.pipeline.execute import Executor, Outcome
@@ -63,7 +63,8 @@ class Task:
     """One step of `Code`, or a `Parsing`. `params`: what its constants were digested as.
 
     `last`: the step that made such results before. `carried`: objects that may not be in the store yet.
-    `tried`: attempts that have failed already. `timeout` in seconds, `memory` in bytes.
+    `tried`: attempts that have failed already. `record`: the step, if its op makes row of row.
+    `timeout` in seconds, `memory` in bytes.
     """
 
     step: str
@@ -75,6 +76,7 @@ class Task:
     parsing: Parsing | None = None
     trials: int = 1
     tried: int = 0
+    record: Step | None = None
     timeout: float | None = None
     memory: int | None = None
 
@@ -163,7 +165,9 @@ class Site:
         if node is None or self._params(node) != task.params:
             return None
         executor = Executor(self.relay, self.project.root, None, lambda name: task.last)
-        return executor.attempt(node, task.inputs, task.seed, log=log, tried=task.tried, on_trial=on_trial)
+        return executor.attempt(
+            node, task.inputs, task.seed, log=log, step=task.record, tried=task.tried, on_trial=on_trial
+        )
 
     def _params(self, node: Node) -> dict[str, str]:
         return {

@@ -119,7 +119,7 @@ class Own:
         store, last = self.planner.store, self.planner.previous
         if isinstance(work, StepWork):
             here = Executor(store, self.planner.project.root, self.tee, last)
-            return here.attempt(work.node, work.given, work.step.seed, log=self._empty_log())
+            return here.attempt(work.node, work.given, work.step.seed, log=self._empty_log(), step=work.step)
         one = work.wanted
         return parsed.table(store, one.record, one.parser, one.options, one.label, last(one.label))
 

@@ -1,0 +1,236 @@
+"""Row-level increments: an op that makes each row of its own input row runs on new rows only.
+
+Invariant: the result is that of one call with the whole table, provided the op is what `rowwise=True`
+promises. Rows are taken over from the step recorded last, where all else of the two steps is equal; a
+hash finds them, and equality to the bit decides. Where the two cannot be compared (columns of objects,
+other types, another number of rows, another kind of result) the op is called with the whole table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+from aq.formats.objects import get_record
+from aq.formats.records import Artifact, Step
+from aq.pipeline import inputs
+from aq.pipeline.hidden_reads import Files, plain_id
+from aq.pipeline.inputs import Input
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from aq.pipeline.execution import StepStore
+
+    Rows = npt.NDArray[np.intp]
+
+_MOST: Final = 0.5
+"""The share of new rows from which on the whole table is one call."""
+
+_OWN: Final = ("key", "inputs", "outputs", "hidden", "opaque")
+"""Fields in which two steps may differ, `inputs` in the first table alone."""
+
+Run = Callable[[Mapping[str, Any]], Any]
+
+
+class Earlier(NamedTuple):
+    """What an earlier step had at `place`, what it made of it, and what it read by itself."""
+
+    place: str
+    rows: Any
+    result: Any
+    hidden: dict[str, str]
+
+
+class Done(NamedTuple):
+    """A result; `hidden`: what the rows taken over had been made with; `note`: what was spared."""
+
+    result: Any
+    hidden: dict[str, str]
+    note: str = ""
+
+
+def earlier(
+    store: StepStore,
+    step: Step,
+    last: bytes | None,
+    given: Mapping[str, Input],
+    loaded: Mapping[str, Any],
+    root: Path,
+) -> Earlier | None:
+    """The step recorded last, if it is this one but for the rows of its first table."""
+    place = next((one for one, value in loaded.items() if _is_frame(value)), None)
+    if place is None or last is None or not store.has(last):
+        return None
+    before = get_record(store, Step, last)
+    if not _is_the_same(before, step, place) or len(before.outputs) != 1:
+        return None
+    artifacts = [before.inputs[place], before.outputs[0][1]]
+    if not all(store.has(one) for one in artifacts):
+        return None
+    if next(Files(root, plain_id).changed(before.hidden), None) is not None:
+        return None
+    from aq.formats import values
+
+    old, made = (get_record(store, Artifact, one) for one in artifacts)
+    rows = inputs.load(given[place], old, store, root)
+    return Earlier(place, rows, values.decode(made, store), dict(before.hidden))
+
+
+def _is_the_same(before: Step, now: Step, place: str) -> bool:
+    if place not in before.inputs or before.inputs.keys() != now.inputs.keys():
+        return False
+    fields = (one.name for one in msgspec.structs.fields(Step) if one.name not in _OWN)
+    equal = all(getattr(before, name) == getattr(now, name) for name in fields)
+    return equal and all(before.inputs[one] == now.inputs[one] for one in now.inputs if one != place)
+
+
+def call(before: Earlier | None, loaded: Mapping[str, Any], name: str, run: Run) -> Done:
+    """The op's result: of new rows, put together with those made before; else of the whole."""
+    if before is not None:
+        now = loaded[before.place]
+        source = _sources(before.rows, now) if _has_rows(before.result, len(before.rows)) else None
+        if source is not None:
+            new = (source < 0).nonzero()[0]
+            if len(new) <= _MOST * len(now):
+                made = _pieces(before, now, source, new, lambda piece: run({**loaded, before.place: piece}))
+                if made is not None:
+                    note = f"{name} ran on {len(new):,} of {len(now):,} rows"
+                    return Done(made, before.hidden, note)
+    return Done(run(loaded), {})
+
+
+def _pieces(before: Earlier, now: Any, source: Rows, new: Rows, run: Run) -> Any | None:
+    """The whole result; None where what came of the new rows does not fit to what there is."""
+    import numpy as np
+
+    order = source.copy()
+    parts = [before.result]
+    if len(new):
+        piece = now.iloc[new]
+        fed = piece.reset_index(drop=True) if _is_counted(now.index) else piece
+        made = run(fed)
+        if not _fits(before.result, made, len(new)) or not _keeps_index(before, made, fed):
+            return None
+        order[new] = len(before.rows) + np.arange(len(new))
+        parts.append(made)
+    if not _is_pandas(before.result):
+        return np.concatenate(parts)[order]
+    import pandas as pd
+
+    together = pd.concat(parts, ignore_index=True).take(order)
+    together.index = now.index if not _is_counted(now.index) else pd.RangeIndex(len(now))
+    return together
+
+
+def _sources(old: Any, now: Any) -> Rows | None:
+    """For each row where the same row lay before, −1 for a new one; None where rows cannot be compared."""
+    import numpy as np
+
+    if not _is_comparable(old, now):
+        return None
+    old, now = _bits(old), _bits(now)
+    first, second = _hashes(old), _hashes(now)
+    source = np.full(len(now), -1, dtype=np.intp)
+    shared = min(len(old), len(now))
+    for start_old, start_now in ((0, 0), (len(old) - shared, len(now) - shared)):
+        there = slice(start_now, start_now + shared)
+        same = (first[start_old : start_old + shared] == second[there]) & (source[there] < 0)
+        source[there][same] = start_old + same.nonzero()[0]
+    left = (source < 0).nonzero()[0]
+    if len(left) and len(old):
+        order = np.argsort(first, kind="stable")
+        at = np.minimum(np.searchsorted(first, second[left], sorter=order), len(old) - 1)
+        hit = first[order[at]] == second[left]
+        source[left[hit]] = order[at[hit]]
+    known = (source >= 0).nonzero()[0]
+    taken, wanted = old.iloc[source[known]], now.iloc[known]
+    if _is_counted(now.index):
+        taken, wanted = taken.reset_index(drop=True), wanted.reset_index(drop=True)
+    return source if taken.equals(wanted) and taken.index.equals(wanted.index) else None
+
+
+def _bits(frame: Any) -> Any:
+    """The same rows with floats as integers of their bits: −0.0 is not 0.0."""
+    floats = {name for name, dtype in enumerate(frame.dtypes) if dtype.kind == "f"}
+    columns = {
+        at: frame.iloc[:, at].to_numpy().view(f"i{frame.dtypes.iloc[at].itemsize}") if at in floats
+        else frame.iloc[:, at].array
+        for at in range(frame.shape[1])
+    }  # fmt: skip
+    import pandas as pd
+
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def _hashes(frame: Any) -> Any:
+    import pandas as pd
+
+    return pd.util.hash_pandas_object(frame, index=not _is_counted(frame.index)).to_numpy()
+
+
+def _is_comparable(old: Any, now: Any) -> bool:
+    """Whether equal rows are equal to the op: the same columns of types that hold no objects."""
+    if not old.columns.equals(now.columns) or list(old.dtypes) != list(now.dtypes):
+        return False
+    indexes = (old.index, now.index)
+    if any(index.nlevels > 1 or index.dtype.kind == "f" for index in indexes):
+        return False
+    if not all(map(_is_exact, [*now.dtypes, old.index.dtype])):
+        return False
+    if _is_counted(old.index) != _is_counted(now.index) or old.index.dtype != now.index.dtype:
+        return False
+    return bool(old.index.names == now.index.names)
+
+
+def _is_exact(dtype: Any) -> bool:
+    """Whether values of a type that pandas finds equal are equal to any code: no 1 and True in one column."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(dtype, np.dtype):
+        return dtype.kind in "biufMm" and dtype.itemsize <= 8
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _is_exact(dtype.categories.dtype)
+    return isinstance(dtype, pd.StringDtype | pd.DatetimeTZDtype) or dtype.kind in "biu"
+
+
+def _fits(before: Any, made: Any, rows: int) -> bool:
+    """Whether two results can stand below one another and be of the same type as one."""
+    if type(before) is not type(made) or not _has_rows(made, rows):
+        return False
+    if hasattr(made, "columns"):
+        return bool(before.columns.equals(made.columns) and list(before.dtypes) == list(made.dtypes))
+    if before.dtype != made.dtype or before.shape[1:] != made.shape[1:]:
+        return False
+    return getattr(before, "name", None) == getattr(made, "name", None)
+
+
+def _keeps_index(before: Earlier, made: Any, fed: Any) -> bool:
+    """Whether a result has the index of its input, as the one before had."""
+    if not _is_pandas(made):
+        return True
+    return bool(made.index.equals(fed.index) and before.result.index.equals(before.rows.index))
+
+
+def _has_rows(result: Any, rows: int) -> bool:
+    is_array = type(result).__module__ == "numpy" and getattr(result, "ndim", 0) > 0
+    return (is_array or _is_pandas(result)) and len(result) == rows
+
+
+def _is_pandas(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "iloc")
+
+
+def _is_frame(value: Any) -> bool:
+    return _is_pandas(value) and hasattr(value, "columns")
+
+
+def _is_counted(index: Any) -> bool:
+    """Whether an index only counts the rows from 0."""
+    import pandas as pd
+
+    plain = isinstance(index, pd.RangeIndex) and (index.start, index.step) == (0, 1)
+    return plain and index.name is None

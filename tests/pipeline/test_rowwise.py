@@ -1,0 +1,180 @@
+"""`rowwise=True`: new rows alone run, and the result is that of the whole."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from aq.formats.records import Step
+from aq.pipeline import rowwise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.pipeline.workshop import Workshop, states
+
+FLOW = """
+    from pathlib import Path
+
+    RATE = 3
+
+    def log(table):
+        with open("calls.log", "a") as file:
+            file.write(f"{len(table)}\\n")
+
+    @aq.op
+    def load(text: pd.DataFrame) -> pd.DataFrame:
+        return text
+
+    @aq.op(rowwise=True)
+    def predict(table: pd.DataFrame, more: int) -> pd.DataFrame:
+        log(table)
+        return pd.DataFrame({"id": table["id"], "y": table["x"] * RATE + more})
+
+    @aq.op(rowwise=True)
+    def series(table):
+        return (table["x"] > 2).rename("big")
+
+    @aq.op(rowwise=True)
+    def array(table):
+        return table["x"].to_numpy() * 2
+
+    @aq.flow
+    def f(more: int = 1):
+        table = load(aq.read("t.csv"))
+        predict(table, more)
+        series(table)
+        array(table)
+"""
+
+
+def write(shop: Workshop, rows: list[tuple[int, float]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["id", "x"]).astype({"id": "int64", "x": "float64"})
+    frame.to_csv(shop.root / "t.csv", index=False)
+    return frame
+
+
+def calls(shop: Workshop) -> list[int]:
+    log = shop.root / "calls.log"
+    found = [int(line) for line in log.read_text().split()] if log.exists() else []
+    log.unlink(missing_ok=True)
+    return found
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    monkeypatch.chdir(tmp_path)
+    made = Workshop(tmp_path)
+    made.write(FLOW)
+    return made
+
+
+ROWS = [(i, float(i % 7)) for i in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("now", "ran"),
+    [
+        ([(i, x + 1 if i in (3, 30) else x) for i, x in ROWS], [2]),
+        ([*ROWS, (40, 1.0), (41, 2.0)], [2]),
+        (ROWS[5:20] + ROWS[25:], []),
+        ([*ROWS[:10], (99, 9.0), *ROWS[10:]], [1]),
+        (ROWS[::-1], []),
+        ([(i, x + 1) for i, x in ROWS], [40]),
+        ([(i, float("nan") if i == 5 else x) for i, x in ROWS], [1]),
+        ([(i, -0.0 if i == 0 else x) for i, x in ROWS], [1]),
+        ([*ROWS, *ROWS[:3]], []),
+    ],
+)
+def test_only_new_rows_run(shop: Workshop, now: list[tuple[int, float]], ran: list[int]) -> None:
+    write(shop, ROWS)
+    shop.run()
+    assert calls(shop) == [40]
+    frame = write(shop, now)
+    done = shop.run()
+    assert states(done)["predict"] == "run"
+    assert calls(shop) == ran
+    wanted = pd.DataFrame({"id": frame["id"], "y": frame["x"] * 3 + 1})
+    pd.testing.assert_frame_equal(shop.value(done, "f/predict"), wanted)
+    pd.testing.assert_series_equal(shop.value(done, "f/series"), (frame["x"] > 2).rename("big"))
+    np.testing.assert_array_equal(shop.value(done, "f/array"), frame["x"].to_numpy() * 2)
+    again = shop.run(force=True)
+    assert again.artifacts["f/predict"].artifact == done.artifacts["f/predict"].artifact
+    if ran not in ([], [40]):
+        assert f"f/predict ran on {ran[0]:,} of {len(now):,} rows" in done.notes
+
+
+def test_other_code_params_or_inputs_run_on_the_whole(shop: Workshop) -> None:
+    write(shop, ROWS)
+    shop.run()
+    calls(shop)
+    shop.run({"more": 2})
+    assert calls(shop) == [40]
+    shop.replace("RATE = 3", "RATE = 4")
+    write(shop, [*ROWS, (40, 1.0)])
+    shop.run({"more": 2})
+    assert calls(shop) == [41]
+
+
+def test_a_file_that_it_reads_counts_for_rows_taken_over(shop: Workshop) -> None:
+    shop.replace("* RATE", "* int(Path('rate.txt').read_text())")
+    (shop.root / "rate.txt").write_text("2")
+    write(shop, ROWS)
+    shop.run()
+    write(shop, ROWS[:30])
+    done = shop.run()
+    calls(shop)
+    (step,) = [shop.step(one) for one in done.steps if one.name == "f/predict"]
+    assert set(step.hidden) == {"rate.txt"}, "no row ran, and yet it depends on it"
+    (shop.root / "rate.txt").write_text("5")
+    write(shop, ROWS[:31])
+    again = shop.run()
+    assert calls(shop) == [31]
+    assert shop.value(again, "f/predict")["y"].tolist() == [x * 5 + 1 for _, x in ROWS[:31]]
+
+
+cells = st.tuples(st.integers(0, 3), st.sampled_from([0.0, -0.0, 1.0, float("nan")]), st.sampled_from("abc"))
+KINDS: list[Any] = ["default", "named", "text"]
+
+
+@settings(max_examples=60)
+@given(st.lists(cells, max_size=12), st.lists(cells, max_size=12), st.sampled_from(KINDS))
+def test_pieces_are_the_whole(old: list[Any], now: list[Any], index: str) -> None:
+    """Any two tables, in each kind of index; a result by pieces is the result of the whole."""
+
+    def frame(rows: list[Any]) -> pd.DataFrame:
+        made = pd.DataFrame(rows, columns=["a", "b", "c"]).astype({"a": "int32", "b": "float64", "c": "str"})
+        made["d"] = pd.Categorical(made["c"], categories=list("abc"))
+        if index == "default":
+            return made
+        return made.set_index(pd.Index(made["a"] if index == "named" else made["c"], name="k"))
+
+    def op(values: Any) -> Any:
+        table = values["t"]
+        told = {"y": table["a"] + table["b"], "z": table["c"] + "!", "sign": np.signbit(table["b"])}
+        return pd.DataFrame(told)
+
+    before, table = frame(old), frame(now)
+    earlier = rowwise.Earlier("t", before, op({"t": before}), {})
+    done = rowwise.call(earlier, {"t": table}, "f/op", op)
+    pd.testing.assert_frame_equal(done.result, op({"t": table}))
+    if old == now and old:
+        assert done.note == f"f/op ran on 0 of {len(now)} rows"
+
+
+def test_columns_of_objects_are_never_compared() -> None:
+    before = pd.DataFrame({"a": np.array([1, 2, 3], dtype=object)})
+    now = pd.DataFrame({"a": np.array([True, 2, 3], dtype=object)})
+    earlier = rowwise.Earlier("t", before, before["a"].map(repr), {})
+    done = rowwise.call(earlier, {"t": now}, "f/op", lambda values: values["t"]["a"].map(repr))
+    assert done.result.tolist() == ["True", "2", "3"]
+    assert not done.note
+
+
+def test_no_step_before(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        shop = Workshop(Path(folder))
+        assert rowwise.earlier(shop.store, Step(key=b"", op="m:f"), None, {}, {}, shop.root) is None
