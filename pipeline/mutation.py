@@ -6,6 +6,7 @@ it only finds what would surprise outside aq. Values that are dear to look at ar
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -41,6 +42,9 @@ def _parts(value: Any) -> Iterator[Any] | None:
         return _array(value)
     if type(value) in (list, dict):
         return _plain(value)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.nn.Module | torch.Tensor):
+        return _tensors(value if isinstance(value, torch.Tensor) else value.state_dict())
     return None
 
 
@@ -77,6 +81,17 @@ def _array(array: Any) -> Iterator[Any]:
             yield np.fromiter(map(id, array.flat), dtype=np.uint64, count=array.size).data
     elif array.size:
         yield np.ascontiguousarray(array).view(np.uint8).data
+
+
+def _tensors(held: Any) -> Iterator[Any]:
+    """The elements of a tensor of torch, or of all that a module holds."""
+    from aq.formats.models.torch_values import elements
+
+    for name, tensor in held.items() if hasattr(held, "items") else [("", held)]:
+        yield f"{name} {getattr(tensor, 'dtype', '')} {getattr(tensor, 'shape', '')}".encode()
+        data = elements(tensor)
+        if data is not None:
+            yield data
 
 
 def _plain(value: Any) -> Iterator[Any]:

@@ -144,6 +144,13 @@ def in_full(value: Any) -> tuple[Any, ...] | None:
     return (call[0], parts, *call[2:])
 
 
+def elements(value: Any) -> Buffer | None:
+    """The elements of a tensor in C order, mostly without copying them; None where torch has to reduce it."""
+    call = Tensors().recipe(value)
+    data: Buffer | None = call[1][1].data if call is not None and call[0] is rebuild else None
+    return data
+
+
 def _strides(value: Any) -> tuple[int, ...]:
     """Elements from one to the next in each dimension, 1 where there is but one."""
     return tuple(1 if size == 1 else stride for size, stride in zip(value.shape, value.stride(), strict=True))

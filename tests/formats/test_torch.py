@@ -18,6 +18,7 @@ from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects
 from aq.formats.tensors import compare_tensors
 from aq.formats.values import Encoded, decode, encode, summarise
+from aq.pipeline import mutation
 from aq.pipeline.seeds import seeded
 from hypothesis import given
 from hypothesis import strategies as st
@@ -321,6 +322,16 @@ def test_a_fingerprint_is_of_what_a_tensor_holds() -> None:
     for one, other in SAME.values():
         assert told(one) == told(other)
     assert told(net()) == told(net()) != told(net(1))
+
+
+def test_an_op_that_trains_its_input_in_place_is_seen() -> None:
+    values = {"model": net(), "rows": torch.arange(6.0), "same": net(1)}
+    before = mutation.look(values)
+    assert mutation.changed(before, values) == []
+    with torch.no_grad():
+        values["model"].layers[1].bias += 1
+        values["rows"][2] = 9
+    assert mutation.changed(before, values) == ["model", "rows"]
 
 
 def test_an_op_draws_the_same_numbers_again() -> None:
