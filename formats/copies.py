@@ -18,9 +18,11 @@ _SKIPS: Final = (0, 4, 8, 16, 24, 40, 64, 96, 160, 256, 416, 672)
 _COPY_LEAST: Final = 8
 _BEHIND: Final = 256
 _AHEAD: Final = 4_096
-_EDITS_MOST: Final = 32
+_EDITS_LEAST: Final = 32
+_EDIT_EACH: Final = 2_048
+"""Bytes of the data: as many edits as it has of these are looked for, and `_EDITS_LEAST` in any case."""
 _LOST_MOST: Final = 4
-_MANY, _EARLY = 8, 6  # so many edits in that part of the data foretell too many
+_MANY, _EARLY = 4, 6  # that part of these edits in that part of the data foretells too many
 _FIRST_STEP: Final = 512
 _SHORT: Final = 64
 _STEP_MOST: Final = 65_536
@@ -34,6 +36,7 @@ def copies_of(data: bytes, base: bytes, most: int, shifts: Sequence[int] = ()) -
     """
     out = _Instructions()
     at = lost = edits = 0
+    allowed = max(_EDITS_LEAST, len(data) // _EDIT_EACH)
     there = max(0, min(shifts, default=0))
     while at < len(data):
         same = _common(data, at, base, there)
@@ -51,11 +54,11 @@ def copies_of(data: bytes, base: bytes, most: int, shifts: Sequence[int] = ()) -
             skip = min(_SKIPS[-1], len(data) - at)
             found = at + skip, there + skip
         edits += 1
-        if edits == _MANY and at < len(data) // _EARLY:
+        if edits == allowed // _MANY and at < len(data) // _EARLY:
             return None
         out.insert(data[at : found[0]])
         at, there = found
-        if lost > _LOST_MOST or edits > _EDITS_MOST or out.size > most:
+        if lost > _LOST_MOST or edits > allowed or out.size > most:
             return None
     written = out.finish()
     return written if len(written) <= most else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from contextlib import suppress
 
+import numpy as np
 import pytest
 from aq.formats import deltas
 from aq.formats.copies import copies_of, follow
@@ -101,3 +102,12 @@ def test_flipped_bits_give_as_many_bytes_or_an_error(at: int, bit: int, many: bo
     changed[at % len(changed)] ^= 1 << bit
     with suppress(Damaged):
         assert len(deltas.unpack(packed[0], changed, NOISE, len(data))) == len(data)
+
+
+def test_a_long_chunk_may_have_many_edits() -> None:
+    rows = np.arange(30_000)
+    kept = np.delete(rows, np.arange(300, 30_000, 600))
+    packed = deltas.pack(kept.tobytes(), rows.tobytes(), 50_000)
+    assert packed is not None
+    assert packed[0] == deltas.COPIES
+    assert len(packed[1]) < 1_000
