@@ -21,6 +21,8 @@ from aq.formats.summaries import Tensor, find_tensors
 from aq.formats.tensors import Stored
 
 _PICKLE: Final = "data.pkl"
+_REPEATED_MOST: Final = 64 << 20
+"""Bytes that a tensor may have beyond its memory, where it names the same elements again and again."""
 _TENSORS: Final = (
     "torch._utils._rebuild_tensor",
     "torch._utils._rebuild_tensor_v2",
@@ -96,8 +98,8 @@ def _stored(tensor: Tensor, archive: Archive, folder: str) -> Stored:
     if not size or strides == _in_a_row(tensor.shape, strides):
         return tensor_at(tensor.name, tensor.dtype, tensor.shape, member, offset * width if size else 0, size)
     last = offset + sum((n - 1) * step for n, step in zip(tensor.shape, strides, strict=True))
-    if (last + 1) * width > member.size or size > INFLATED_MOST * 16:
-        raise Damaged(f"the tensor {tensor.name} reaches beyond its memory")
+    if (last + 1) * width > member.size or size > member.size + _REPEATED_MOST:
+        raise Damaged(f"the tensor {tensor.name} reaches beyond its memory, or repeats too much of it")
 
     def read() -> bytes:
         memory = np.frombuffer(member.read(offset * width, (last + 1 - offset) * width), f"V{width}")

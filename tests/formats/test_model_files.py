@@ -236,6 +236,19 @@ def test_a_module_of_torch_in_a_file() -> None:
     assert found["tensors"][1]["digest"] == _digest(state["part"])
 
 
+def test_a_tensor_that_repeats_itself_is_not_written_out_without_end() -> None:
+    torch = pytest.importorskip("torch", reason="`make test TORCH=torch` runs the tests of torch")
+
+    def repeated(times: int) -> dict[str, Any] | None:
+        wide = {"w": torch.ones(3).expand(times, 3)}
+        return summary("m.pt", saved(lambda stream: torch.save(wide, stream)))
+
+    found = repeated(1000)
+    assert found is not None
+    assert found["tensors"][0]["norm"] == pytest.approx(3000**0.5)
+    assert repeated(1 << 40) is None
+
+
 def _digest(tensor: Any) -> str:
     return str(encode([tensor.clone(), ()], MemoryObjects()).summary["tensors"][0]["digest"])
 
