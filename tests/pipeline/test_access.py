@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -228,3 +230,29 @@ def test_an_exported_file_shares_its_pages_after_rows_were_inserted(tmp_path: Pa
             sides.append([bytes(piece) for piece in cut(repo.cat("t", format="parquet"))])
     shared = sum(len(piece) for piece in sides[1] if piece in set(sides[0]))
     assert shared > 0.5 * sum(map(len, sides[1]))
+
+
+BOUNDED = """
+import sys
+import aq, pyarrow, pandas
+from tests.memory import peak
+
+with aq.open(sys.argv[1]) as repo:
+    table = repo.get("t")
+    list(table.chunks("arrow", rows=slice(0, 10)))
+    before = peak()
+    size = sum(map(len, table.chunks("arrow")))
+print(size >> 20, (peak() - before) >> 20)
+"""
+
+
+def test_a_table_leaves_a_piece_at_a_time(tmp_path: Path) -> None:
+    with create(tmp_path / "r") as repo:
+        rng = np.random.default_rng(3)
+        repo.commit({"t": pd.DataFrame({name: rng.normal(size=700_000) for name in "abcdefgh"})})
+    argv = [sys.executable, "-c", BOUNDED, str(tmp_path / "r")]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(argv, cwd=root, check=True, capture_output=True, text=True)
+    size, megabytes = map(int, done.stdout.split())
+    assert size > 40
+    assert megabytes < 24
