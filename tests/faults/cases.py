@@ -286,15 +286,23 @@ def flow_again(root: Path) -> None:
 
 
 def garbage(root: Path) -> None:
-    """Commits that no ref needs any more, large and small, beside one that is needed."""
+    """Commits that no ref needs any more, large and small, beside two that are needed.
+
+    Of one file the kept version lies as a delta against a version that is dropped.
+    """
+    grown = noise(7, 200_000)
     write(root, "kept.bin", noise(1, 1_200_000))
     write(root, "kept.txt", "kept")
     aq(root, "init", "config set gc.grace 0s", "config set gc.retention 1d", "add .", "commit -m kept")
     write(root, "dropped.bin", noise(2, 1_400_000))
     for number in range(5):
         write(root, f"dropped/{number}", noise(number, 3_000))
-    aq(root, "branch add old", "switch old", "add .", "commit -m dropped", "switch main")
-    aq(root, "branch remove old", "tag add a", "tag add b")
+    write(root, "grown.bin", grown)
+    aq(root, "branch add old", "switch old", "add .", "commit -m dropped")
+    write(root, "grown.bin", grown + b"more")
+    aq(root, "commit -m longer", "switch main")
+    write(root, "grown.bin", grown + b"more")
+    aq(root, "add grown.bin", "commit -m grown", "branch remove old", "tag add a", "tag add b")
 
 
 def two_branches(root: Path) -> None:
