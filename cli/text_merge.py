@@ -50,7 +50,8 @@ def _conflicts(record: Merged, view: View) -> Iterator[str]:
         if one.inside:
             yield from heading(view, f"Both changed in {shown(one.path)}")
             yield from some(view, [_inside(cell) for cell in one.inside], indent=2)
-            yield ""
+    if any(one.inside for one in record.conflicts):
+        yield ""
     yield "Choose --ours or --theirs for a path as a whole, or edit the file and --take it"
 
 
@@ -59,5 +60,11 @@ def _inside(one: InsideConflict) -> Row:
     where = " ".join(f"{name}={value(item)}" for name, item in (one.key or {}).items())
     if one.kind == "lines":
         where = f"line {(one.key or {}).get('line')}"
-    before = [value(one.base), "→"] if one.kind in ("cell", "lines") else ["", ""]
-    return [where, one.column or "", *before, "ours", value(one.ours), "theirs", value(one.theirs)]
+    base, ours, theirs = (_shown(side) for side in (one.base, one.ours, one.theirs))
+    before = [base, "→"] if one.kind in ("cell", "lines") else ["", ""]
+    return [where, one.column or "", *before, "ours", ours, "theirs", theirs]
+
+
+def _shown(side: object) -> str:
+    """What a side has; of lines without the end of the last one."""
+    return value(side.removesuffix("\n") if isinstance(side, str) else side)
