@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MOST: Final = 0.5
 """The share of new rows from which on the whole table is one call."""
 
+_INDEX: Final = "the index"
 _OWN: Final = ("key", "inputs", "outputs", "hidden", "opaque")
 """Fields in which two steps may differ, `inputs` in the first table alone."""
 
@@ -131,44 +132,59 @@ def _sources(old: Any, now: Any) -> Rows | None:
 
     if not _is_comparable(old, now):
         return None
-    old, now = _bits(old), _bits(now)
-    first, second = _hashes(old), _hashes(now)
+    if not _is_counted(now.index):  # it is part of the row
+        old, now = (one.reset_index(names=[_INDEX]) for one in (old, now))
     source = np.full(len(now), -1, dtype=np.intp)
     shared = min(len(old), len(now))
-    for start_old, start_now in ((0, 0), (len(old) - shared, len(now) - shared)):
-        there = slice(start_now, start_now + shared)
-        same = (first[start_old : start_old + shared] == second[there]) & (source[there] < 0)
-        source[there][same] = start_old + same.nonzero()[0]
-    left = (source < 0).nonzero()[0]
-    if len(left) and len(old):
-        order = np.argsort(first, kind="stable")
-        at = np.minimum(np.searchsorted(first, second[left], sorter=order), len(old) - 1)
-        hit = first[order[at]] == second[left]
-        source[left[hit]] = order[at[hit]]
-    known = (source >= 0).nonzero()[0]
-    taken, wanted = old.iloc[source[known]], now.iloc[known]
-    if _is_counted(now.index):
-        taken, wanted = taken.reset_index(drop=True), wanted.reset_index(drop=True)
-    return source if taken.equals(wanted) and taken.index.equals(wanted.index) else None
+    for at_old, at_now in {(0, 0), (len(old) - shared, len(now) - shared)}:
+        there = source[at_now : at_now + shared]
+        same = _equal(old.iloc[at_old : at_old + shared], now.iloc[at_now : at_now + shared]) & (there < 0)
+        there[same] = at_old + same.nonzero()[0]
+    _find(old, now, source)
+    return source
 
 
-def _bits(frame: Any) -> Any:
-    """The same rows with floats as integers of their bits: −0.0 is not 0.0."""
-    floats = {name for name, dtype in enumerate(frame.dtypes) if dtype.kind == "f"}
-    columns = {
-        at: frame.iloc[:, at].to_numpy().view(f"i{frame.dtypes.iloc[at].itemsize}") if at in floats
-        else frame.iloc[:, at].array
-        for at in range(frame.shape[1])
-    }  # fmt: skip
-    import pandas as pd
+def _find(old: Any, now: Any, source: Rows) -> None:
+    """Find the rows that are left among those that nobody has taken, wherever they lie."""
+    import numpy as np
 
-    return pd.DataFrame(columns, index=frame.index)
+    free = np.ones(len(old), dtype=bool)
+    free[source[source >= 0]] = False
+    rest, left = free.nonzero()[0], (source < 0).nonzero()[0]
+    if not len(rest) or not len(left):
+        return
+    first, second = _hashes(old.iloc[rest]), _hashes(now.iloc[left])
+    order = np.argsort(first, kind="stable")
+    at = order[np.minimum(np.searchsorted(first, second, sorter=order), len(rest) - 1)]
+    hit = (first[at] == second).nonzero()[0]
+    same = _equal(old.iloc[rest[at[hit]]], now.iloc[left[hit]])
+    source[left[hit[same]]] = rest[at[hit[same]]]
+
+
+def _equal(first: Any, second: Any) -> Any:
+    """Which rows are equal to the bit: −0.0 is not 0.0, and a missing value is a missing value."""
+    import numpy as np
+
+    columns = [(first.iloc[:, at], second.iloc[:, at]) for at in range(first.shape[1])]
+    same = np.ones(len(first), dtype=bool)
+    for one, other in columns:
+        if isinstance(one.dtype, np.dtype):
+            size = one.dtype.itemsize
+            bits = [np.ascontiguousarray(part.to_numpy()).view(f"u{size}") for part in (one, other)]
+            same &= bits[0] == bits[1]
+        else:
+            found = one.array == other.array
+            has_missing = hasattr(found, "isna")
+            told = found.to_numpy(dtype=bool, na_value=False) if has_missing else np.asarray(found)
+            same &= told | (np.asarray(one.isna()) & np.asarray(other.isna()))
+    return same
 
 
 def _hashes(frame: Any) -> Any:
+    """A hash of each row; equal rows have equal ones, which is all that it is for."""
     import pandas as pd
 
-    return pd.util.hash_pandas_object(frame, index=not _is_counted(frame.index)).to_numpy()
+    return pd.util.hash_pandas_object(frame, index=False).to_numpy()
 
 
 def _is_comparable(old: Any, now: Any) -> bool:
