@@ -38,13 +38,35 @@ def plain(array: Any) -> pa.Array:
     return _lists(array)
 
 
+def plain_type(kind: Any) -> pa.DataType:
+    """The type that `plain` gives an array of this type."""
+    if is_plain(kind):
+        return kind
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain_type(kind.storage_type)
+    if is_.is_dictionary(kind) or is_.is_run_end_encoded(kind):
+        return plain_type(kind.value_type)
+    if not is_.is_nested(kind):
+        return pa.large_string() if is_.is_string_view(kind) else pa.large_binary()
+    fields = [pa.field(field.name, plain_type(field.type)) for field in fields_of(kind)]
+    if is_.is_struct(kind):
+        return pa.struct(fields)
+    if is_.is_map(kind):
+        return pa.map_(*(field.type for field in fields))
+    if is_.is_union(kind):
+        return pa.dense_union(fields, kind.type_codes)
+    if is_.is_fixed_size_list(kind):
+        return pa.list_(fields[0].type, kind.list_size)
+    return pa.large_list(fields[0].type)
+
+
 def joined(pieces: Sequence[pa.Array], kind: pa.DataType) -> pa.Array:
     """Arrays of one type one after the other; several of them, or an empty one, without encodings."""
     pieces = [piece for piece in pieces if len(piece)]
     if len(pieces) == 1:
         return pieces[0]
     if not pieces:
-        return plain(pa.nulls(0, kind))
+        return pa.nulls(0, plain_type(kind))
     return pa.concat_arrays(list(map(plain, pieces)))
 
 

@@ -31,8 +31,11 @@ from aq.formats.tables.pandas_index import level_freqs, multi_index, read_level,
 _PLAIN_LABELS: Final = text_dtype("pyarrow", "nan")
 
 
-def from_pandas(frame: pd.DataFrame | pd.Series, sink: Sink) -> Columns:
-    """The columns of a frame, then its index levels and marker columns. Raises Unstorable."""
+def from_pandas(frame: pd.DataFrame | pd.Series, sink: Sink, key: Sequence[str] = ()) -> Columns:
+    """The columns of a frame, then its index levels and marker columns. Raises Unstorable.
+
+    An index of 1, 2, 3, … takes no column, unless its name is in the `key`: rows are found by columns.
+    """
     found: dict[str, Any] = {}
     if not frame.flags.allows_duplicate_labels:
         found["unique"] = True
@@ -45,7 +48,7 @@ def from_pandas(frame: pd.DataFrame | pd.Series, sink: Sink) -> Columns:
     for at in range(frame.shape[1]):
         label = frame.columns[at]
         builder.add(_text(label), write_column(frame.iloc[:, at].array, f"column {label!r}", sink))
-    found |= _write_labels(frame.columns, sink) | _write_index(frame.index, builder)
+    found |= _write_labels(frame.columns, sink) | _write_index(frame.index, builder, key)
     if frame.attrs:
         found["attrs"] = _write_named(frame.attrs, "attrs")
     found |= builder.described()
@@ -120,12 +123,16 @@ def _write_labels(labels: pd.Index, sink: Sink) -> dict[str, Any]:
     return {"labels": {"levels": levels, "names": _write_names(labels)} | _shape(labels)}
 
 
-def _write_index(index: pd.Index, builder: _Builder) -> dict[str, Any]:
+def _write_index(index: pd.Index, builder: _Builder, key: Sequence[str]) -> dict[str, Any]:
     """The field `index`, absent for 0, 1, 2, … without a name."""
     if isinstance(index, pd.RangeIndex):
         if index.start == 0 and index.step == 1 and index.name is None:
             return {}
-        return {"index": {"range": [index.start, index.step], "names": _write_names(index)}}
+        field: dict[str, Any] = {"range": [index.start, index.step], "names": _write_names(index)}
+        if index.name is not None and _text(index.name) in key:
+            written = write_level(index, 0, "index", builder.sink)
+            field["levels"] = [builder.add(_text(index.name), written)]
+        return {"index": field}
     levels = []
     for at, label in enumerate(index.names):
         name = "index" if index.nlevels == 1 else f"level {at}"

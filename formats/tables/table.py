@@ -34,15 +34,17 @@ class EncodedTable(NamedTuple):
 
 
 def encode_table(
-    table: Any, sink: Sink, *, key: Sequence[str] = (), like: Like | None = None
+    table: Any, sink: Sink, *, key: Sequence[object] = (), like: Like | None = None
 ) -> EncodedTable:
     """Store the parts of a table: a pandas DataFrame or Series, a polars DataFrame, an Arrow Table.
 
-    `key` names the columns that identify a row; it is part of the type and decides the cuts. `like` is
-    an earlier version: what is stored takes less space, and is the same.
+    `key` names the column or columns that identify a row, levels of an index among them; it is part of
+    the type and decides the cuts. `like` is an earlier version: what is stored takes less space, and is
+    the same.
     Raises Unstorable naming column and row, NotFound on an unknown key column.
     """
-    return encode_columns(as_columns(table, sink), sink, key=key, like=like)
+    names = [key] if isinstance(key, str) else list(map(str, key))
+    return encode_columns(as_columns(table, sink, names), sink, key=names, like=like)
 
 
 def encode_columns(columns: Columns, sink: Sink, *, key: Sequence[str], like: Like | None) -> EncodedTable:
@@ -66,7 +68,7 @@ def encode_columns(columns: Columns, sink: Sink, *, key: Sequence[str], like: Li
     return EncodedTable(artifact, summary.result(columns.rows, artifact.size))
 
 
-def as_columns(table: Any, sink: Sink) -> Columns:
+def as_columns(table: Any, sink: Sink, key: Sequence[str] = ()) -> Columns:
     """The columns of any supported container. Raises Unstorable on another object."""
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
@@ -80,7 +82,7 @@ def as_columns(table: Any, sink: Sink) -> Columns:
     from aq.formats.tables.pandas_frames import from_pandas, is_pandas
 
     if is_pandas(table):
-        return from_pandas(table, sink)
+        return from_pandas(table, sink, key)
     raise Unstorable(f"a {type(table).__qualname__} is no table")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from aq.formats.tables import physical
-from aq.formats.tables.encodings import joined, plain, runs_of
+from aq.formats.tables.encodings import joined, plain, plain_type, runs_of
 from aq.formats.tables.layout import Layout, layout_of
 from pyarrow import types as is_
 
@@ -74,7 +74,7 @@ def weights(array: Any) -> Weights:
     if isinstance(kind, pa.BaseExtensionType):
         return weights(array.storage)
     if is_.is_dictionary(kind):
-        null = 5 if _is_variable(kind.value_type) else int(weights(plain(pa.nulls(1, kind.value_type)))[0])
+        null = weights(pa.nulls(1, plain_type(kind.value_type)))
         table = np.append(weights(array.dictionary), null)
         codes = array.indices.cast(pa.int64()).fill_null(len(table) - 1)
         found: Weights = table[codes.to_numpy(zero_copy_only=False)]
@@ -85,10 +85,6 @@ def weights(array: Any) -> Weights:
     if is_.is_string_view(kind) or is_.is_binary_view(kind):
         return _view_lengths(array) + 5
     return _plain_weights(plain(array))
-
-
-def _is_variable(kind: pa.DataType) -> bool:
-    return physical.is_variable(kind) or bool(is_.is_string_view(kind) or is_.is_binary_view(kind))
 
 
 def _view_lengths(array: pa.Array) -> Weights:

@@ -10,7 +10,7 @@ import pytest
 from aq.formats.objects import MemoryObjects
 from aq.formats.records import encode
 from aq.formats.tables import encode_table, to_arrow
-from aq.formats.tables.encodings import encoded, plain
+from aq.formats.tables.encodings import encoded, plain, plain_type
 from aq.formats.tables.layout import write_array
 from aq.formats.tables.rowhash import words
 from hypothesis import HealthCheck, given, settings
@@ -27,6 +27,7 @@ def check(array: pa.Array, seed: int) -> None:
     assert (words(other) == words(array)).all()
     id_, summary = id_of(array)
     assert id_of(other) == (id_, summary)
+    assert plain(other).type == plain_type(other.type)
     again = encoded(plain(array), other.type)
     if again.type != array.type:
         again.validate(full=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import hypothesis.extra.numpy as npst
@@ -14,8 +15,11 @@ import pytest
 from aq.formats.objects import MemoryObjects
 from aq.formats.records import Artifact, decode, encode
 from aq.formats.tables import encode_table, to_arrow, to_native
+from aq.formats.tables.encodings import encoded, plain
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
+
+from tests.formats.disguises import disguised
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 SOAK = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
@@ -45,11 +49,31 @@ def check_arrow(data: st.DataObject) -> None:
     assert artifact_of(pa.table({"a": pieces})) == encode(artifact)
     longer = pa.chunked_array([array, array[:1], array]).slice(0, 7)
     assert artifact_of(pa.table({"a": longer})) == encode(artifact)
+    seed = data.draw(st.integers(0, 2**32))
+    assert artifact_of(
+        pa.table({"a": typed(disguised(plain(array), random.Random(seed)), array.type)})
+    ) == encode(artifact)
     try:
         expected = repr(array.to_pylist())
     except ValueError:  # a moment that Python has no object for
         return
     assert repr(back.column("a").to_pylist()) == expected
+    check_cell(data, array, encode(artifact))
+
+
+def typed(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The array as one of an extension type, if that is what the type is."""
+    if not isinstance(kind, pa.BaseExtensionType):
+        return array
+    return pa.ExtensionArray.from_storage(kind, encoded(plain(array), kind.storage_type))
+
+
+def check_cell(data: st.DataObject, array: pa.Array, record: bytes) -> None:
+    """Another value in one row is another id."""
+    at, other = data.draw(st.integers(0, 6)), data.draw(st.integers(0, 6))
+    changed = pa.chunked_array([array[:at], array[other : other + 1], array[at + 1 :]])
+    same = repr(array[at].as_py()) == repr(array[other].as_py())
+    assert same or artifact_of(pa.table({"a": changed})) != record
 
 
 @QUICK
