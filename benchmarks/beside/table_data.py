@@ -72,11 +72,11 @@ def edits(frame: pd.DataFrame, many: int = 1_000) -> Iterator[tuple[str, pd.Data
     fresh = sales(many, seed=4)
     fresh["time"] = fresh["time"] - fresh["time"][0] + frame["time"][place]
     fresh = fresh.astype(frame.dtypes.to_dict())
-    yield "inserted", pd.concat([frame[:place], fresh, frame[place:]], ignore_index=True), None
-    yield "deleted", frame.drop(index=range(place, place + many)).reset_index(drop=True), None
+    yield "inserted in one place", pd.concat([frame[:place], fresh, frame[place:]], ignore_index=True), None
+    yield "deleted in one place", frame.drop(index=range(place, place + many)).reset_index(drop=True), None
     updated = frame.copy()
     updated.loc[place : place + many - 1, ["price", "weight"]] *= 1.01
-    yield "updated", updated, None
+    yield "updated in one place", updated, None
     scattered = frame.copy()
     chosen = np.sort(source.choice(rows, many, replace=False))
     scattered.loc[chosen, "weight"] = source.normal(10, 3, many)

@@ -62,7 +62,9 @@ def run_aq(folder: Path) -> Steps:
     first, second = versions(folder)
     with aq.init(folder / "aq") as repo:
         repo.commit({"warm": first[:9_000]}, message="warm")
+        repo.commit({"warm": first[5:9_000]}, message="warm again")
         repo.get("warm").load()
+        repo.diff("main~1", "main")
         clock = Clock(folder / "aq" / ".aq")
         clock("commit v1", lambda: repo.commit({"sales": first}, message="v1"))
         clock("commit v2", lambda: repo.commit({"sales": second}, message="v2"))

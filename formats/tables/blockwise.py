@@ -22,7 +22,7 @@ from aq.formats.tables.inherited import known_equal
 from aq.formats.tables.layout import Layout, layout_of
 from aq.formats.tables.rowhash import words
 from aq.formats.tables.sequence import Blocks, Positions, paired
-from aq.formats.tables.sides import Column, Side
+from aq.formats.tables.sides import Column, Side, texts_of_both, values_of_both
 from aq.formats.threads import SecondThread
 
 Mask = npt.NDArray[np.bool_]
@@ -111,10 +111,10 @@ def _column(
     column: Column,
     blocks: Blocks,
 ) -> Mask:
-    mine, theirs = before.texts(column, left), after.texts(column, right)
-    if mine is not None and theirs is not None:
-        return _texts(_Text(mine), _Text(theirs), blocks)
-    return _values(before.values(column, left), after.values(column, right), blocks)
+    texts = texts_of_both(before, left, after, right, column)
+    if texts is not None:
+        return _texts(_Text(texts[0]), _Text(texts[1]), blocks)
+    return _values(*values_of_both(before, left, after, right, column), blocks)
 
 
 def _values(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Mask:

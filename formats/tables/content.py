@@ -236,6 +236,13 @@ class Reader:
 
         In any order and from two threads; the bytes are right only until it returns.
         """
+        ids, uses = self.noted(wanted, columns, see)
+        visit(self.source, Kind.CHUNK, ids, lambda at, data: uses[at](data))
+
+    def noted(
+        self, wanted: Sequence[Segment], columns: Sequence[int], see: See
+    ) -> tuple[list[bytes], list[Callable[[Buffer], None]]]:
+        """What `visit` has to show, and what is to be done with each; what is no chunk is seen at once."""
         ids: list[bytes] = []
         uses: list[Callable[[Buffer], None]] = []
         for at, segment in enumerate(wanted):
@@ -246,7 +253,7 @@ class Reader:
                     uses.append(use)
                 else:
                     use(references.read(self.source, reference))
-        visit(self.source, Kind.CHUNK, ids, lambda at, data: uses[at](data))
+        return ids, uses
 
     def _uses(
         self, at: int, segment: Segment, columns: Sequence[int], see: See

@@ -6,7 +6,7 @@ is refused. Columns of plain values and of texts come as one array, others as on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from aq.formats.errors import Damaged
-from aq.formats.identity import Buffer
+from aq.formats.identity import Buffer, Kind
+from aq.formats.objects import Source, visit
 from aq.formats.tables.content import Reader, Segment
 from aq.formats.tables.layout import HEADER, Layout, layout_of
 from aq.formats.tables.layout_read import LARGE, checked, read_array
@@ -30,7 +31,7 @@ def gather(
     content: Reader, segments: Sequence[Segment], places: Sequence[int], kinds: Sequence[Any]
 ) -> list[pa.ChunkedArray]:
     """The columns at these places, of these types, of these segments in this order. Raises Damaged."""
-    ends = list(accumulate((segment.stop - segment.start for segment in segments), initial=0))
+    ends = _ends(segments)
     columns = [_column(kind, ends) for kind in kinds]
     content.visit(segments, places, lambda at, place, blob: columns[place].add(at, blob))
     return [column.result() for column in columns]
@@ -44,12 +45,46 @@ class Texts(NamedTuple):
     data: npt.NDArray[np.uint8]
 
 
-def gather_texts(content: Reader, segments: Sequence[Segment], place: int, kind: Any) -> Texts:
-    """One column of strings or binaries, for who needs no Arrow array of it. Raises Damaged."""
-    ends = list(accumulate((segment.stop - segment.start for segment in segments), initial=0))
-    column = _Texts(kind, ends)
-    content.visit(segments, [place], lambda at, _place, blob: column.add(at, blob))
-    return column.texts()
+Wanted = tuple[Reader, Sequence[Segment], int, Any]
+"""A table, some of its segments, the place of a column, and its type."""
+
+
+def gather_both(left: Wanted, right: Wanted) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """A column of two tables: chunks that are made from each other are unpacked once. Raises Damaged."""
+    columns = _column(left[3], _ends(left[1])), _column(right[3], _ends(right[1]))
+    _visit_both((left, right), columns)
+    return columns[0].result(), columns[1].result()
+
+
+def gather_texts(left: Wanted, right: Wanted) -> tuple[Texts, Texts]:
+    """The same of strings or binaries, for who needs no Arrow array of them."""
+    columns = _Texts(left[3], _ends(left[1])), _Texts(right[3], _ends(right[1]))
+    _visit_both((left, right), columns)
+    return columns[0].texts(), columns[1].texts()
+
+
+def _visit_both(wanted: tuple[Wanted, Wanted], columns: Sequence[_Column]) -> None:
+    ids: list[bytes] = []
+    uses: list[Callable[[Buffer], None]] = []
+    for (content, segments, place, _), column in zip(wanted, columns, strict=True):
+        more = content.noted(segments, [place], _adder(column))
+        ids, uses = ids + more[0], uses + more[1]
+        if content.source is not wanted[1][0].source:
+            _show(content.source, ids, uses)
+            ids, uses = [], []
+    _show(wanted[1][0].source, ids, uses)
+
+
+def _show(source: Source, ids: list[bytes], uses: list[Callable[[Buffer], None]]) -> None:
+    visit(source, Kind.CHUNK, ids, lambda at, data: uses[at](data))
+
+
+def _adder(column: _Column) -> Callable[[int, int, Buffer], None]:
+    return lambda at, _place, blob: column.add(at, blob)
+
+
+def _ends(segments: Sequence[Segment]) -> list[int]:
+    return list(accumulate((segment.stop - segment.start for segment in segments), initial=0))
 
 
 class _Column(Protocol):

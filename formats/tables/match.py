@@ -19,7 +19,7 @@ from aq.formats.tables.match_segments import Aligned, align_segments, changed_ro
 from aq.formats.tables.pool import Places, Pool
 from aq.formats.tables.rowhash import Words, mix, words
 from aq.formats.tables.sequence import Blocks, align, cells, outside, paired
-from aq.formats.tables.sides import Column, Pairs, Rows, Side, numbered, salted, take
+from aq.formats.tables.sides import Column, Pairs, Rows, Side, hashes_of_both, numbered, salted, take
 
 Known = tuple[tuple[Words, Words], tuple[Words, Words]]
 
@@ -53,7 +53,7 @@ def match_rows(
     left, right, is_reordered = differing_segments(before, after, columns)
     aligned, left, right = align_segments(before, after, columns, key or cut, left, right, is_keyed=bool(key))
     steady = key or cut or columns
-    hashes = before.hashes(steady, left), after.hashes(steady, right)
+    hashes = hashes_of_both(before, left, after, right, steady)
     blocks = align(*hashes)
     differs = np.flatnonzero(differing(before, left, after, right, columns, blocks))
     at, to = paired(blocks, differs)

@@ -18,7 +18,7 @@ from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables.content import Reader, Segment
 from aq.formats.tables.described import Described, described
-from aq.formats.tables.gather import Texts, gather_texts
+from aq.formats.tables.gather import Texts, Wanted, gather_both, gather_texts
 from aq.formats.tables.rowhash import Words, mix, words
 from aq.formats.tables.shown import plain, shown
 from aq.formats.tables.table import read_segments, reader
@@ -101,13 +101,10 @@ class Side:
         [found] = read_segments(self.artifact, self.content, segments, [self.place(column)])
         return cast_for_comparing(found, column.cast)
 
-    def texts(self, column: Column, segments: Sequence[Segment]) -> Texts | None:
-        """The same of strings or binaries as they lie; None of other columns."""
+    def wanted(self, column: Column, segments: Sequence[Segment]) -> Wanted:
+        """One column of these segments, to be gathered."""
         place = self.place(column)
-        kind = self.columns[place][1]
-        if column.cast or kind not in ("string", "binary"):
-            return None
-        return gather_texts(self.content, segments, place, kind)
+        return self.content, segments, place, self.columns[place][1]
 
     def words(self, column: Column, segments: Sequence[Segment]) -> Words:
         """The words of one column of these segments."""
@@ -115,9 +112,7 @@ class Side:
         return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 
     def hashes(self, columns: Sequence[Column], segments: Sequence[Segment]) -> Words:
-        """A hash of each row over some columns; of one column its words."""
-        if len(columns) == 1:
-            return self.words(columns[0], segments)
+        """A hash of each row over some columns."""
         total = np.zeros(sum(segment.stop - segment.start for segment in segments), np.uint64)
         for at, column in enumerate(columns):
             total += salted(self.words(column, segments), at)
@@ -134,6 +129,38 @@ class Side:
         owner = np.searchsorted(owners, np.searchsorted(starts, rows, side="right") - 1)
         index = rows - starts[owners][owner] + offsets[owner]
         return self.values(column, segments).take(pa.array(index)).combine_chunks()
+
+
+def values_of_both(
+    before: Side, left: Sequence[Segment], after: Side, right: Sequence[Segment], column: Column
+) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """One column of these segments of both sides, cast for comparing."""
+    found = gather_both(before.wanted(column, left), after.wanted(column, right))
+    return cast_for_comparing(found[0], column.cast), cast_for_comparing(found[1], column.cast)
+
+
+def texts_of_both(
+    before: Side, left: Sequence[Segment], after: Side, right: Sequence[Segment], column: Column
+) -> tuple[Texts, Texts] | None:
+    """The same of strings or binaries as they lie; None of other columns."""
+    wanted = before.wanted(column, left), after.wanted(column, right)
+    if column.cast or wanted[0][3] not in ("string", "binary"):
+        return None
+    return gather_texts(*wanted)
+
+
+def hashes_of_both(
+    before: Side, left: Sequence[Segment], after: Side, right: Sequence[Segment], columns: Sequence[Column]
+) -> tuple[Words, Words]:
+    """A hash of each row of both sides over some columns; of one column its words."""
+    if len(columns) != 1:
+        return before.hashes(columns, left), after.hashes(columns, right)
+    found = [
+        [words(piece) for piece in side.chunks]
+        for side in values_of_both(before, left, after, right, columns[0])
+    ]
+    mine, theirs = (np.concatenate([np.empty(0, np.uint64), *parts]) for parts in found)
+    return mine, theirs
 
 
 def take(side: Side, column: Column, rows: Rows) -> pa.Array:
