@@ -246,6 +246,7 @@ print(size >> 20, (peak() - before) >> 20)
 """
 
 
+@pytest.mark.slow
 def test_a_table_leaves_a_piece_at_a_time(tmp_path: Path) -> None:
     with create(tmp_path / "r") as repo:
         rng = np.random.default_rng(3)

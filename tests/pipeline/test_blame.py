@@ -40,6 +40,10 @@ HISTORY = st.lists(
 )
 
 
+# Each example is a history: fewer of them, but as many as asked for under `make soak`.
+EXAMPLES = 40 if settings.default.max_examples <= 100 else settings.default.max_examples
+
+
 class History:
     """Commits of one table in memory, as versions of {key: row}, with their parents."""
 
@@ -97,7 +101,7 @@ class History:
         return at
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(HISTORY, st.sampled_from([None, "x", "s"]))
 def test_every_row_goes_back_to_the_commit_that_brought_it(steps: Any, column: str | None) -> None:
     history = History(steps)

@@ -125,6 +125,7 @@ def test_duckdb_queries_any_revision(repo: Repo) -> None:
         assert base.execute(query).fetchone() == (1000.0,)
 
 
+@pytest.mark.slow
 def test_dask_reads_in_its_workers(repo: Repo) -> None:
     dataframe = pytest.importorskip("dask.dataframe")
     found = dataframe.read_parquet("aq://main~1/sales", storage_options={"repo": str(repo.root)})
