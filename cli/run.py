@@ -46,6 +46,7 @@ WORST_FIRST: Final = (1, 4, 3)
 )
 @click.option("--keep-going", is_flag=True, help="Steps that do not depend on a failed one still run")
 @click.option("-j", "--jobs", metavar="N", type=int, help="Steps at once, each in a process (1: in this one)")
+@click.option("--executor", metavar="local|dask://HOST:PORT", help="Whose processes do the steps")
 def run(
     session: Session, target: str | None, params: Sequence[str], dry_run: bool, no_commit: bool, **given: Any
 ) -> int:

@@ -7,15 +7,16 @@ with a limit, which always run in one that can be ended. Nothing here decides wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from dataclasses import replace
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aq.formats import values
-from aq.pipeline.capture import Log
+from aq.formats.errors import AqError
 from aq.pipeline.execute import Outcome
-from aq.pipeline.execution import StepStore
+from aq.pipeline.execution import Failure, StepStore
+from aq.pipeline.frames import one_line
 from aq.pipeline.graph import Read
 from aq.pipeline.relay import CARRIED_MOST, Packed
 from aq.pipeline.task import Answer, Code, Parsing, Task, perform
@@ -140,7 +141,21 @@ class Many:
             return self._own.results(seconds)
         done = wait(self._under_way, timeout=seconds, return_when=FIRST_COMPLETED).done
         begun = [future for future in self._under_way if future in done]
-        return [self._result(self._under_way.pop(future), future.result()) for future in begun]
+        return [self._result(*self._answer(future)) for future in begun]
+
+    def _answer(self, future: Future[Answer]) -> tuple[Work, Answer]:
+        """What came of a task; an executor that was given may have lost it, in ways of its own."""
+        work = self._under_way.pop(future)
+        try:
+            return work, future.result()
+        except AqError:
+            raise
+        except Exception as error:
+            if self._crew.given is None:
+                raise
+            name = work.node.name if isinstance(work, StepWork) else work.wanted.label
+            failure = Failure(name, "killed", f"its executor lost it: {one_line(error)}")
+            return work, Answer(Outcome([], failure, None))
 
     def _result(self, work: Work, answer: Answer) -> Result:
         outcome = answer.outcome
@@ -161,11 +176,12 @@ class Many:
         """What a step wrote whose process died."""
         if answer.log is None:
             return outcome
-        with closing(answer.log):
-            log = Log(answer.log)
-            if not log.size:
+        with BytesIO(answer.log) if isinstance(answer.log, bytes) else answer.log as file:
+            size = file.seek(0, SEEK_END)
+            if not size:
                 return outcome
-            stored = values.encode_file(log.reader(), log.size, self._store).id
+            file.seek(0)
+            stored = values.encode_file(file, size, self._store).id
         failure = outcome.failure and replace(outcome.failure, log=stored)
         return replace(outcome, log=stored, failure=failure)
 

@@ -6,8 +6,8 @@ a flow that failed or was gated leaves a run that can be looked into, and HEAD a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -15,7 +15,18 @@ from aq.formats.errors import Conflict, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
 from aq.formats.records import Run, Source
-from aq.pipeline import dry, ended, environment, git, published, runner, selecting, settings, staffing
+from aq.pipeline import (
+    dry,
+    ended,
+    environment,
+    executors,
+    git,
+    published,
+    runner,
+    selecting,
+    settings,
+    staffing,
+)
 from aq.pipeline.crew import Crew
 from aq.pipeline.execution import Execution, Made
 from aq.pipeline.finishing import finishing_all
@@ -46,7 +57,7 @@ class Asked(TypedDict, total=False):
     `params`: values or texts; `message`, `tag`: of the commit; `commit=False`: the branch stays; `force`:
     every step; `accept`: checks that may fail this once; `keep_going`: past a failed step. `jobs`: steps
     at once (1: in this process; not given: the setting run.jobs); `executor`: of processes that reach the
-    repository, in place of own ones.
+    repository, in place of own ones, or where one is (`dask://HOST:PORT`).
     """
 
     params: Mapping[str, Any] | None
@@ -57,7 +68,7 @@ class Asked(TypedDict, total=False):
     accept: Sequence[str]
     keep_going: bool
     jobs: int | None
-    executor: Executor | None
+    executor: Executor | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +84,7 @@ class Request:
     accept: Sequence[str] = ()
     keep_going: bool = False
     jobs: int = 1
-    executor: Executor | None = None
+    executor: Executor | str | None = None
 
 
 @dataclass(slots=True)
@@ -101,6 +112,17 @@ def request(repo: Repo, target: object, asked: Asked) -> Request:
     return Request(**{**plain, "target": target, "jobs": jobs})
 
 
+@contextmanager
+def crew_of(repo: Repo, request: Request) -> Iterator[Crew]:
+    """Who may work beside this process, until the command ends."""
+    address = request.executor if isinstance(request.executor, str) else "local"
+    with executors.opened(address) as (executor, width):
+        given = executor if isinstance(request.executor, str) else request.executor
+        jobs = width if width and request.jobs == 1 else request.jobs
+        with closing(Crew(repo.store.control, jobs, given)) as crew:
+            yield crew
+
+
 def project_of(repo: Repo) -> Project:
     """The user's code: what lies in the folder."""
     project = Project(repo.root)
@@ -122,10 +144,7 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
     at = head(repo.store)
     outcomes = []
     working = at.snapshot
-    with (
-        project_of(repo) as project,
-        closing(Crew(repo.store.control, request.jobs, request.executor)) as crew,
-    ):
+    with project_of(repo) as project, crew_of(repo, request) as crew:
         for job in selecting.jobs(repo, project, request.target, request.params):
             reader = FolderReader(repo, working, job.name)
             attempt = _Attempt(repo, project, request, at, working, job, reader, repo.context.now(), crew)

@@ -6,7 +6,6 @@ Invariant: they get the very bytes of every file of the project that was read he
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from aq.formats.files import encode_stream
 from aq.formats.objects import put_record
 from aq.pipeline.load import Project
-from aq.pipeline.task import Code
+from aq.pipeline.task import Code, this_process
 from aq.store import snapshots
 from aq.store.snapshots import Entry, Mode, Origin
 
@@ -37,5 +36,5 @@ def code_of(repo: Repo, project: Project, file: str, flow: str, given: Mapping[s
         given=dict(given),
         environ=dict(repo.context.environ),
         path=tuple(sys.path),
-        asker=os.getpid(),
+        asker=this_process(),
     )

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from socket import gethostname
+from threading import current_thread, local, main_thread
 from time import perf_counter
 from typing import BinaryIO
 
@@ -45,7 +47,7 @@ class Code:
     given: Mapping[str, str]
     environ: Mapping[str, str]
     path: tuple[str, ...] = ()
-    asker: int = 0
+    asker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +99,44 @@ class Answer:
     objects: tuple[Packed, ...] = ()
     summaries: tuple[tuple[bytes, dict[str, object]], ...] = ()
     seconds: float = 0.0
-    log: BinaryIO | None = None
+    log: BinaryIO | bytes | None = None
 
 
 OnTrial = Callable[[int], None]
 _site: Site | None = None
+_local = local()
 
 
 def perform(code: Code, task: Task) -> Answer:
     """Do a task in this process, which any executor may have started. Raises AqError.
 
-    A task with limits is done by a process of its own, which can be ended.
+    A task with limits is done by a process of its own, which can be ended; so is one of a thread, since
+    what an op writes, its seeds and its modules belong to a whole process.
     """
-    if code.asker == os.getpid():
+    if code.asker == this_process():
         raise UsageError("this executor runs tasks in threads of aq's own process: give one of processes")
-    if task.is_limited:
-        from aq.pipeline.workers import Workers
-
-        with Workers(1, Path(code.root) / ".aq") as workers:
-            answer: Answer = workers.submit(perform, code, task).result()
-            return answer
+    if task.is_limited or current_thread() is not main_thread():
+        return _apart(code, task)
     return site(code).do(task)
+
+
+def this_process() -> str:
+    """What tells this process from all others, also on other hosts."""
+    return f"{gethostname()} {os.getpid()}"
+
+
+def _apart(code: Code, task: Task) -> Answer:
+    """Have it done by a worker of this thread's own, which stays warm."""
+    from aq.pipeline.workers import Workers
+
+    if not hasattr(_local, "workers"):
+        _local.workers = Workers(1, Path(code.root) / ".aq")
+    answer: Answer = _local.workers.submit(perform, code, task).result()
+    if answer.log is None or isinstance(answer.log, bytes):
+        return answer
+    with closing(answer.log) as log:
+        log.seek(0)
+        return replace(answer, log=log.read())
 
 
 def site(code: Code) -> Site:
