@@ -88,20 +88,48 @@ ARRAYS: dict[str, pa.Array] = {
 GOLDEN = {
     "null": "5267dffa4bccb0f2e76856197264261a74ecf8c6ff0c19ace6e648a6feb70db0",
     "bool": "c8e521facdcc2dbb14761f913f3ee8663b2a6c029cf87de52d1fac6663910144",
+    "int8": "298876c581a7f8b95d0f84ec20280523a113628075d132117e182c141caadc57",
     "uint64": "c2c8aece4fcc58e345da6f5814ffdc5f3efda82a79aaf6062466548ddab70a32",
     "float16": "1839bf7c74a74c22a30a0ea300e29382c580e298a77c7ea05d390e1b6ac2dd24",
+    "float32": "142c0daf47094680fde5bb13e395ad9348223a9918e67c53af3e910b8266fb13",
     "float64": "41fb17554804b975b4d34a11943eac955cd3b617095eb9e500f371ed489a25d2",
+    "date32": "fa7a03ea62137b7598b8a25f39c9ea83eb03dccbeb7d9451ac1e4dc9cae55dbb",
+    "date64": "5da06081a0b22ad5f80d71355c11e7d439f2a8ae06c01f2c668382db8fd5e991",
+    "time32": "71b4089485381b492096ea2c84efcd9458f229bd34de6a32a3738edd749d8600",
+    "time64": "243d6f445d4ea8e3a14cc4b7ae2444d0e43d1acb8e9ad58ceee7327c1868e349",
+    "timestamp": "29060767399faf3b9f15b97b2c93a502f77af7bbf327a46110a5bf6ab8af644a",
     "zoned": "5d93508d4ed8c42e657db24585e172f62749ce8f11353c03251e6ec4072b8e61",
+    "duration": "00f162153770b51406cadc939b5d85e234e56249a79652b7a96055c3fe5daaec",
     "interval": "7409fc7487d9c813b3701470b6539b71c02f6de66e991549b1553aea60ef3a12",
+    "decimal32": "559cbdbbf4234a01835563964c8cb232762959e3284e5e23ec78df6889911241",
+    "decimal64": "d40bca96d4b369ed2634d5e879623783f7a918dc8cb5d479d40d1d44e2d9990a",
     "decimal128": "973850a60a42ffdde76b0f392652a4d00bda55ff76da37d677f09042d1d46450",
+    "decimal256": "9e9a644ecaf462650931eb5e3f323fe9a9b4bc059cce8ce1b1d09170cd53555d",
     "fixed binary": "3530122ed040d8041a95035f65ba647ad4e0bddd9d5bc403e8b27ff82c19d5ef",
+    "wide fixed binary": "f99b70efb9014033925e2cd4d16107a8987401b9d00e856303c30176ec86b11a",
     "string": "5243a49b9942b943ce3cc60157ecc5240abe8a958674c9ab0f4f6389d7b587ed",
+    "binary": "9798556b38feda03a36e7d0a6051c6449d6798a575215c8cbf5e3eef5f6842d4",
+    "list": "875261d46d9d89a9dca8d91321f9d794ac658e91fb204b6de119abd5b620607d",
     "list of list": "204dabe760d653257807ce1148c31296798d43a7965f17217aca852d47646868",
     "fixed list": "e13b4d2b3efb6c5a82c4deaf2ea037baaf0d91912c51d3871eda94d86059110b",
+    "empty fixed list": "97147570bfed072c6899f44d421fad703144f58ad16b691d484b77c0b454e37e",
+    "struct": "46c7162361858213e95a7ed4117ffaed36e007598119e2e7f8569ab34ef02f40",
+    "empty struct": "8649f502699f3815d12d61a4ef3f78933ddfdb4a627d494aaa6ed3a7c80f4184",
     "struct of struct": "2c9e71d434d9c3f8ad9a4488fefa938d6df490cb21c1572e9b9ffc978d67a71e",
     "map": "ccd9b4dc7ce2f2e16c73d1b5a2f4eaef6e15dbd3b6e729475bb92b3ddc38380e",
     "dense union": "ab11f892d81d5c1ef4d3d4fcf8735c0587b05ce16042f03f581c25e91e2e7f25",
+    "sparse union": "91db713f188177399ddd7c161a1de3a74b63e800543a8d793c6b550633e349d4",
+    "large string": "5243a49b9942b943ce3cc60157ecc5240abe8a958674c9ab0f4f6389d7b587ed",
+    "large list": "62b5a7dcfd760664d427de819395f20a2dfd20cabf1cda67d3a83004b71d45c8",
+    "list of decimals": "68f9f6347e55fc595c41b0000b4efaedc81e53200c5679c3786a3b15fc5d0a32",
+    "no bytes": "be40ccf784f2de079c0b225a708949a26ae8d217479ae5dd4c0a1f97ff04e5cc",
+    "list of unions": "99869c2bc5d530cc70f5e826c4642668145eea7aff9f413295de35d2a5086ae5",
+    "json": "304eb557c1403eaae4dec7c27d66ae4697b9bfd3e437e649799cdad1c9dc482c",
+    "bool8": "1805f3bfc5bf9daecca682ac4ef115eba9e023ffe513bc9da4378f6e86be016f",
+    "opaque": "aa94cf4ead0d8818d77e0e25c5b1fb8ad61f798da6991db3c0eae527d13fc551",
+    "turned tensor": "2957cb66289730b3b16ba95644afdfee9c1394ace9702ea5fe24be4fde38a80d",
     "uuid": "97b3c0514517a0aea382867ed4251654c5caecb3c83cb1a8aa3a45f79b978edd",
+    "tensor": "5e4033a3cfa7ab163fe241b624e819779d454fe878a5a957a3ad240a351d7760",
 }
 
 
@@ -247,7 +275,7 @@ def test_a_type_without_end_is_refused() -> None:
             arrow_type(wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("name", ARRAYS)
 def test_golden_chunks(name: str) -> None:
     assert object_id(Kind.CHUNK, write_array(ARRAYS[name])).hex() == GOLDEN[name]
 
