@@ -59,10 +59,19 @@ def encode(
     return Encoded(put_record(sink, artifact), artifact, summary)
 
 
-def encode_file(stream: Readable | BinaryIO, size: int | None, sink: Sink) -> Encoded:  # noqa: ARG001
-    """Store all that is left in a stream as a file, read once, in bounded memory; `size` is a hint."""
+def encode_file(
+    stream: Readable | BinaryIO,
+    size: int | None,  # noqa: ARG001
+    sink: Sink,
+    *,
+    like: Like | None = None,
+) -> Encoded:
+    """Store all that is left in a stream as a file, read once, in bounded memory; `size` is a hint.
+
+    `like`: see `encode`.
+    """
     head = read_head(stream)
-    artifact = encode_stream(stream, sink, head=head)
+    artifact = encode_stream(stream, sink, head=head, like=like)
     return Encoded(put_record(sink, artifact), artifact, _summarise_file(head))
 
 

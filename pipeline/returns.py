@@ -149,7 +149,7 @@ def put(store: StepStore, value: Any, key: Sequence[str], at: str, like: Like | 
 
 def _encode(store: StepStore, value: Any, key: Sequence[str], at: str, like: Like | None) -> Encoded:
     if isinstance(value, PurePath):
-        return _file(store, Path(value), at)
+        return _file(store, Path(value), at, like)
     if _is_figure(value):
         stream = io.BytesIO()
         value.savefig(stream, format="png", metadata={"Software": None})
@@ -158,10 +158,10 @@ def _encode(store: StepStore, value: Any, key: Sequence[str], at: str, like: Lik
     return values.encode(value, store, key=key, at=at, like=like)
 
 
-def _file(store: StepStore, path: Path, at: str) -> Encoded:
+def _file(store: StepStore, path: Path, at: str, like: Like | None) -> Encoded:
     try:
         with path.open("rb") as stream:
-            return values.encode_file(stream, path.stat().st_size, store)
+            return values.encode_file(stream, path.stat().st_size, store, like=like)
     except OSError as error:
         raise Unstorable(f"{at} is the path {path}, which cannot be read: {error.strerror}") from None
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from stat import S_ISLNK, S_ISREG
 from typing import Final
 
-from aq.formats.errors import AqError, Temporary
+from aq.formats.errors import AqError, Damaged, Temporary
 from aq.formats.identity import Buffer, Digest, Kind, object_id
-from aq.formats.objects import Like, Sink, put_record
+from aq.formats.objects import Like, Sink, Source, get_record, put_record
 from aq.formats.records import Artifact
 from aq.store import disk
 from aq.store.paths import decode, show
@@ -51,6 +51,16 @@ def stat_of(full: bytes) -> bytes | None:
             return None
         raise _refused(full, error) from error
     return pack_stat(found) if S_ISREG(found.st_mode) or S_ISLNK(found.st_mode) else None
+
+
+def earlier(source: Source, entry: bytes | None) -> Like | None:
+    """The version of a file that this packed entry tells of; None where there is none that can be read."""
+    if entry is None:
+        return None
+    try:
+        return Like(get_record(source, Artifact, entry[3:35]), source)
+    except Damaged:
+        return None
 
 
 def read_state(

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
-from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
-from aq.formats.objects import Like, Sink, get_record
-from aq.formats.records import Artifact
-from aq.store.content import OPEN_FLAGS, SMALL, HashOnly, State, read_state
+from aq.formats.objects import Sink
+from aq.store.content import OPEN_FLAGS, SMALL, HashOnly, State, earlier, read_state
 from aq.store.folders import join, open_folder
 from aq.store.snapshots import Mode, pack_file
 from aq.store.statcache import StatCache, size_of
@@ -75,15 +72,9 @@ class Intake:
         return states
 
     def _alone(self, path: bytes, stat: bytes, head: bytes | None) -> State | None:
-        like = None if head is None or size_of(stat) < SMALL else self._like(head)
-        return read_state(self._root, path, self._sink, self._on_bytes, like=like)
-
-    def _like(self, head: bytes) -> Like | None:
-        """The earlier version of a file that has this packed entry; None where it cannot be had."""
-        if isinstance(self._sink, Store):
-            with suppress(Damaged):
-                return Like(get_record(self._sink, Artifact, head[3:35]), self._sink)
-        return None
+        sink = self._sink
+        like = earlier(sink, head) if isinstance(sink, Store) and size_of(stat) >= SMALL else None
+        return read_state(self._root, path, sink, self._on_bytes, like=like)
 
     def _on_bytes(self, size: int) -> None:
         self._count(0, size)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from aq.formats.errors import AqError, Damaged, NotFound, Unstorable, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import Sink, SourceAndSink, get_record
-from aq.formats.prolly import map_edit
+from aq.formats.prolly import map_edit, map_get
 from aq.formats.records import Artifact
 from aq.store import history, snapshots, tracking
-from aq.store.content import SMALL, HashOnly, clock_of, read_state, stat_of
+from aq.store.content import SMALL, HashOnly, clock_of, earlier, read_state, stat_of
 from aq.store.intake import Intake
 from aq.store.nearest import did_you_mean
 from aq.store.paths import (
@@ -175,14 +175,22 @@ class Worktree:
         known = self.cache.entry(path, stat)
         if known is not None and (sink is None or self.store.has(known[3:35])):
             return snapshots.unpack(known)
-        found = self._read(path, sink)
+        found = self._read(path, sink, large=size_of(stat) >= SMALL)
         return None if found is None else snapshots.unpack(found)
 
-    def _read(self, path: bytes, sink: Sink | None) -> bytes | None:
-        """The packed entry of a file, read anew."""
+    def _read(self, path: bytes, sink: Sink | None, *, large: bool) -> bytes | None:
+        """The packed entry of a file, read anew; a large one is stored beside HEAD's version."""
         clock = self._clock()
+        like = None
+        if sink is not None and large:
+            with suppress(Damaged):
+                like = earlier(self.store, map_get(self.store, self.head(), path))
         state = read_state(
-            self.root, path, HashOnly() if sink is None else sink, lambda size: self.done.count(0, size)
+            self.root,
+            path,
+            HashOnly() if sink is None else sink,
+            lambda size: self.done.count(0, size),
+            like=like,
         )
         if state is None:
             return None

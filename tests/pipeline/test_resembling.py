@@ -88,3 +88,30 @@ def test_rows_appended_cost_themselves_not_the_segment_that_they_join(repo: aq.R
     assert grown.bytes.new < 3_000 * 8 * 1.5
     pd.testing.assert_frame_equal(repo.get("days").load(), noise[: end + 3_000])
     assert repo.fsck(full=True).problems == []
+
+
+WRITING = """
+from pathlib import Path
+import aq
+@aq.op
+def report(times: int):
+    place = Path("report.csv").absolute()
+    lines = [f"{number},{number * 7919 % 100_003}" for number in range(40_000) if number % times]
+    place.write_text("\\n".join(lines))
+    return place
+@aq.flow
+def reports(times: int = 1_000):
+    report(times)
+"""
+
+
+def test_a_file_that_an_op_makes_costs_what_changed(repo: aq.Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repo.root)
+    (repo.root / "flow.py").write_text(WRITING)
+    sizes = []
+    for times in (1_000, 1_001):
+        before = repo.store.new_bytes()
+        assert repo.run("flow.py", params={"times": times}).status == "committed"
+        sizes.append(repo.store.new_bytes() - before)
+    assert sizes[0] > 150_000 and sizes[1] < 30_000
+    assert repo.fsck(full=True).problems == []

@@ -238,6 +238,20 @@ def test_versions_outlive_those_that_they_are_made_from(kept: Kept) -> None:
     kept.check()
 
 
+def test_what_is_overwritten_or_read_by_a_run_is_stored_as_what_differs(kept: Kept) -> None:
+    """Whoever stores one file by itself has HEAD's version beside it as well."""
+    data = noise(300 * KIB)
+    kept.put(data)
+    kept.write("file", data[:100_000] + b"edit" + data[100_000:])
+    kept.settle()
+    kept.reopen()
+    before = kept.store.bytes_on_disk()
+    kept.work.store_file("file")
+    kept.store.flush()
+    assert kept.store.bytes_on_disk() - before < BESIDE
+    kept.check()
+
+
 def test_a_version_comes_back_into_the_folder(kept: Kept) -> None:
     data = noise(18 * MIB)
     kept.put(data)
