@@ -163,7 +163,8 @@ def _last(value: Any) -> int:
 
 def _bytes(torch: Any, value: Any) -> Buffer:
     """The elements in C order; a view of the tensor's own memory where that is possible."""
-    plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    packed = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    plain = packed.as_strided((packed.numel(),), (1,))  # of one element, a stride may still be anything
     found: Buffer = plain.view(torch.uint8).numpy().data if plain.numel() else b""
     return found
 

@@ -20,7 +20,7 @@ from aq.formats.tensors import compare_tensors
 from aq.formats.values import Encoded, decode, encode, summarise
 from aq.pipeline import mutation
 from aq.pipeline.seeds import seeded
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="`make test TORCH=torch` runs the tests of torch")
@@ -118,6 +118,7 @@ SAME = {
         torch.ones(2, 3, 4, 5),
     ),
     "one memory, apart": ([*WIDE.view(-1).split(12)], [part.clone() for part in WIDE.view(-1).split(12)]),
+    "a stride of one element": (torch.arange(4.0)[::2][:1], torch.zeros(1)),
     "strides of one": (torch.ones(1, 3).as_strided((1, 3), (7, 1)), torch.ones(1, 3)),
 }
 
@@ -188,6 +189,7 @@ def views(draw: st.DrawFn) -> list[Any]:
     return found
 
 
+@settings(max_examples=300)
 @given(views())
 def test_any_views_come_back_and_share_as_they_did(held: list[Any]) -> None:
     encoded, objects = stored(held)
