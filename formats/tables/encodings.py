@@ -70,6 +70,18 @@ def joined(pieces: Sequence[pa.Array], kind: pa.DataType) -> pa.Array:
     return pa.concat_arrays(list(map(plain, pieces)))
 
 
+def whole(values: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; without encodings where Arrow joins none of its type."""
+    if values.num_chunks == 1:
+        return values.chunk(0)
+    if len(values) == 0:
+        return pa.nulls(0, values.type)
+    try:
+        return values.combine_chunks()
+    except NotImplementedError:  # Arrow's own error is one of these too
+        return joined(values.chunks, values.type)
+
+
 def light_dictionaries(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column whose dictionaries hold no views, so that not every segment has to undo all of one."""
     kind = values.type

@@ -12,6 +12,8 @@ import pyarrow as pa
 from aq.formats.errors import Unstorable, UsageError
 from aq.formats.tables.columns import Columns
 from aq.formats.tables.described import PolarsPart
+from aq.formats.tables.types import fields_of
+from pyarrow import types as is_
 
 _WIDE: Final = pa.decimal256(39, 0)
 _WIDE_NAMES: Final = ("Int128", "UInt128")
@@ -79,7 +81,7 @@ def to_polars(table: pa.Table, part: PolarsPart | None) -> Any:
     wide = {at: table.column(at) for at, tag in tags.items() if tag[0] in _WIDE_NAMES}
     for at in wide:  # polars reads no decimal of 256 bits
         table = table.set_column(at, table.column_names[at], pa.nulls(len(table)))
-    frame = cast(pl.DataFrame, pl.from_arrow(table))
+    frame = _from_arrow(table)
     for at, tag in tags.items():
         if at in wide:
             values = [None if value is None else int(value) for value in wide[at].to_pylist()]
@@ -88,6 +90,29 @@ def to_polars(table: pa.Table, part: PolarsPart | None) -> Any:
             series = frame.to_series(at).cast(_tagged(frame.dtypes[at], tag))
         frame = frame.replace_column(at, series)
     return frame
+
+
+def _from_arrow(table: pa.Table) -> Any:
+    """The frame of an Arrow table. Raises Unstorable where polars has no such type."""
+    import polars as pl
+
+    for field in table.schema:
+        if not _is_known(field.type):  # before polars panics, with a trace of its own on the terminal
+            raise Unstorable(f"column {field.name!r}: polars has no {field.type}; read it as Arrow")
+    try:
+        return cast(pl.DataFrame, pl.from_arrow(table))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise Unstorable(f"polars cannot hold this table ({reason}); read it as Arrow") from None
+
+
+def _is_known(kind: pa.DataType) -> bool:
+    """Whether polars has a type for it, and for all inside it."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _is_known(kind.storage_type)
+    if is_.is_union(kind) or is_.is_interval(kind) or is_.is_decimal256(kind):
+        return False
+    return not is_.is_nested(kind) or all(_is_known(field.type) for field in fields_of(kind))
 
 
 def _tagged(dtype: Any, tag: list[Any] | None) -> Any:

@@ -18,6 +18,7 @@ from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables.content import Reader, Segment
 from aq.formats.tables.described import Described, described
+from aq.formats.tables.encodings import whole
 from aq.formats.tables.gather import Texts, Wanted, gather_both, gather_texts
 from aq.formats.tables.rowhash import Words, mix, words
 from aq.formats.tables.shown import plain, shown
@@ -121,14 +122,14 @@ class Side:
     def take(self, column: Column, rows: Rows) -> pa.Array:
         """The values of one column in these rows, which ascend."""
         if not len(rows):
-            return self.values(column, self.content.segments[:0]).combine_chunks()
+            return whole(self.values(column, self.content.segments[:0]))
         starts = np.array([segment.start for segment in self.content.segments])
         owners = np.unique(np.searchsorted(starts, rows, side="right") - 1)
         segments = [self.content.segments[at] for at in owners]
         offsets = np.cumsum([0] + [segment.stop - segment.start for segment in segments])
         owner = np.searchsorted(owners, np.searchsorted(starts, rows, side="right") - 1)
         index = rows - starts[owners][owner] + offsets[owner]
-        return self.values(column, segments).take(pa.array(index)).combine_chunks()
+        return whole(self.values(column, segments).take(pa.array(index)))
 
 
 def values_of_both(
