@@ -258,8 +258,9 @@ class Repo:
     ) -> results.Merged:
         """Bring what another revision changed into the current branch.
 
-        Where both changed a path, raises Conflict with the list in `.result`, and nothing is written:
-        merge again with answers for paths or folders (`take`: what lies in the folder).
+        A path that both changed is merged inside: tables by key, texts by lines. Where that cannot be, raises
+        Conflict with the list in `.result`, and nothing is written: merge again with answers for paths or
+        folders (`take`: what lies in the folder).
         """
         answers = {"ours": _list(ours), "theirs": _list(theirs), "take": _list(take)}
         return merging.merge(self, rev, message=message, answers=answers, code=code)
