@@ -55,7 +55,7 @@ def safetensors(held: Arrays) -> bytes:
 
 
 def torch_file(held: Arrays) -> bytes:
-    torch = pytest.importorskip("torch", reason="`make test TORCH=torch` runs the tests of torch")
+    torch = pytest.importorskip("torch", reason="`make test TORCH=torch==2.13.0` runs the tests of torch")
     tensors = {name: torch.from_numpy(array) for name, array in held.items()}
     return saved(lambda stream: torch.save(tensors, stream))
 
@@ -218,7 +218,7 @@ def test_skops_without_skops() -> None:
 
 
 def test_a_module_of_torch_in_a_file() -> None:
-    torch = pytest.importorskip("torch", reason="`make test TORCH=torch` runs the tests of torch")
+    torch = pytest.importorskip("torch", reason="`make test TORCH=torch==2.13.0` runs the tests of torch")
     weights = torch.arange(20.0).reshape(4, 5)
     module = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Dropout(0.25))
     module[0].weight.data = weights.T.contiguous().T
@@ -237,7 +237,7 @@ def test_a_module_of_torch_in_a_file() -> None:
 
 
 def test_a_tensor_that_repeats_itself_is_not_written_out_without_end() -> None:
-    torch = pytest.importorskip("torch", reason="`make test TORCH=torch` runs the tests of torch")
+    torch = pytest.importorskip("torch", reason="`make test TORCH=torch==2.13.0` runs the tests of torch")
 
     def repeated(times: int) -> dict[str, Any] | None:
         wide = {"w": torch.ones(3).expand(times, 3)}

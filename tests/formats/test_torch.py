@@ -23,7 +23,7 @@ from aq.pipeline.seeds import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch", reason="`make test TORCH=torch` runs the tests of torch")
+torch = pytest.importorskip("torch", reason="`make test TORCH=torch==2.13.0` runs the tests of torch")
 nn = torch.nn
 
 

@@ -37,12 +37,12 @@ def tune(held: Layers, version: int) -> int:
 
 
 def as_torch(held: Layers) -> Any:
-    torch = pytest.importorskip("torch", reason="`make test TORCH=torch` runs the tests of torch")
+    torch = pytest.importorskip("torch", reason="`make test TORCH=torch==2.13.0` runs the tests of torch")
     return {name: torch.from_numpy(array) for name, array in held.items()}
 
 
 def as_module(held: Layers) -> Any:
-    torch = pytest.importorskip("torch", reason="`make test TORCH=torch` runs the tests of torch")
+    torch = pytest.importorskip("torch", reason="`make test TORCH=torch==2.13.0` runs the tests of torch")
     module = torch.nn.Sequential(*[torch.nn.Linear(1, 1) for _ in held])
     for layer, array in zip(module, held.values(), strict=True):
         layer.weight = torch.nn.Parameter(torch.from_numpy(array))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="`make test TORCH=torch` runs the tests of torch")
+pytest.importorskip("torch", reason="`make test TORCH=torch==2.13.0` runs the tests of torch")
 pytestmark = pytest.mark.slow
 
 FLOW = """
