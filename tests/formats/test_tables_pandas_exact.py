@@ -14,12 +14,15 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from aq.formats.errors import Unstorable
 from aq.formats.objects import MemoryObjects
 from aq.formats.records import Artifact, decode, encode
 from aq.formats.tables import encode_table, to_arrow, to_native
+
+from tests.formats.value_groups import DISTINCT
 
 NAN = float("nan")
 PARIS = ZoneInfo("Europe/Paris")
@@ -119,7 +122,7 @@ AXES: dict[str, Callable[[], pd.DataFrame | pd.Series]] = {
     "a zone of odd seconds": lambda: zoned(dt.timezone(dt.timedelta(seconds=-3601))),
     "a zone with a name": lambda: zoned(dt.timezone(dt.timedelta(hours=1), "here")),
     "zones of the library": lambda: pd.concat(
-        [zoned(zone).set_axis([str(zone)], axis=1) for zone in (dt.UTC, "Europe/Paris", "Etc/GMT+5", "+05:30")], axis=1
+        [zoned(at).set_axis([str(at)], axis=1) for at in (dt.UTC, "Europe/Paris", "Etc/GMT+5", "+05:30")], axis=1
     ),
     "texts that are no Unicode": lambda: pd.DataFrame(
         {"s": pd.array(["\ud800", None, "a"], pd.StringDtype("python", NAN))}
@@ -269,3 +272,18 @@ def test_what_has_no_cell_is_refused_with_its_place(value: Any) -> None:
         encode_table(pd.DataFrame({"o": objects(1, value)}), MemoryObjects())
     with pytest.raises(Unstorable, match=r"^column 'o', row 1: nothing maps an? "):
         encode_table(pd.DataFrame({"o": objects(1, [{"deep": value}])}), MemoryObjects())
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+def test_what_code_tells_apart_has_ids_of_its_own(name: str) -> None:
+    """As tables where they are some, else as the one object of a column."""
+    ids = []
+    for value in DISTINCT[name]:
+        is_table = (
+            isinstance(value, (pd.DataFrame, pd.Series, pa.Table)) or type(value).__module__[:6] == "polars"
+        )
+        try:
+            ids.append(encode(stored(value if is_table else pd.DataFrame({"o": objects(value)}))[0]))
+        except Unstorable:
+            continue
+    assert len(set(ids)) == len(ids)
