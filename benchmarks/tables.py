@@ -90,7 +90,7 @@ def run_edits(bench: Bench, options: argparse.Namespace) -> list[Limit]:
         if alone:
             limits.append(Limit(f"{name} ÷ that column alone", ratio(added, alone[0]), 1.1))
         else:
-            limits.append(Limit(f"{name}", share, 1.5, "%"))
+            limits.append(Limit(name, share, 1.5 if "one place" in name else 3, "%"))
     return limits
 
 
