@@ -45,6 +45,7 @@ WORST_FIRST: Final = (1, 4, 3)
     "--accept", metavar="CHECK", multiple=True, help="A check that may fail this once (can be repeated)"
 )
 @click.option("--keep-going", is_flag=True, help="Steps that do not depend on a failed one still run")
+@click.option("--verify", is_flag=True, help="What row-wise ops make of new rows is compared with the whole")
 @click.option("-j", "--jobs", metavar="N", type=int, help="Steps at once, each in a process (1: in this one)")
 @click.option("--executor", metavar="local|dask://HOST:PORT", help="Whose processes do the steps")
 def run(

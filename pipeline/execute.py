@@ -120,6 +120,9 @@ class Executor:
                     for place in mutation.changed(before, loaded)
                 ]
                 outputs = self._store(node, done.result, loaded)
+                if done.note and rowwise.verifying.get():
+                    whole = self._store(node, self._call(node, loaded, seed, log), loaded)
+                    rowwise.require_same(node.name, outputs, whole)
             seen = hidden_reads.seen(watch, done.hidden)
             return outputs, None, (*notes, *watch.notes(node.name)), seen
         except (Damaged, Conflict, Temporary):

@@ -8,11 +8,14 @@ other types, another number of rows, another kind of result) the op is called wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+from aq.formats.errors import OpFailed
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Step
 from aq.pipeline import inputs
@@ -34,6 +37,9 @@ _OWN: Final = ("key", "inputs", "outputs", "hidden", "opaque")
 """Fields in which two steps may differ, `inputs` in the first table alone."""
 
 Run = Callable[[Mapping[str, Any]], Any]
+
+verifying: ContextVar[bool] = ContextVar("aq_verifying", default=False)
+"""Whether a result by pieces is made as a whole too, and both must be the same."""
 
 
 class Earlier(NamedTuple):
@@ -101,6 +107,25 @@ def call(before: Earlier | None, loaded: Mapping[str, Any], name: str, run: Run)
                     note = f"{name} ran on {len(new):,} of {len(now):,} rows"
                     return Done(made, before.hidden, note)
     return Done(run(loaded), {})
+
+
+@contextmanager
+def verified(*, on: bool) -> Iterator[None]:
+    """Within: results by pieces are compared with the whole, or not."""
+    token = verifying.set(on)
+    try:
+        yield
+    finally:
+        verifying.reset(token)
+
+
+def require_same(name: str, pieces: object, whole: object) -> None:
+    """Raise OpFailed where the ids of a result by pieces are not those of the whole."""
+    if pieces != whole:
+        raise OpFailed(
+            f"{name} is declared rowwise, but gives for new rows alone what it does not give for all",
+            hint="aq run --force",
+        )
 
 
 def _pieces(before: Earlier, now: Any, source: Rows, new: Rows, run: Run) -> Any | None:

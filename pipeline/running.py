@@ -22,6 +22,7 @@ from aq.pipeline import (
     executors,
     git,
     published,
+    rowwise,
     runner,
     selecting,
     settings,
@@ -55,7 +56,8 @@ class Asked(TypedDict, total=False):
     """What can be asked of a run.
 
     `params`: values or texts; `message`, `tag`: of the commit; `commit=False`: the branch stays; `force`:
-    every step; `accept`: checks that may fail this once; `keep_going`: past a failed step. `jobs`: steps
+    every step; `accept`: checks that may fail this once; `keep_going`: past a failed step. `verify`:
+    what row-wise ops make of new rows is compared with one call for all, in this process. `jobs`: steps
     at once (1: in this process; not given: the setting run.jobs); `executor`: of processes that reach the
     repository, in place of own ones, or where one is (`dask://HOST:PORT`).
     """
@@ -67,6 +69,7 @@ class Asked(TypedDict, total=False):
     force: bool
     accept: Sequence[str]
     keep_going: bool
+    verify: bool
     jobs: int | None
     executor: Executor | str | None
 
@@ -83,6 +86,7 @@ class Request:
     force: bool = False
     accept: Sequence[str] = ()
     keep_going: bool = False
+    verify: bool = False
     jobs: int = 1
     executor: Executor | str | None = None
 
@@ -109,6 +113,8 @@ def request(repo: Repo, target: object, asked: Asked) -> Request:
         "params": dict(asked.get("params") or {}),
         "accept": tuple(asked.get("accept", ())),
     }
+    if asked.get("verify"):
+        plain["executor"], jobs = None, 1
     return Request(**{**plain, "target": target, "jobs": jobs})
 
 
@@ -144,7 +150,7 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
     at = head(repo.store)
     outcomes = []
     working = at.snapshot
-    with project_of(repo) as project, crew_of(repo, request) as crew:
+    with project_of(repo) as project, crew_of(repo, request) as crew, rowwise.verified(on=request.verify):
         for job in selecting.jobs(repo, project, request.target, request.params):
             reader = FolderReader(repo, working, job.name)
             attempt = _Attempt(repo, project, request, at, working, job, reader, repo.context.now(), crew)

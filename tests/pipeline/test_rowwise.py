@@ -14,6 +14,7 @@ from aq.pipeline import rowwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.pipeline.repository import create
 from tests.pipeline.workshop import Workshop, states
 
 FLOW = """
@@ -161,7 +162,7 @@ def test_pieces_are_the_whole(old: list[Any], now: list[Any], index: str) -> Non
     earlier = rowwise.Earlier("t", before, op({"t": before}), {})
     done = rowwise.call(earlier, {"t": table}, "f/op", op)
     pd.testing.assert_frame_equal(done.result, op({"t": table}))
-    if old == now and old:
+    if repr(old) == repr(now) and old:
         assert done.note == f"f/op ran on 0 of {len(now)} rows"
 
 
@@ -178,3 +179,30 @@ def test_no_step_before(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
         shop = Workshop(Path(folder))
         assert rowwise.earlier(shop.store, Step(key=b"", op="m:f"), None, {}, {}, shop.root) is None
+
+
+LIAR = """
+import aq
+import pandas as pd
+
+@aq.op(rowwise=True)
+def centre(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({"y": table["x"] - MEAN})
+
+@aq.flow
+def f():
+    centre(aq.read("t.csv"))
+"""
+
+
+@pytest.mark.parametrize(("mean", "status"), [("3", "committed"), ("table['x'].mean()", "failed")])
+def test_verify_finds_an_op_that_looks_at_other_rows(tmp_path: Path, mean: str, status: str) -> None:
+    (tmp_path / "flow.py").write_text(LIAR.replace("MEAN", mean))
+    (tmp_path / "t.csv").write_text("x\n1\n2\n3\n4\n")
+    with create(tmp_path) as repo:
+        assert repo.run("flow.py").status == "committed"
+        (tmp_path / "t.csv").write_text("x\n1\n2\n3\n9\n")
+        done = repo.run("flow.py", verify=True)
+        assert done.status == status
+        if status == "failed":
+            assert "is declared rowwise" in (done.error or {})["message"]
