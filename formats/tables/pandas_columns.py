@@ -168,7 +168,7 @@ def read_column(
 
 
 def text_dtype(storage: str, missing: str) -> pd.StringDtype:
-    """pandas's dtype for texts, whose missing ones are `NA` or `nan`; before 2.3 the latter lie in Arrow only."""
+    """pandas's dtype for texts, whose missing ones are `NA` or `nan`; before 2.3 these lie in Arrow only."""
     if missing == "NA":
         return pd.StringDtype(storage)
     if NAN_IS_ARROW:
