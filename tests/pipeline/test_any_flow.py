@@ -74,7 +74,7 @@ def examples(count: int) -> Any:
     )
 
 
-@examples(5)
+@examples(3)
 @given(source=flows())
 def test_many_hands_make_what_one_makes(source: str) -> None:
     assert outcome(source, jobs=3) == outcome(source)

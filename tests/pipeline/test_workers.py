@@ -174,6 +174,7 @@ def test_what_is_large_goes_through_the_store_and_what_is_small_is_flushed_with_
     assert place.repo.fsck(full=True).problems == []
 
 
+@pytest.mark.slow
 def test_an_executor_of_processes_takes_the_place_of_workers_and_threads_are_refused(place: Place) -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
         assert place.run(jobs=2, executor=executor).status == "committed"
@@ -226,6 +227,7 @@ def limited(
 
 HANG = 'os.system("sleep 60")'
 GROW = "block = bytearray(b'x') * 500_000_000; time.sleep(60)"
+SLOW = pytest.mark.slow
 DYING = [
     (HANG, {"timeout": "1.5"}, "timeout", r"took longer than its timeout of 1\.5 s"),
     (GROW, {"memory": '"400 MiB"'}, "memory", r"used .*iB of memory, more than its limit of 400 MiB"),
@@ -235,14 +237,14 @@ DYING = [
         "killed",
         r"killed \(SIGKILL\): the system may have run out",
     ),
-    ("os.kill(os.getpid(), signal.SIGSEGV)", {}, "killed", r"its process crashed \(SIGSEGV\)"),
-    ("os._exit(3)", {}, "killed", r"ended by itself, with exit code 3"),
+    pytest.param(
+        "os.kill(os.getpid(), signal.SIGSEGV)", {}, "killed", r"its process crashed \(SIGSEGV\)", marks=SLOW
+    ),
+    pytest.param("os._exit(3)", {}, "killed", r"ended by itself, with exit code 3", marks=SLOW),
 ]
 
 
-@pytest.mark.parametrize(
-    ("do", "limits", "kind", "message"), DYING, ids=[one[2] + one[0][:8] for one in DYING]
-)
+@pytest.mark.parametrize(("do", "limits", "kind", "message"), DYING)
 def test_a_step_that_is_ended_is_told_in_one_line_and_the_rest_is_kept(
     place: Place, do: str, limits: dict[str, str], kind: str, message: str
 ) -> None:
@@ -262,7 +264,10 @@ def test_a_step_that_is_ended_is_told_in_one_line_and_the_rest_is_kept(
     assert place.states()["first"] == "reused"
 
 
-@pytest.mark.parametrize(("do", "limits"), [(HANG, {"timeout": "1.5"}), ("os._exit(3)", {"timeout": "60"})])
+@pytest.mark.parametrize(
+    ("do", "limits"),
+    [pytest.param(HANG, {"timeout": "1.5"}, marks=SLOW), ("os._exit(3)", {"timeout": "60"})],
+)
 def test_a_step_that_is_ended_is_tried_again_and_its_log_tells_of_every_attempt(
     place: Place, do: str, limits: dict[str, str]
 ) -> None:
