@@ -65,5 +65,5 @@ def change(before: Amount | None, now: Amount | None) -> str:
     if before is None or now is None or before.unit != now.unit:
         return ""
     if before.number == now.number:
-        return f" ({now.number:,} {now.unit} as before)"
+        return "" if now.unit == "bytes" else f" ({now.number:,} {now.unit} as before)"
     return f": {before.number:,} → {now.number:,} {now.unit}"
