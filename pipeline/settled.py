@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
-from aq.formats.records import Run, RunStep
+from aq.formats.records import Run, RunStep, Step
 from aq.pipeline import facts, freshness, settings
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
 from aq.pipeline.present import present, sources
@@ -159,7 +159,20 @@ def _is_settled(repo: Repo, at: Head, run: Run, given: Mapping[str, str], lookup
     static = freshness.load_static(repo.store, run)
     if static is None or static.always or static.flows == []:
         return False
-    return not freshness.stale_steps(repo.store, run, present(repo, lookup))
+    if freshness.stale_steps(repo.store, run, present(repo, lookup)):
+        return False
+    return _is_there(repo, run)
+
+
+def _is_there(repo: Repo, run: Run) -> bool:
+    """Whether the store knows each step by its key; it forgets a step of which something was lost with a
+    damaged pack, so that it is made again.
+    """
+    store = repo.store
+    for one in run.steps:
+        if one.step is None or one.step not in store.steps_with_key(get_record(store, Step, one.step).key):
+            return False
+    return True
 
 
 # --- the record of it
