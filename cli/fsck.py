@@ -22,7 +22,7 @@ def fsck(session: Session, full: bool, rebuild: bool) -> int:
     if rebuild:
         from aq.pipeline import keeping
 
-        lost = keeping.rebuild(working_directory())
+        lost = keeping.rebuild(working_directory(), session.context().environ)
         found = keeping.check_rebuilt(session.repo(), lost, full=full)
     else:
         found = session.repo().fsck(full=full)

@@ -57,6 +57,12 @@ class NewerFormat(AqError):
     kind = "newer_format"
 
 
+class NotTrusted(AqError):
+    """The repository belongs to somebody else: it is looked at, but not written to nor executed."""
+
+    kind = "not_trusted"
+
+
 class OpFailed(AqError):
     """The user's own code raised; the trace is theirs, the log and the inputs are kept.
 

@@ -123,6 +123,11 @@ class Overlay:
             return self._memory.get(kind, id)
         return self._source.get(kind, id)
 
+    def before_executing(self) -> None:
+        """As the source below says."""
+        if (ask := getattr(self._source, "before_executing", None)) is not None:
+            ask()
+
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
         """See `Sink`."""
         return self._memory.put(kind, data, base=base)

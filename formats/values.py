@@ -172,8 +172,11 @@ def _decode(artifact: Artifact, source: Source) -> object:
 
 
 def _unpickle(artifact: Artifact, source: Source) -> object:
-    """The only place that executes stored content: whether to trust it is to be decided here."""
+    """The only place that executes stored content: a source that may refuse is asked first."""
     from aq.formats.pickles import decode_pickle
+
+    if (ask := getattr(source, "before_executing", None)) is not None:
+        ask()
 
     def load(name: Any) -> object:
         return decode(get_record(source, Artifact, name[1]), source)

@@ -5,7 +5,7 @@ Invariant: checking and counting change nothing; a check reads a user's pickles 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +25,9 @@ from aq.pipeline.keys import step_key
 from aq.store import du as counting
 from aq.store import fsck as checking
 from aq.store import gc as collecting
+from aq.store import ownership
 from aq.store.findings import Finding
-from aq.store.layout import discover
+from aq.store.layout import CONTROL, discover
 from aq.store.mend import mend
 from aq.store.store import Store
 
@@ -43,19 +44,23 @@ def fsck(repo: Repo, *, full: bool, rebuild: bool) -> Checked:
 
 def _mend(repo: Repo) -> list[Finding]:
     root = repo.store.root
+    repo.store.before_executing()
     repo.close()
     repo.__dict__.pop("worktree", None)
     lost = mend(root)
-    repo.store = Store.open(root)
+    repo.store = Store.open(root, environ=repo.context.environ)
     return lost
 
 
-def rebuild(folder: Path) -> list[Finding]:
+def rebuild(folder: Path, environ: Mapping[str, str]) -> list[Finding]:
     """Make the index of a repository that perhaps cannot be opened; what that cost.
 
-    Raises Damaged, NotARepository.
+    Raises Damaged, NotARepository, NotTrusted.
     """
-    return mend(discover(folder))
+    root = discover(folder)
+    if (refused := ownership.stranger(root, f"{root}/{CONTROL}", environ)) is not None:
+        raise refused
+    return mend(root)
 
 
 def check_rebuilt(repo: Repo, lost: Sequence[Finding], *, full: bool) -> Checked:
@@ -80,6 +85,8 @@ def _store_again(repo: Repo) -> bool:
 
 def gc(repo: Repo, *, dry_run: bool) -> Collected:
     """Free what nothing needs, by the retention and grace of the configuration."""
+    if not dry_run:
+        repo.store.before_executing()
     done = collecting.collect(
         repo.store,
         now=repo.context.now(),

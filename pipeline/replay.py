@@ -76,6 +76,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 def replay(repo: Repo, request: Callable[[str], Request], on_event: OnEvent) -> Result:
     """Execute a request (made for a temporary folder) in a new process. Raises OpFailed, AqError."""
+    repo.store.before_executing()
     base = repo.store.control / "tmp"
     with Staging(os.fsencode(base), b"replay") as staging:
         folder = os.fsdecode(staging.path)

@@ -70,14 +70,14 @@ class Repo:
     def create(cls, path: Path, context: Context) -> Self:
         """Make `path` a repository; one that is there already is opened as it is."""
         if (path / ".aq" / "format").exists():
-            return cls(Store.open(path), context)
+            return cls(Store.open(path, environ=context.environ), context)
         store = Store.create(path, time=context.now(), user=context.user, argv=redact(context.argv))
         return cls(store, context)
 
     @classmethod
     def find(cls, path: Path, context: Context) -> Self:
         """Open the nearest repository at or above `path`. Raises NotARepository."""
-        return cls(Store.open(discover(path)), context)
+        return cls(Store.open(discover(path), environ=context.environ), context)
 
     @property
     def root(self) -> Path:

@@ -130,7 +130,8 @@ def crew_of(repo: Repo, request: Request) -> Iterator[Crew]:
 
 
 def project_of(repo: Repo) -> Project:
-    """The user's code: what lies in the folder."""
+    """The user's code: what lies in the folder. Raises NotTrusted."""
+    repo.store.before_executing()
     project = Project(repo.root)
     project.file_id = file_ids(repo)
     return project

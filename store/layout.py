@@ -95,9 +95,13 @@ def _newer(unknown: list[str]) -> NewerFormat:
     return NewerFormat(message, hint="pip install --upgrade aqstore")
 
 
-def unknown_optional(found: Format) -> list[str]:
-    """The optional features that this aq does not know: where there are any, it only reads."""
-    return sorted(set(found.optional) - FEATURES)
+def refusal(found: Format) -> NewerFormat | None:
+    """Why a repository is only to be read: optional features that this aq does not know."""
+    unknown = sorted(set(found.optional) - FEATURES)
+    if not unknown:
+        return None
+    message = f"this repository can only be read: a newer aq has used {', '.join(unknown)} in it"
+    return NewerFormat(message, hint="pip install --upgrade aqstore")
 
 
 def write_format(control: str) -> None:

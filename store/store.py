@@ -14,11 +14,11 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
-from aq.formats.errors import AqError, Conflict, NewerFormat, Temporary, UsageError
+from aq.formats.errors import AqError, Conflict, NotTrusted, Temporary, UsageError
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.packs import NO_ID, Place
 from aq.formats.records import Operation
-from aq.store import batches, disk, layout, opening, operations, recover, statblocks
+from aq.store import batches, disk, layout, opening, operations, ownership, recover, statblocks
 from aq.store import refs as ref_maps
 from aq.store.environment import DamagedIndex
 from aq.store.filesystems import refuse_network
@@ -66,11 +66,11 @@ def _or_nothing(do: Callable[Concatenate[Store, P], R]) -> Callable[Concatenate[
 class Store:
     """One repository. A source and sink of objects; every change of refs is a `transaction`."""
 
-    def __init__(self, root: Path, control: str, *, writable: bool, unknown: Sequence[str] = ()) -> None:
+    def __init__(self, root: Path, control: str, *, writable: bool, refusal: AqError | None = None) -> None:
         self.root = root
         self.control = Path(control)
         self.writable = writable
-        self._unknown = unknown
+        self._refusal = refusal
         self._files = PackFiles(f"{control}/packs")
         self.index = Index(f"{control}/index", readonly=not writable)
         self._objects = Objects(self.index, self._files)
@@ -116,30 +116,31 @@ class Store:
         return cls.open(root)
 
     @classmethod
-    def open(cls, root: Path) -> Store:
+    def open(cls, root: Path, *, environ: Mapping[str, str] | None = None) -> Store:
         """Open the repository in the folder `root`, finishing what a killed writer had made durable.
 
-        Raises NotARepository, NewerFormat, Damaged.
+        `environ`: who is trusted; without, anybody. Raises NotARepository, NewerFormat, Damaged.
         """
         root = Path(os.path.abspath(root))
         control = f"{root}/{CONTROL}"
         found = layout.read_format(control)
         refuse_network(control)
-        unknown = layout.unknown_optional(found)
-        writable = not unknown and opening.is_writable(control)
+        stranger = ownership.stranger(root, control, environ) if environ is not None else None
+        refusal = stranger or layout.refusal(found)
+        writable = refusal is None and opening.is_writable(control)
         opening.make_ready(control, writable=writable)
         try:
-            return cls._opened(root, control, writable=writable, unknown=unknown)
+            return cls._opened(root, control, writable=writable, refusal=refusal)
         except DamagedIndex:
             if not writable:
                 raise
         opening.make_index(control)
-        return cls._opened(root, control, writable=writable, unknown=unknown)
+        return cls._opened(root, control, writable=writable, refusal=refusal)
 
     @classmethod
-    def _opened(cls, root: Path, control: str, *, writable: bool, unknown: Sequence[str]) -> Store:
+    def _opened(cls, root: Path, control: str, *, writable: bool, refusal: AqError | None) -> Store:
         """A store on an index that is what it should be, as far as that can be seen at once."""
-        store = cls(root, control, writable=writable, unknown=unknown)
+        store = cls(root, control, writable=writable, refusal=refusal)
         try:
             opening.require_sound(store.index, store._files)
             if writable:
@@ -243,10 +244,16 @@ class Store:
         return self._objects.with_prefix(prefix, [kind for kind in Kind if kind in kinds])
 
     def lease(self) -> None:
-        """Keep what is met from now on from being swept, until this store is closed."""
+        """Keep what is met from now on from being swept, until this store is closed. Raises NotTrusted."""
+        self.before_executing()
         with self._publishing:
             if self._lease is None and self.writable:
                 self._lease = Lease(f"{self.control}/leases", lambda: self.index.collected().generation)
+
+    def before_executing(self) -> None:
+        """To be called before anything that lies here is executed, or written. Raises NotTrusted."""
+        if isinstance(self._refusal, NotTrusted):
+            raise self._refusal
 
     def renew_lease(self) -> None:
         """Everything that this store relied on is published."""
@@ -345,15 +352,8 @@ class Store:
         if self.writable:
             return True
         if needed or batch.frames or batch.packs:
-            raise self._read_only()
+            raise self._refusal or AqError(f"{self.control} cannot be written")
         return False
-
-    def _read_only(self) -> AqError:
-        if self._unknown:
-            features = ", ".join(self._unknown)
-            message = f"this repository can only be read: a newer aq has used {features} in it"
-            return NewerFormat(message, hint="pip install --upgrade aqstore")
-        return AqError(f"{self.control} cannot be written")
 
     def _publish(self, batch: Batch, make: Make | None) -> bytes | None:
         self._objects.hand_over(batch)
