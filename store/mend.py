@@ -36,35 +36,36 @@ def mend(root: Path) -> list[Finding]:
     if not os.access(f"{control}/packs", os.W_OK):
         raise AqError(f"{control} cannot be written")
     layout.write_missing(control)
-    before = _state(control)
-    rebuild(control, whole=True)
+    before, known = _before(control)
+    rebuild(control, whole=True, known=known)
     with Store.open(root) as store:
         state = store.index.state()
         assert state is not None
         files = PackFiles(f"{control}/packs")
         try:
             with FolderLock(files.folder):
+                listed = {name for name, _value in store.index.items("packs")}
                 for name in files.names():
-                    _mend_ends(files, name, state)
+                    _mend_ends(files, name, state, listed)
             store.index.put_many("gaps", [(gap.key(), gap.value()) for gap in _gaps(store, files, state)])
         finally:
             files.close()
     return [_lost(before, state)] if before is not None and before.sequence > state.sequence else []
 
 
-def _state(control: str) -> State | None:
-    """What the index said before, if it can be asked."""
+def _before(control: str) -> tuple[State | None, frozenset[bytes]]:
+    """What the index said before, if it can be asked: its state, and the data packs that count."""
     if problem_before_opening(f"{control}/index"):
-        return None
+        return None, frozenset()
     try:
         index = Index(f"{control}/index", readonly=True)
     except AqError:
-        return None
+        return None, frozenset()
     try:
         index.require_sound()
-        return index.state()
+        return index.state(), frozenset(name for name, _value in index.items("packs"))
     except AqError:
-        return None
+        return None, frozenset()
     finally:
         index.close()
 
@@ -83,14 +84,17 @@ def _gaps(store: Store, files: PackFiles, state: State) -> list[Gap]:
     return check.left
 
 
-def _mend_ends(files: PackFiles, name: bytes, state: State) -> None:
-    """Header, contents and footer of a pack that should have them and does not; not of one being written."""
+def _mend_ends(files: PackFiles, name: bytes, state: State, listed: set[bytes]) -> None:
+    """Header, contents and footer of a pack that should have them and does not; not of one being written.
+
+    Garbage stays as it is: with an end it would pass for a pack that counts.
+    """
     path = files.path(name)
     header = read_header(path)
     if header is not None and header.name == name and (name == state.journal or _is_sealed(path, name)):
         return
-    if header is None and not _frames(path, name):
-        return  # its writer was killed before it wrote anything
+    if name not in listed and not _is_journal(path, name, header):
+        return  # its writer was killed before it came to its end
     fd = disk.open_existing(path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,6 +108,10 @@ def _mend_ends(files: PackFiles, name: bytes, state: State) -> None:
         return  # its writer lives
     finally:
         os.close(fd)
+
+
+def _is_journal(path: str, name: bytes, header: Header | None) -> bool:
+    return _holds_operations(path, name) if header is None else header.ordinal > 0
 
 
 def _is_sealed(path: str, name: bytes) -> bool:

@@ -1,7 +1,8 @@
 """Making the index again from the packs alone (docs/format.md, section 4.7).
 
 Invariant: the folder `index/` is replaced whole, under the lock on the packs; the packs are only read.
-What the index held beyond them (the stat cache) is gone, and costs one hashing of the folder.
+What the index held beyond them (the stat cache) is gone, and costs one hashing of the folder. A pack that
+a dead writer has left without an end is listed only if something published needs it.
 """
 
 from __future__ import annotations
@@ -25,9 +26,21 @@ from aq.store.index import Change, State
 from aq.store.journal import FolderLock
 from aq.store.packs import MissingPack, PackFiles, read_header, read_places
 from aq.store.reach import Item, Whole
+from aq.store.torn import is_torn, needed
 
 _REGISTERED: Final = (Kind.STEP, Kind.RUN)
 Places = list[tuple[bytes, Place]]
+
+
+class _Judged(NamedTuple):
+    """Data packs that are listed even if they have no end, and such that are not."""
+
+    listed: set[bytes]
+    garbage: set[bytes]
+
+
+class _Undecided(Exception):
+    """Packs without an end were tried: now it is known which of them count."""
 
 
 class Rebuilt(NamedTuple):
@@ -39,12 +52,18 @@ class Rebuilt(NamedTuple):
 
 
 def rebuild(
-    control: str, *, always: bool = True, strict: bool = False, whole: bool = False
+    control: str,
+    *,
+    always: bool = True,
+    strict: bool = False,
+    whole: bool = False,
+    known: frozenset[bytes] = frozenset(),
 ) -> Rebuilt | None:
     """Make the index anew and put it in place; None if that was not needed.
 
     Without `always`, only if the index still cannot be opened once the lock is held. `strict` refuses
     to go back to an older operation. `whole` reads every frame and leaves out what does not hold.
+    `known`: data packs that count, by an index that can still be asked.
     Raises Damaged where no operation can be read.
     """
     files = PackFiles(f"{control}/packs")
@@ -57,7 +76,7 @@ def rebuild(
             disk.mkdir(f"{control}/tmp")
             disk.remove_tree(prepared)
             disk.mkdir(prepared)
-            rebuilt = _fill(prepared, files, whole=whole)
+            rebuilt = _fill(prepared, files, _Judged(set(known), set()), whole=whole)
             if strict and rebuilt.lost:
                 raise _lost(rebuilt.lost)
             _swap(control, prepared)
@@ -81,14 +100,16 @@ def _swap(control: str, prepared: str) -> None:
     disk.remove_tree(old)
 
 
-def _fill(folder: str, files: PackFiles, *, whole: bool) -> Rebuilt:
+def _fill(folder: str, files: PackFiles, judged: _Judged, *, whole: bool) -> Rebuilt:
     environment = Environment(folder, readonly=False)
     environment.users = 1
     try:
         while True:
             try:
                 with environment.begin(write=True) as txn:
-                    return _index_all(Change(txn), files, whole=whole)
+                    return _index_all(Change(txn), files, judged, whole=whole)
+            except _Undecided:
+                continue
             except lmdb.MapFullError:
                 environment.grow()
     except lmdb.Error as error:
@@ -97,30 +118,68 @@ def _fill(folder: str, files: PackFiles, *, whole: bool) -> Rebuilt:
         environment.close()
 
 
-def _index_all(change: Change, files: PackFiles, *, whole: bool) -> Rebuilt:
+def _index_all(change: Change, files: PackFiles, judged: _Judged, *, whole: bool) -> Rebuilt:
     journals, packs = _sorted_packs(files)
     if not journals:
         raise Damaged("no journal is left: the refs of this repository are lost")
-    tables: dict[bytes, Places] = {}
     deltas: Places = []
+    groups, end = _read_journals(files, journals, deltas, whole=whole)
+    published = {name for id, place in groups if place.kind == PACKS for name in _names(files, id, place)}
+    torn = _torn(files, packs, published, judged)
+    tables: dict[bytes, Places] = {}
     for name in packs:
-        places = _read_places(files, name, deltas, whole=whole)
-        change.add_places(places)
-        change.put("packs", name, b"")
-        tables[name] = [(id, place) for id, place in places if place.kind in _REGISTERED]
+        if name not in torn and name not in judged.garbage:
+            tables[name] = _add_pack(change, files, name, deltas, whole=whole)
+            change.put("packs", name, b"")
+    change.add_places(groups)
+    deltas = _add_deltas(change, files, deltas)
+    for name in torn:
+        _add_pack(change, files, name, deltas, whole=whole)
+    _add_deltas(change, files, deltas)
+    _register(change, files, _in_order(files, groups, tables))
+    if torn:
+        _judge(change, files, groups, torn, judged)
+        raise _Undecided
+    state = State(0, bytes(32), bytes(32), journals[-1].ordinal, end, journals[-1].name)
+    return _follow(change, files, state, groups)
+
+
+def _read_journals(
+    files: PackFiles, journals: list[Header], deltas: Places, *, whole: bool
+) -> tuple[Places, int]:
+    """Their frames in order, and where the last one ends."""
     groups: Places = []
     end = HEADER_SIZE
     for header in journals:
         before = len(deltas)
         places = _read_places(files, header.name, deltas, whole=whole)
-        change.add_places(places)
         groups += places
         ends = [place.offset + place.size for _id, place in chain(places, deltas[before:])]
         end = max(ends, default=HEADER_SIZE)
-    _add_deltas(change, files, deltas)
-    _register(change, files, _in_order(files, groups, tables))
-    state = State(0, bytes(32), bytes(32), journals[-1].ordinal, end, journals[-1].name)
-    return _follow(change, files, state, groups)
+    return groups, end
+
+
+def _torn(files: PackFiles, packs: list[bytes], published: set[bytes], judged: _Judged) -> list[bytes]:
+    """Packs without an end of which it is not known yet whether anything needs them."""
+    known = published | judged.listed | judged.garbage
+    return [name for name in packs if name not in known and is_torn(files.path(name), name)]
+
+
+def _judge(change: Change, files: PackFiles, groups: Places, torn: list[bytes], judged: _Judged) -> None:
+    """Tell packs without an end that operations, steps or runs need from garbage."""
+    objects = Group(change, files)
+    roots = [Item(Kind.OPERATION, id) for id, _operation in _operations(objects, groups)]
+    roots += [Item(Kind.RUN, id) for _key, id in change.items("runs")]
+    roots += [Item(Kind.STEP, id) for _key, id in change.items("steps")]
+    judged.listed.update(needed(change, objects, set(torn), roots))
+    judged.garbage.update(set(torn) - judged.listed)
+
+
+def _add_pack(change: Change, files: PackFiles, name: bytes, deltas: Places, *, whole: bool) -> Places:
+    """Record the frames of a data pack; returns its steps and runs."""
+    places = _read_places(files, name, deltas, whole=whole)
+    change.add_places(places)
+    return [(id, place) for id, place in places if place.kind in _REGISTERED]
 
 
 def _read_places(files: PackFiles, name: bytes, deltas: Places, *, whole: bool) -> Places:
@@ -140,8 +199,8 @@ def _holds(files: PackFiles, id: bytes, place: Place, base: bytes = b"") -> bool
     return True
 
 
-def _add_deltas(change: Change, files: PackFiles, deltas: Places) -> None:
-    """Put those into the index that hold with their bases, which may be deltas themselves."""
+def _add_deltas(change: Change, files: PackFiles, deltas: Places) -> Places:
+    """Put those into the index that hold with their bases, deltas perhaps; returns those without bases."""
     left = deltas
     while left:
         deltas, left = left, []
@@ -152,7 +211,8 @@ def _add_deltas(change: Change, files: PackFiles, deltas: Places) -> None:
             elif _holds(files, id, place, _bytes_of(change, files, place)):
                 change.add_places([(id, place)])
         if len(left) == len(deltas):
-            return
+            break
+    return left
 
 
 def _bytes_of(change: Change, files: PackFiles, place: Place) -> bytes:
