@@ -51,6 +51,15 @@ class Unstorable(AqError):
     kind = "unstorable"
 
 
+class Refused(AqError):
+    """The operating system refused a change of the store: no space, no permission, a failing disk.
+
+    What was put and not published may be forgotten then: whoever goes on must not rely on it.
+    """
+
+    kind = "refused"
+
+
 class NewerFormat(AqError):
     """The repository needs a feature that this version of aq does not know."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aq.formats import values
-from aq.formats.errors import AqError
+from aq.formats.errors import AqError, Refused
 from aq.pipeline.execute import Outcome
 from aq.pipeline.execution import Failure, StepStore
 from aq.pipeline.frames import one_line
@@ -146,16 +146,18 @@ class Many:
     def _answer(self, future: Future[Answer]) -> tuple[Work, Answer]:
         """What came of a task; an executor that was given may have lost it, in ways of its own."""
         work = self._under_way.pop(future)
+        name = work.node.name if isinstance(work, StepWork) else work.wanted.label
         try:
             return work, future.result()
+        except Refused as error:  # by its own disk, or in its own store: here nothing is lost
+            failure = Failure(name, error.kind, error.message)
         except AqError:
             raise
         except Exception as error:
             if self._crew.given is None:
                 raise
-            name = work.node.name if isinstance(work, StepWork) else work.wanted.label
             failure = Failure(name, "killed", f"its executor lost it: {one_line(error)}")
-            return work, Answer(Outcome([], failure, None))
+        return work, Answer(Outcome([], failure, None))
 
     def _result(self, work: Work, answer: Answer) -> Result:
         outcome = answer.outcome

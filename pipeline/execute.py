@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aq.formats import values
-from aq.formats.errors import AqError, Conflict, Damaged, Temporary
+from aq.formats.errors import AqError, Conflict, Damaged, Refused, Temporary
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Step
@@ -125,7 +125,7 @@ class Executor:
                     rowwise.require_same(node.name, outputs, whole)
             seen = hidden_reads.seen(watch, done.hidden)
             return outputs, None, (*notes, *watch.notes(node.name)), seen
-        except (Damaged, Conflict, Temporary):
+        except (Damaged, Conflict, Temporary, Refused):
             raise
         except AqError as error:
             trace = trimmed(error, self.root) if last_place(error) else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aq.formats.errors import AqError, Conflict, Damaged, Temporary
+from aq.formats.errors import AqError, Conflict, Damaged, Refused, Temporary
 from aq.formats.records import Artifact
 from aq.pipeline import parsing, returns
 from aq.pipeline.execute import Outcome
@@ -29,7 +29,7 @@ def table(
         found = parsing.parse(record, store, parser, options, label=label)
         likes = returns.earlier(store, last)
         return Outcome([("", returns.put(store, found, (), label, likes.get("")))], None, None)
-    except (Damaged, Conflict, Temporary):
+    except (Damaged, Conflict, Temporary, Refused):
         raise
     except AqError as error:
         return Outcome([], Failure(label, error.kind, error.message), None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 
-from aq.formats.errors import UsageError
+from aq.formats.errors import Refused, UsageError
 from aq.formats.objects import put_record
 from aq.formats.records import Step
 from aq.pipeline import ending
@@ -230,7 +230,17 @@ class _Walk:
         else:
             if isinstance(work, StepWork):
                 self._announce("start", work, reasons=work.why)
+            self._hand_over(work)
+
+    def _hand_over(self, work: Work) -> None:
+        """Have it done. Where the store was refused a write, what others had put may be gone: all ends."""
+        try:
             self.hands.begin(work)
+        except Refused as error:
+            if isinstance(work, StepWork):
+                failure = Failure(work.node.name, error.kind, error.message)
+                self.tally.add(ending.failed(work.node, failure, None, None))
+            raise
 
     def _announce(self, event: str, work: Work, **more: object) -> None:
         name = self.nodes[work.index].name

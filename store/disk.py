@@ -1,7 +1,7 @@
 """The one door to the disk: every write, fsync, rename and unlink of the store goes through here.
 
 Invariant: nothing in `store` changes a file by another way (LMDB's own file apart), so a test
-can fail or kill the n-th change for every n. A call either did all of it or raises `AqError`.
+can fail or kill the n-th change for every n. A call either did all of it or raises `Refused`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
 
-from aq.formats.errors import AqError
+from aq.formats.errors import Refused
 from aq.formats.identity import Buffer
 
 Hook = Callable[[str, str], None]
@@ -63,12 +63,12 @@ class _Doing:
 
 
 def refuse(error: OSError, path: str) -> NoReturn:
-    """Say in the user's terms what the operating system refused. Raises AqError."""
+    """Say in the user's terms what the operating system refused. Raises Refused."""
     if error.errno in _FULL:
-        raise AqError(f"no space left for {path}") from error
+        raise Refused(f"no space left for {path}") from error
     if error.errno in _CLOSED:
-        raise AqError(f"{path} cannot be written: {os.strerror(error.errno or 0)}") from error
-    raise AqError(f"{path}: {error.strerror or error}") from error
+        raise Refused(f"{path} cannot be written: {os.strerror(error.errno or 0)}") from error
+    raise Refused(f"{path}: {error.strerror or error}") from error
 
 
 def create(path: str, *, mode: int = 0o644) -> int:
@@ -76,7 +76,7 @@ def create(path: str, *, mode: int = 0o644) -> int:
     try:
         with _Doing("create", path):
             return os.open(path, _NEW, mode)
-    except AqError as error:
+    except Refused as error:
         if isinstance(error.__cause__, FileExistsError):
             raise error.__cause__ from None
         raise

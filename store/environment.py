@@ -15,7 +15,7 @@ from threading import RLock
 from typing import Final
 
 import lmdb
-from aq.formats.errors import AqError, Damaged, Temporary
+from aq.formats.errors import AqError, Damaged, Refused, Temporary
 from aq.store import pages
 
 MAP_SIZE = 64 << 30
@@ -357,8 +357,6 @@ def explain(error: lmdb.Error) -> AqError:
     """What an LMDB error means to the user."""
     if isinstance(error, lmdb.ReadersFullError):
         return Temporary("too many processes read this repository at once")
-    if isinstance(error, (lmdb.DiskError, lmdb.LockError, lmdb.ReadonlyError)):
-        return AqError(f"the index cannot be used: {error}")
     if isinstance(error, _OF_DAMAGE):
         return DamagedIndex(str(error))
-    return AqError(f"the index cannot be used: {error}")
+    return Refused(f"the index cannot be used: {error}")

@@ -355,6 +355,7 @@ class Index:
             except lmdb.MapFullError:
                 self.environment.grow()
             except lmdb.Error as error:
+                self.environment.reset()
                 raise explain(error) from error
 
 

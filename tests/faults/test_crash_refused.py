@@ -43,8 +43,8 @@ def refuse(cases: Sequence[Prepared], syscall: str, error: str, points: Sequence
 
 @pytest.mark.parametrize(("syscall", "error"), [("pwrite64", "ENOSPC"), ("fdatasync", "EIO")])
 def test_refused_by_the_kernel(cases: list[Prepared], syscall: str, error: str) -> None:
-    chosen = [one for one in cases if one.case.name in ("commit", "large")]
-    assert refuse(chosen, syscall, error, [2, 3, 5])  # the fifth: where LMDB writes its meta page
+    chosen = [one for one in cases if one.case.name in ("commit", "large", "run")]
+    assert refuse(chosen, syscall, error, [2, 3, 5])  # the fifth: LMDB's meta page
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import pytest
 from aq.formats import values
-from aq.formats.errors import AqError, NotFound, UsageError
+from aq.formats.errors import AqError, NotFound, Refused, UsageError
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
+from aq.store import disk
+from aq.store.fsck import fsck
 from aq.store.store import Store
 
 from tests.pipeline.workshop import ALL_RUN, Workshop, states
@@ -119,6 +122,39 @@ def test_a_killed_process_keeps_the_steps_that_finished(delays: Workshop) -> Non
     delays.store = Store.open(delays.root)
     delays.replace("import os; os._exit(9)\n    ", "")
     assert states(delays.run()) == {**ALL_RUN, "clean": "reused"}
+
+
+def test_a_refused_write_ends_the_run_and_nothing_names_what_is_lost(shop: Workshop) -> None:
+    """A full pack takes what earlier steps have put with it: a record of this run would name what is gone."""
+    shop.write(
+        """
+        @aq.op
+        def words():
+            return ["one", "two"]
+
+        @aq.op(retries=2)
+        def blown(words):
+            return b"".join(number.to_bytes(4, "big") for number in range(400_000)) * len(words)
+
+        @aq.flow
+        def f():
+            blown(words())
+        """
+    )
+    refused: list[str] = []
+
+    def full_once(call: str, path: str) -> None:
+        if not refused and path.endswith(".pack"):
+            refused.append(path)
+            raise OSError(errno.ENOSPC, "full")
+
+    with disk.observed(full_once), pytest.raises(Refused, match="no space left"):
+        shop.run(keep_going=True)
+    ended = [(one["step"], one["status"]) for one in shop.events if one["event"] == "step"]
+    assert ended == [("f/words", "run"), ("f/blown", "failed")]
+    shop.store.flush()
+    assert not fsck(shop.store, full=True).problems
+    assert states(shop.run()) == {"words": "run", "blown": "run"}
 
 
 def test_retries_run_an_op_again_and_keep_both_logs(shop: Workshop) -> None:

@@ -7,10 +7,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from aq.formats.errors import AqError
+from aq.formats.errors import AqError, Refused
 from aq.formats.identity import Kind
 from aq.store import environment
 from aq.store.filesystems import _kind_in, is_network, refuse_network
@@ -40,6 +41,33 @@ def test_a_full_map_grows(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fill(store, 5_000)
         assert len(store.index.items("stat")) == 5_000
         store.index.put_many("stat", [(b"x%06d" % number, bytes(1_000)) for number in range(9_000)])
+        commit(store, 2)
+    assert check(root, 2, 2) == 2
+
+
+def fill_up_meta_pages(root: Path) -> None:
+    """Meta pages are as on a full disk from here on: LMDB writes them through a descriptor of their own."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            flags = int(Path("/proc/self/fdinfo", name).read_text().split("flags:")[1].split()[0], 8)
+            if os.readlink(f"/proc/self/fd/{name}") == f"{root}/.aq/index/data.mdb" and flags & os.O_DSYNC:
+                full = os.open("/dev/full", os.O_WRONLY)
+                os.dup2(full, int(name), inheritable=False)
+                os.close(full)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full and /proc")
+def test_a_refused_meta_page_leaves_the_store_usable(root: Path) -> None:
+    """LMDB lets nobody in any more after that, reader or writer, until it is opened anew."""
+    with Store.open(root) as store:
+        for _ in range(2):
+            fill_up_meta_pages(root)
+            with pytest.raises(Refused, match="No space left"):
+                store.index.put_many("meta", [(b"x", b"y")])
+            assert store.index.get("meta", b"x") is None
+        fill_up_meta_pages(root)
+        with pytest.raises(Refused, match="No space left"):
+            commit(store, 2)
         commit(store, 2)
     assert check(root, 2, 2) == 2
 

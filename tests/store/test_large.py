@@ -307,6 +307,6 @@ def test_a_file_may_take_more_packs_than_may_be_open_at_first(tmp_path: Path, ha
         assert count > 40
     else:
         assert "Too many open files" in done.stderr.splitlines()[-1]
-        assert "AqError" in done.stderr.splitlines()[-1]
+        assert "aq.formats.errors.Refused" in done.stderr.splitlines()[-1]
         with Store.open(root) as store:
             assert not fsck(store, full=True).problems
