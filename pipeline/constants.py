@@ -18,9 +18,10 @@ from typing import Any, Final
 
 from aq.formats import canonical
 from aq.formats.errors import Unstorable
+from aq.pipeline import redacted
 from aq.pipeline.fingerprint import Fingerprint, installed
 from aq.pipeline.fingerprint import argument as code_inside
-from aq.pipeline.graph import Argument, Constant, build, leaves
+from aq.pipeline.graph import Argument, Constant, Graph, build, leaves
 from aq.pipeline.load import Project
 
 _SCALARS: Final = (
@@ -34,14 +35,15 @@ _LONGEST: Final = 60
 
 
 def described(
-    argument: Argument, at: str, project: Project, environ: Mapping[str, str]
+    graph: Graph, name: str, argument: Argument, at: str, project: Project, environ: Mapping[str, str]
 ) -> tuple[str, Fingerprint]:
-    """The text of an argument in `Step.params`, and what the code inside it reaches.
+    """The text of an argument in `Step.params`, and what the code inside it reaches. A secret shows as the
+    mark of one: by its name, or because a param of the flow that is one is in it.
 
     An argument with artifacts inside is told by its nesting: each artifact is the text `input`.
     """
     value = build("", argument, lambda place, leaf: "input")
-    shown = shown_as(argument.value) if isinstance(argument, Constant) else _count(argument)
+    shown = _shown(graph, name, argument.value) if isinstance(argument, Constant) else _count(argument)
     try:
         return f"{shown} {canonical.fingerprint(value, at=at)}", _libraries(value, project)
     except Unstorable:
@@ -60,9 +62,20 @@ def _libraries(value: Any, project: Project) -> Fingerprint:
     return Fingerprint(packages=installed(project).versions([top]))
 
 
-def plain(value: Any, *, at: str) -> str:
-    """The text of a value without code in it. Raises Unstorable."""
-    return f"{shown_as(value)} {canonical.fingerprint(value, at=at)}"
+def _shown(graph: Graph, name: str, value: Any) -> str:
+    known = {
+        text
+        for param, given in graph.params.items()
+        if redacted.is_secret(param, given)
+        for _, text in redacted.texts_in(param, given)
+    }
+    return redacted.PLAIN_MARK if redacted.is_secret(name, value, known) else shown_as(value)
+
+
+def plain(value: Any, *, at: str, name: str = "") -> str:
+    """The text of a value without code in it, or the mark of a secret. Raises Unstorable."""
+    shown = redacted.PLAIN_MARK if redacted.is_secret(name, value) else shown_as(value)
+    return f"{shown} {canonical.fingerprint(value, at=at)}"
 
 
 def shown_as(value: Any) -> str:

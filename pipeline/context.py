@@ -12,9 +12,10 @@ from pathlib import Path
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _QUERY = re.compile(r"(?<=\?)\S+")
-_NAME = r"(?i)[^=\s]*(pass|secret|token|key|credential|auth)[^=\s]*"
-_SECRET = re.compile(_NAME + "=")
-_SECRET_FLAG = re.compile(_NAME.replace("(?i)", "(?i)--"))
+_NAME = r"[^=\s]*(pass|pwd|secret|token|key|credential|auth)[^=\s]*"
+_SECRET = re.compile(rf"(?i)(--?\w+=)?{_NAME}=")
+_SECRET_FLAG = re.compile(rf"(?i)--{_NAME}")
+_IN_JSON = re.compile(rf'(?i)"{_NAME}"\s*:'.replace("[^=", '[^"'))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,5 +46,5 @@ def redact(argv: Sequence[str]) -> list[str]:
 
 
 def _redact_one(word: str) -> str:
-    found = _SECRET.match(word)
-    return f"{found.group(0)}…" if found else word
+    found = _SECRET.match(word) or _IN_JSON.search(word)
+    return f"{word[: found.end()]}…" if found else word

@@ -15,7 +15,7 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run
 from aq.pipeline import bisect as search
-from aq.pipeline import facts, log, replay
+from aq.pipeline import facts, log, redacted, replay
 from aq.pipeline.judge import Rule
 from aq.pipeline.outcomes import Bisect
 from aq.pipeline.replay import Request
@@ -75,7 +75,7 @@ def value_at(repo: Repo, id: Digest, metric: str, *, fresh: bool, on_event: OnEv
             snapshot=str(Digest(commit.snapshot)),
             file=run.file,
             flow=flow,
-            params=run.params if own else known.explicit(run),
+            params=redacted.to_pass_again(run.params, run.given) if own else known.explicit(run),
             time=repo.context.now(),
             environ=dict(repo.context.environ),
             targets=[step],

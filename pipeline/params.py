@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 
 from aq.formats.errors import NotFound, UsageError
-from aq.pipeline import hints
+from aq.pipeline import hints, redacted
 from aq.pipeline.ops import Flow
 
 _BOOLS: Final = {"true": True, "yes": True, "on": True, "1": True} | {
@@ -32,11 +32,16 @@ _REQUIRED: Final = inspect.Parameter.empty
 
 
 class Bound(NamedTuple):
-    """Values to call the flow with; the same as texts; and the texts that were given explicitly."""
+    """Values to call the flow with; the same as texts; and the texts that were given explicitly.
+
+    In `texts` and `given`, which are recorded, a mark stands for a secret; `secrets` has the texts
+    of those given.
+    """
 
     values: dict[str, Any]
     texts: dict[str, str]
     given: dict[str, str]
+    secrets: dict[str, str]
 
 
 class Parameter(NamedTuple):
@@ -79,6 +84,10 @@ def bind(flow: Flow[..., Any], given: Mapping[str, Any]) -> Bound:
     for name in given:
         if name not in known:
             raise _unknown(flow, name, given[name], list(known))
+        if isinstance(given[name], str) and redacted.is_mark(given[name]):
+            raise UsageError(
+                f"{flow.name} ran with {name}, a secret that is not recorded", hint=f"aq run -p {name}=VALUE"
+            )
     explicit = {name: accept(flow.name, known[name], value) for name, value in given.items()}
     values: dict[str, Any] = {}
     for name, parameter in known.items():
@@ -87,8 +96,15 @@ def bind(flow: Flow[..., Any], given: Mapping[str, Any]) -> Bound:
                 f"the parameter {name} of {flow.name} has no value", hint=_command(flow, f"-p {name}=VALUE")
             )
         values[name] = explicit.get(name, parameter.default)
-    texts = {name: as_text(value, known[name]) for name, value in values.items()}
-    return Bound(values, texts, {name: texts[name] for name in explicit})
+    clear = {name: as_text(value, known[name]) for name, value in values.items()}
+    secret = {name for name, value in values.items() if redacted.is_secret(name, value)}
+    texts = {name: redacted.mark(text) if name in secret else text for name, text in clear.items()}
+    return Bound(
+        values,
+        texts,
+        {name: texts[name] for name in explicit},
+        {name: clear[name] for name in explicit if name in secret},
+    )
 
 
 def _unknown(flow: Flow[..., Any], name: str, value: Any, known: list[str]) -> NotFound:
@@ -96,7 +112,8 @@ def _unknown(flow: Flow[..., Any], name: str, value: Any, known: list[str]) -> N
     if not known:
         return NotFound(f"{flow.name} has no parameters, so no {name!r}", hint=_command(flow))
     if close:
-        hint = _command(flow, f"-p {close[0]}={as_text(value)}")
+        shown = "VALUE" if redacted.is_secret(close[0], value) else as_text(value)
+        hint = _command(flow, f"-p {close[0]}={shown}")
         return NotFound(f"{flow.name} has no parameter {name!r} (did you mean {close[0]}?)", hint=hint)
     hint = _command(flow, f"-p {known[0]}=VALUE")
     return NotFound(f"{flow.name} has no parameter {name!r} (there are {', '.join(known)})", hint=hint)
@@ -134,7 +151,8 @@ def accept(flow: str, parameter: Parameter, value: Any) -> Any:
         return _check(value, parameter)
     except (ValueError, TypeError, KeyError, ArithmeticError) as error:
         reason = f": {error}" if isinstance(error, _Reason) else ""
-        raise UsageError(f"{flow}: {parameter.name}={value!r} is no {_describe(parameter)}{reason}") from None
+        shown = redacted.PLAIN_MARK if redacted.is_secret(parameter.name, value) else repr(value)
+        raise UsageError(f"{flow}: {parameter.name}={shown} is no {_describe(parameter)}{reason}") from None
 
 
 class _Reason(ValueError):

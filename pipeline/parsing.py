@@ -94,7 +94,7 @@ def parse_step(file: Digest, parser: Parser, options: Mapping[str, Any]) -> Step
         op="parse",
         role="parse",
         params={
-            name: plain(value, at=f"the option {name!r} of aq.read")
+            name: plain(value, at=f"the option {name!r} of aq.read", name=name)
             for name, value in _merged(parser, options).items()
         },
         inputs={"file": bytes(file)},

@@ -114,7 +114,9 @@ class Planner:
         for name, argument in node.arguments.items():
             if isinstance(argument, Constant | Group):
                 at = f"argument {name!r} of {node.name} ({node.where})"
-                params[name], inside = constants.described(argument, at, self.project, self.environ)
+                params[name], inside = constants.described(
+                    self.graph, name, argument, at, self.project, self.environ
+                )
                 reached.append(inside)
         seed = seed_of(self.graph.name, node, self.graph.params)
         return Prepared(node, constants.merged(*reached), params, inputs.forms(node), seed)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aq.formats.errors import NotFound
+from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run
-from aq.pipeline import environment, facts, replay, show
+from aq.pipeline import environment, facts, redacted, replay, show
 from aq.pipeline.outcomes import ArtifactVerdict, FirstDifference, Repro
 from aq.pipeline.replay import Made, Request
 from aq.pipeline.results import PackageDiff
@@ -105,6 +105,7 @@ def _replayed(
     repo: Repo, id: Digest, targets: Sequence[str], rtol: float, atol: float, on_event: OnEvent
 ) -> list[Made]:
     run = get_record(repo.store, Run, id)
+    _refuse_secrets(run)
     expected = _expected(repo, run, targets)
 
     def request(folder: str) -> Request:
@@ -116,7 +117,7 @@ def _replayed(
             snapshot=str(Digest(run.snapshot)),
             file=run.file,
             flow=run.flow,
-            params=run.params,
+            params=redacted.to_pass_again(run.params, run.given),
             time=repo.context.now(),
             environ=dict(repo.context.environ),
             targets=list(targets),
@@ -129,6 +130,14 @@ def _replayed(
 
     result = replay.replay(repo, request, on_event)
     return _complete(result, expected)
+
+
+def _refuse_secrets(run: Run) -> None:
+    """Raise UsageError where the run was given what no record holds."""
+    name = next((name for name, text in run.given.items() if redacted.is_mark(text)), None)
+    if name is not None:
+        hint = f"aq run {run.file}:{run.flow} -p {name}=VALUE --force"
+        raise UsageError(f"{run.flow} ran with {name}, a secret that is not recorded", hint=hint)
 
 
 def _expected(repo: Repo, run: Run, targets: Sequence[str]) -> dict[str, Entry]:

@@ -244,7 +244,8 @@ class _Attempt:
 
     def _code(self) -> Code:
         """The flow's code, for other processes."""
-        return staffing.code_of(self.repo, self.project, self.job.file, self.job.name, self.job.bound.given)
+        bound = {**self.job.bound.given, **self.job.bound.secrets}
+        return staffing.code_of(self.repo, self.project, self.job.file, self.job.name, bound)
 
     def _interrupted(self, found: Execution) -> None:
         """A run that failed, unless the signal came while the store was about to take in what it made."""
@@ -271,7 +272,7 @@ class _Attempt:
             code=published.code_snapshot(repo, self.project, found),
             params=job.bound.texts,
             given=job.bound.given,
-            typed=typed(job.bound.values),
+            typed=typed(job.bound.values, job.bound.texts),
             environment=environment.store(repo.store, environment.capture()),
             git=git.state(repo.root),
             sources=sources,

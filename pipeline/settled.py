@@ -17,6 +17,7 @@ from aq.pipeline import facts, freshness, settings
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
 from aq.pipeline.present import present, sources
 from aq.pipeline.recording import Head, head
+from aq.pipeline.redacted import recorded
 from aq.store import unfinished
 from msgspec.structs import replace
 
@@ -87,7 +88,7 @@ def _settled(repo: Repo, target: object, asked: Mapping[str, Any]) -> list[Settl
     lookup = sources(repo, at, strict=True)
     for run in runs:
         explicit = known.explicit(run) if target is None else {}
-        given = {name: text for name, text in {**explicit, **params}.items() if text != ""}
+        given = {name: text for name, text in {**explicit, **recorded(params)}.items() if text != ""}
         if not _is_settled(repo, at, run, given, lookup):
             return None
         found.append(Settled(run, {k: v for k, v in given.items() if k not in params}))

@@ -190,7 +190,7 @@ class Site:
 
     def _params(self, node: Node) -> dict[str, str]:
         return {
-            name: constants.described(argument, name, self.project, self.code.environ)[0]
+            name: constants.described(self.graph, name, argument, name, self.project, self.code.environ)[0]
             for name, argument in node.arguments.items()
             if isinstance(argument, Constant | Group)
         }

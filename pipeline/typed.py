@@ -10,14 +10,21 @@ from math import isfinite
 from typing import Any, Final
 
 from aq.formats.records import Run
+from aq.pipeline.redacted import is_mark
 
 _DEPTH_MOST: Final = 32
 _INT_MOST: Final = 2**63 - 1
 
 
-def typed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that JSON has a type of its own for: numbers, truth, nothing, lists and maps of these."""
-    return {name: value for name, value in values.items() if not isinstance(value, str) and _is_json(value)}
+def typed(values: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """The values that JSON has a type of its own for: numbers, truth, nothing, lists and maps of these.
+    Those for which `texts` has the mark of a secret are left out.
+    """
+    return {
+        name: value
+        for name, value in values.items()
+        if not isinstance(value, str) and not is_mark(texts[name]) and _is_json(value)
+    }
 
 
 def _is_json(value: Any, depth: int = 0) -> bool:
