@@ -15,6 +15,7 @@ from aq.formats.objects import get_record
 from aq.formats.records import Operation
 from aq.store import paths
 from aq.store.findings import Finding
+from aq.store.index import Look
 from aq.store.reach import Item, Link, Role
 from aq.store.snapshots import Origin, pack_touched, unpack_touched
 from aq.store.store import Store
@@ -65,10 +66,15 @@ class CondemnedCheck:
     def findings(self) -> Iterator[Finding]:
         """What still is so: a publication may have revived some of it since."""
         with self._store.index.look() as look:
-            for item, other in self._suspect:
-                if look.get("condemned", other) is not None and look.get("condemned", item.id) is None:
-                    detail = f"it refers to {other.hex()}, which is about to be swept"
-                    yield Finding(item.kind.name.lower(), item.id, detail, "")
+            found = [(item, other) for item, other in self._suspect if _is_swept_under(look, item.id, other)]
+        for item, other in found:
+            detail = f"it refers to {other.hex()}, which is about to be swept"
+            yield Finding(item.kind.name.lower(), item.id, detail, "")
+
+
+def _is_swept_under(look: Look, id: bytes, other: bytes) -> bool:
+    """Whether an object that stays refers to one that is condemned."""
+    return look.get("condemned", other) is not None and look.get("condemned", id) is None
 
 
 def chain_findings(store: Store, told: Sequence[bytes]) -> Iterator[Finding]:
