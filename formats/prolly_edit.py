@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import repeat
+from itertools import islice, repeat
 from operator import lt
+from typing import Final
 
 from aq.formats.identity import Digest
 from aq.formats.objects import Sink, Source, SourceAndSink
 from aq.formats.prolly_nodes import Child, Cutter, count, grow, load, load_child
 from aq.formats.records import Node
 
+_RUN: Final = 4_096
 Change = tuple[bytes, tuple[bytes, int] | None]
 """A key with its new value (or child id) and the entries below it (0 on level 0), or None."""
 Replaced = tuple[list[Child], list[Child]]
@@ -27,14 +29,13 @@ def map_edit(objects: SourceAndSink, root: bytes, edits: Iterable[tuple[bytes, b
     """The root after setting keys, or deleting those whose value is None; absent ones may be deleted.
 
     `edits` ascend strictly, else ValueError. Reads and writes O(changes · log entries) nodes.
+    Memory: that of the edits; of an empty map a run of them.
     """
-    changes: list[Change] = [(key, None if value is None else (value, 0)) for key, value in edits]
-    keys = [key for key, _ in changes]
-    if not all(map(lt, keys, keys[1:])):
-        raise ValueError("the keys of edits must ascend strictly")
     top = load(objects, root, keyed=True)
     if not top.values:
-        return _built(objects, changes)
+        return _built(objects, edits)
+    changes: list[Change] = [(key, None if value is None else (value, 0)) for key, value in edits]
+    _require_ascending([key for key, _ in changes])
     inner: dict[bytes, Node] = {}
     replaced: list[Replaced] = []
     for level in range(top.level + 1):
@@ -48,11 +49,20 @@ def map_edit(objects: SourceAndSink, root: bytes, edits: Iterable[tuple[bytes, b
     return grow(objects, children, top.level + 1, keyed=True)
 
 
-def _built(sink: Sink, changes: list[Change]) -> Digest:
+def _require_ascending(keys: list[bytes]) -> None:
+    if not all(map(lt, keys, keys[1:])):
+        raise ValueError("the keys of edits must ascend strictly")
+
+
+def _built(sink: Sink, edits: Iterable[tuple[bytes, bytes | None]]) -> Digest:
     """The map with these entries and no others."""
     cutter = Cutter(sink, 0, keyed=True)
-    kept = [(key, entry[0]) for key, entry in changes if entry is not None]
-    cutter.feed([key for key, _ in kept], [value for _, value in kept], [])
+    stream, last = iter(edits), list[bytes]()
+    while run := list(islice(stream, _RUN)):
+        _require_ascending(last + [key for key, _ in run])
+        last = [run[-1][0]]
+        kept = [(key, value) for key, value in run if value is not None]
+        cutter.feed([key for key, _ in kept], [value for _, value in kept], [])
     return grow(sink, cutter.close(), 1, keyed=True)
 
 

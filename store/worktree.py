@@ -223,7 +223,7 @@ class Worktree:
         places = [b""] if paths is None else outermost(map(from_user, paths))
         edits, tally = self._edits(head, self.store, places)
         self.store.put_stat(self.cache.rows())
-        return map_edit(self.store, head, sorted(edits.items())), tally
+        return map_edit(self.store, head, ((path, edits[path]) for path in sorted(edits))), tally
 
     def changes_into(self, root: Digest, sink: SourceAndSink) -> dict[str, Entry | None]:
         """What a commit of the folder would change in the snapshot `root`; content goes to `sink`."""
