@@ -194,5 +194,5 @@ def _require_known(repo: Repo, before: Side, after: Side, paths: Sequence[str]) 
         else:
             text = str(before.id) if before.id else "HEAD"
             if before.id is None:
-                raise NotFound(f"no path '{path}' here", hint="aq status")
+                raise NotFound(f"no path {path!r} here", hint="aq status")
             show.locate(repo.store, revisions.resolve(repo.store, text), path)

@@ -165,7 +165,7 @@ def require_paths(store: Store, range: str | None, paths: Sequence[str]) -> None
         near = get_close_matches(path, known, n=1)
         guess = f" (did you mean {near[0]}?)" if near else ""
         hint = f"aq log -- {near[0]}" if near else "aq ls"
-        raise NotFound(f"no path '{path}' in any commit{guess}", hint=hint)
+        raise NotFound(f"no path {path!r} in any commit{guess}", hint=hint)
 
 
 def metric_names(store: Store, range: str | None = None) -> list[str]:

@@ -69,7 +69,7 @@ def _create(repo: Repo, name: str) -> Moved:
 
     full = f"branch/{name}"
     check_name(full)
-    refuse_hidden(name)
+    refuse_hidden(repo, "branch", name)
     refs = repo.store.refs()
     if full in refs:
         raise Conflict(f"branch '{name}' is there already", hint=f"aq switch {name}")
@@ -86,11 +86,19 @@ def _revision(repo: Repo, name: str) -> revisions.Revision:
     try:
         revision = revisions.resolve(repo.store, name)
     except NotFound as error:
-        hint = [*error.hints[:1], f"aq switch -c {name}"]
-        raise NotFound(error.message, hint=hint) from None
+        raise NotFound(error.message, hint=[*error.hints[:1], *_creation(name)]) from None
     if revision.commit is None:
         raise UsageError(f"'{name}' is a run that no commit holds", hint=f"aq commit --run {name} -m MSG")
     return revision
+
+
+def _creation(name: str) -> list[str]:
+    """The command that makes a branch of this name, if there can be one."""
+    try:
+        check_name(f"branch/{name}")
+    except UsageError:
+        return []
+    return [f"aq switch -c {quote(name)}"]
 
 
 def _left_to_git(repo: Repo, *, code: bool) -> Callable[[str], bool] | None:

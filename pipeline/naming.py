@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from aq.formats.errors import Conflict, NotFound, UsageError
+from aq.formats.identity import Kind, is_hex_prefix
 from aq.formats.objects import get_record
 from aq.formats.records import Commit
 from aq.pipeline import log, results
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
 
 ACTIONS = ("list", "add", "remove", "rename")
+_ID_DIGITS = 64
 
 
 def branch(repo: Repo, action: str, names: Sequence[str], at: str | None) -> list[results.Ref]:
@@ -69,7 +72,7 @@ def listing(repo: Repo, noun: str) -> list[results.Ref]:
 def _add(repo: Repo, noun: str, name: str, at: str | None) -> None:
     full = f"{noun}/{name}"
     check_name(full)
-    refuse_hidden(name)
+    refuse_hidden(repo, noun, name)
     commit = log.commit_of(revisions.resolve(repo.store, at or "HEAD"))
     if full in repo.store.refs():
         raise Conflict(f"{noun} '{name}' is there already", hint=f"aq {noun} remove {name}")
@@ -78,10 +81,21 @@ def _add(repo: Repo, noun: str, name: str, at: str | None) -> None:
     change.commit()
 
 
-def refuse_hidden(name: str) -> None:
-    """Names that a revision could not be asked by."""
-    if name == "HEAD" or name.startswith(("run:", "git:")):
-        raise UsageError(f"'{name}' means something else as a revision: choose another name")
+def refuse_hidden(repo: Repo, noun: str, name: str) -> None:
+    """Refuse a new name that a revision could not be asked by, or that would hide an id."""
+    reason = ""
+    if name in ("HEAD", "@"):
+        reason = "it means the current commit"
+    elif name.startswith(("branch/", "tag/", "remote/")):
+        reason = f"it begins as full names do, with {name.partition('/')[0]}/"
+    elif normalize("NFC", name) != name:
+        reason = "it is not in Unicode's composed form (NFC), so another name could look the same"
+    elif len(name) == _ID_DIGITS and is_hex_prefix(name.lower()):
+        reason = "it reads as an id"
+    elif is_hex_prefix(name.lower()) and repo.store.with_prefix(name.lower(), (Kind.COMMIT, Kind.RUN)):
+        reason = "a commit or run has an id that begins so"
+    if reason:
+        raise UsageError(f"{name!r} cannot be the name of a {noun}: {reason}", hint=f"aq {noun}")
 
 
 def _remove(repo: Repo, noun: str, names: Sequence[str]) -> None:
@@ -102,7 +116,7 @@ def _rename(repo: Repo, noun: str, old: str, new: str) -> None:
     if not unborn:
         _known(repo, noun, old)
     check_name(f"{noun}/{new}")
-    refuse_hidden(new)
+    refuse_hidden(repo, noun, new)
     if f"{noun}/{new}" in refs:
         raise Conflict(f"{noun} '{new}' is there already", hint=f"aq {noun} remove {new}")
     change = repo.transaction(f"{noun} rename", f"{old} to {new}")

@@ -368,6 +368,6 @@ def _require_free_tag(repo: Repo, name: str) -> None:
     from aq.pipeline.naming import refuse_hidden
 
     check_name(f"tag/{name}")
-    refuse_hidden(name)
+    refuse_hidden(repo, "tag", name)
     if f"tag/{name}" in repo.store.refs():
         raise Conflict(f"tag '{name}' is there already", hint=f"aq tag remove {name}")

@@ -77,7 +77,7 @@ def locate(store: Store, revision: Revision, path: str) -> tuple[str, Entry]:
     near = get_close_matches(path, known, n=1, cutoff=0.5)
     guess = f" (did you mean {near[0]}?)" if near else ""
     hint = f"aq show {revision.text}:{near[0]}" if near else f"aq ls {revision.text}"
-    raise NotFound(f"no path '{path}' at {revision.text}{guess}", hint=hint)
+    raise NotFound(f"no path {path!r} at {revision.text}{guess}", hint=hint)
 
 
 def find(store: Store, spec: str) -> tuple[Revision, str, Entry]:

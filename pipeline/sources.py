@@ -133,7 +133,7 @@ class FolderReader:
             known += [f"{prefix}/{one.name}" if prefix else one.name for one in beside.iterdir()]
         near = get_close_matches(path, known, n=1, cutoff=0.6)
         guess = f" (did you mean {near[0]}?)" if near else ""
-        return NotFound(f"{read.where}: no path '{path}' in the folder or at HEAD{guess}", hint="aq ls")
+        return NotFound(f"{read.where}: no path {path!r} in the folder or at HEAD{guess}", hint="aq ls")
 
 
 class CommitReader:

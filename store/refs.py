@@ -20,6 +20,8 @@ HEAD: Final = "HEAD"
 TRACKING: Final = "tracking"
 _FOLDERS: Final = ("branch/", "tag/", "remote/")
 _NAME_MOST: Final = 400
+_SHOWN_MOST: Final = 60
+_SPECIAL: Final = ("@{", *' ~^:?*[\\"')
 
 
 class Ref(NamedTuple):
@@ -50,13 +52,35 @@ def check_name(name: str) -> None:
     if name in (HEAD, TRACKING):
         return
     short = next((name[len(folder) :] for folder in _FOLDERS if name.startswith(folder)), "")
+    reason = _objection(short) if name.startswith(_FOLDERS) else "it lies in no folder of refs"
+    if not reason and len(name.encode("utf-8", "replace")) > _NAME_MOST:
+        reason = f"it is longer than {_NAME_MOST} bytes"
+    if reason:
+        noun = name.partition("/")[0]
+        shown = short if len(short) <= _SHOWN_MOST else short[:_SHOWN_MOST] + "…"
+        hint = f"aq {noun}" if noun in ("branch", "tag") else "aq branch"
+        raise UsageError(f"{shown!r} cannot be the name of a {noun}: {reason}", hint=hint)
+
+
+def _objection(short: str) -> str:
+    """Why a name without its folder is none; empty where it is one."""
     parts = short.split("/")
-    if not short or any(not part or part in (".", "..") or part.endswith(".lock") for part in parts):
-        raise UsageError(f"{name!r} cannot be the name of a branch or tag")
-    if short.startswith("-") or "@{" in short or len(name.encode("utf-8", "replace")) > _NAME_MOST:
-        raise UsageError(f"{name!r} cannot be the name of a branch or tag")
-    if any(character in ' ~^:?*[\\"' or not character.isprintable() for character in short) or ".." in short:
-        raise UsageError(f"{name!r} cannot be the name of a branch or tag")
+    if not short:
+        return "it is empty"
+    if not all(parts):
+        return "it has a '/' too many"
+    if ".." in short or "." in parts:
+        return "'..' and '.' mean something else"
+    if any(part.endswith(".lock") for part in parts):
+        return "it ends in .lock"
+    if short.startswith("-"):
+        return "it begins with '-'"
+    if any(not character.isprintable() for character in short):
+        return "it has a character that cannot be printed"
+    special = next((mark for mark in _SPECIAL if mark in short), "")
+    if special:
+        return f"it has {special!r}"
+    return ""
 
 
 def build(sink: Sink, refs: Mapping[str, Ref]) -> Digest:
