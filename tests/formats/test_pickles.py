@@ -107,7 +107,7 @@ DIFFERENT = [
 ]
 
 
-@pytest.mark.parametrize("group", DIFFERENT, ids=str)
+@pytest.mark.parametrize("group", DIFFERENT, ids=range(len(DIFFERENT)))
 def test_different_values_have_different_ids(group: tuple[Any, ...]) -> None:
     assert len({identity(value) for value in group}) == len(group)
 
