@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A busy machine is slow at random: time limits belong to the benchmarks, not to examples.
@@ -17,3 +19,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("aq-ci" if os.env
 for _name in list(os.environ):
     if _name.startswith(("AQ_", "GIT_")) or _name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"):
         del os.environ[_name]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """No test leaves the next one in another folder, whichever process it is dealt to."""
+    before = os.getcwd()
+    try:
+        return (yield)
+    finally:
+        os.chdir(before)
