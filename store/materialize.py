@@ -11,7 +11,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from stat import S_ISGID, S_ISLNK
+from stat import S_ISGID, S_ISLNK, S_ISREG
 from typing import Final, NamedTuple
 
 from aq.formats.errors import AqError, Damaged
@@ -20,11 +20,13 @@ from aq.store.filling import Count, File, Filler
 from aq.store.folders import join
 from aq.store.footing import Footing, clear
 from aq.store.staging import Staging
-from aq.store.statcache import changed_at, is_same_content
+from aq.store.statcache import changed_at, is_same_content, size_of
 from aq.store.stats import pack_stat
 from aq.store.store import Store
 
 _BATCH: Final = 8_192
+_EXCHANGED_FROM: Final = 16 << 20
+"""Bytes of a file that changes places with the one in its way: see `disk.exchange_at`."""
 _IN_THE_WAY: Final = frozenset((errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST))
 Files = Mapping[bytes, Sequence[tuple[bytes, bytes]]]
 """Folder → name and packed entry of each file in it."""
@@ -178,7 +180,9 @@ class FolderWriter:
         """Move file after file into a folder that is there, or is made."""
         folder = self._footing.make(bundle.folder)
         for name, stat, entry in bundle.files:
-            self._place(staging.fd, bundle.staged + name, folder, name, bundle.prefix + name)
+            staged, path = bundle.staged + name, bundle.prefix + name
+            if size_of(stat) < _EXCHANGED_FROM or not _is_exchanged(staging.fd, staged, folder, name, path):
+                self._place(staging.fd, staged, folder, name, path)
             with suppress(OSError):  # gone again at once
                 after = pack_stat(os.stat(name, dir_fd=folder, follow_symlinks=False))
                 if is_same_content(stat, after):
@@ -213,6 +217,24 @@ class FolderWriter:
                 disk.unlink_at(folder, near, path=path)
             raise
         disk.unlink_at(source, staged, path=path)
+
+
+def _is_exchanged(source: int, staged: bytes, folder: int, name: bytes, path: bytes) -> bool:
+    """Put a large file in the place of another, and remove that; False where that does not go."""
+    if not _is_file(folder, name) or not disk.exchange_at(source, staged, folder, name, path=path):
+        return False
+    if not _is_file(source, staged):  # a folder came there meanwhile: it is not ours to remove
+        disk.exchange_at(source, staged, folder, name, path=path)
+        return False
+    disk.unlink_at(source, staged, path=path)
+    return True
+
+
+def _is_file(folder: int, name: bytes) -> bool:
+    try:
+        return S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
 
 
 def _batches(files: Files, staging: Staging) -> Iterator[list[_Item]]:
