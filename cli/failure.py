@@ -37,12 +37,13 @@ class Failure(NamedTuple):
     trace: str = ""
 
 
-def failure(error: BaseException) -> Failure:
-    """What to tell of any exception."""
+def failure(error: BaseException, command: str = "") -> Failure:
+    """What to tell of any exception; of wrong usage that has no better hint, the command's help."""
     error = _stop_behind(error)
     if isinstance(error, AqError):
         trace = error.trace if isinstance(error, OpFailed) else ""
-        return Failure(error.kind, error.message, error.hints[:2], error.exit_code, trace)
+        help_of = (f"aq {command} --help".replace("  ", " "),) if error.exit_code == 2 else ()
+        return Failure(error.kind, error.message, error.hints[:2] or help_of, error.exit_code, trace)
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, Terminated):

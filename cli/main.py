@@ -70,7 +70,7 @@ def main() -> NoReturn:
         silence(1)
         code = 0
     except BaseException as error:
-        told = failure(error)
+        told = failure(error, session.command)
         code = told.exit_code
         json = session.json or "--json" in itertools.takewhile(lambda word: word != "--", sys.argv[1:])
         tell(told, json=json, color=session.colored(terminal=sys.stderr.isatty()))

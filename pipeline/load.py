@@ -195,11 +195,12 @@ class Project:
         there = self.root / file
         path = self.files.relative(there)
         if path is None:
-            raise UsageError(f"{file} is not part of the project in {self.root}")
+            raise UsageError(f"{file} is not part of the project in {self.root}", hint="aq help runs")
         if not there.is_file():
             raise NotFound(f"no file {file}", hint=self._closest(path))
         if there.suffix != ".py":
-            raise UsageError(f"{file} is not a Python file: a flow is defined in a .py file")
+            what = "is not a Python file: a flow is defined in a .py file"
+            raise UsageError(f"{file} {what}", hint=self._closest(path))
         return path
 
     def _closest(self, path: str) -> str:
@@ -207,8 +208,10 @@ class Project:
         from itertools import islice
 
         known = list(islice(self.python_files(), 1000))
-        match = get_close_matches(path, known, 1) or get_close_matches(path + ".py", known, 1)
-        return f"aq run {match[0]}" if match else ""
+        names = [path, f"{path}.py"] if path.strip("./") else []
+        match = [near for name in names for near in get_close_matches(name, known, 1)]
+        match = match or [one for one in known if b"flow" in self.files.read(self.root / one)]
+        return f"aq run {match[0]}" if match else "aq help run"
 
     # --- one folder beside which files run
 

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import PurePath
+from shlex import quote
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 
 from aq.formats.errors import NotFound, UsageError
@@ -88,7 +89,7 @@ def bind(flow: Flow[..., Any], given: Mapping[str, Any]) -> Bound:
             raise UsageError(
                 f"{flow.name} ran with {name}, a secret that is not recorded", hint=f"aq run -p {name}=VALUE"
             )
-    explicit = {name: accept(flow.name, known[name], value) for name, value in given.items()}
+    explicit = {name: _accepted(flow, known[name], value) for name, value in given.items()}
     values: dict[str, Any] = {}
     for name, parameter in known.items():
         if name not in explicit and parameter.default is _REQUIRED:
@@ -105,6 +106,18 @@ def bind(flow: Flow[..., Any], given: Mapping[str, Any]) -> Bound:
         {name: texts[name] for name in explicit},
         {name: clear[name] for name in explicit if name in secret},
     )
+
+
+def _accepted(flow: Flow[..., Any], parameter: Parameter, value: Any) -> Any:
+    """As `accept`; the hint shows how a value is written, by the default."""
+    try:
+        return accept(flow.name, parameter, value)
+    except UsageError as error:
+        name, default = parameter.name, parameter.default
+        is_shown = default is not _REQUIRED and not redacted.is_secret(name, default)
+        text = as_text(default, parameter) if is_shown else "VALUE"
+        text = "VALUE" if text.startswith("<") else quote(text)
+        raise UsageError(error.message, hint=_command(flow, f"-p {name}={text}")) from None
 
 
 def _unknown(flow: Flow[..., Any], name: str, value: Any, known: list[str]) -> NotFound:

@@ -329,3 +329,37 @@ def test_a_reader_who_goes_does_not_stop_a_run(fresh: Shell) -> None:
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (0, b"") and len(fresh.data("log")) == 2
+
+
+def test_whatever_is_typed_wrongly_is_told_with_what_to_type(shell: Shell) -> None:
+    wrong = [
+        ("run", "nope.py"),
+        ("run", "data.txt"),
+        ("run", "flow.py:nope"),
+        ("run", "flow.py", "-p", "scale=abc"),
+        ("run", "flow.py", "-p", "size=3"),
+        ("run", "flow.py", "-p", "scale"),
+        ("run", "-j", "0"),
+        ("run", "--accept", "nope", "-m", "why"),
+        ("run", "--accept", "positive"),
+        ("run", "--executor", "spark://x", "-f"),
+        ("runs", "--status", "nope"),
+        ("runs", "--flow", "nope"),
+        ("runs", "--metric", "nope"),
+        ("runs", "--sort", "nope"),
+        ("steps", "nope"),
+        ("logs", "nope"),
+        ("logs", "nope:numbers"),
+        ("checks", "nope"),
+        ("metrics", "nope"),
+        ("metrics", "score", "nope..HEAD"),
+        ("lineage", "nope"),
+        ("repro", "nope"),
+        ("repro", "HEAD:nope"),
+        ("commit", "--run", "nope", "-m", "x"),
+    ]
+    for words in wrong:
+        done = shell.aq(*words, "--json", code=2)
+        hints = (done.error["hint"] or "").splitlines()
+        assert not [one for one in done.events if one["event"] != "step"] and done.error["message"], words
+        assert 1 <= len(hints) <= 2 and all(one.startswith("aq ") for one in hints), (words, done.err)

@@ -214,11 +214,16 @@ def test_a_file_that_does_not_exist(root: Path) -> None:
     assert caught.value.hint == "aq run flows/flights.py"
 
 
-@pytest.mark.parametrize("file", ["data.csv", "."])
-def test_what_is_no_python_file(root: Path, file: str) -> None:
+@pytest.mark.parametrize("file", ["data.csv", ".", "nope.py"])
+def test_what_is_no_python_file_leads_to_one_that_has_a_flow(root: Path, file: str) -> None:
     (root / "data.csv").write_text("a,b\n")
-    with pytest.raises(UsageError):
+    with pytest.raises((UsageError, NotFound)) as nothing:
         Project(root).load(file)
+    assert nothing.value.hint == "aq help run"
+    write(root, zzz="X = 1", main="import aq\n\n@aq.flow\ndef f(): ...\n")
+    with pytest.raises((UsageError, NotFound)) as caught:
+        Project(root).load(file)
+    assert caught.value.hint == "aq run main.py"
 
 
 @pytest.mark.parametrize("text", ["x = (\n", "x = 1\n\tx = 2\n", "a\0b\n", "x = '\n"])

@@ -208,6 +208,21 @@ def test_a_missing_value_names_the_flag() -> None:
     assert "-p x=" in (caught.value.hint or "")
 
 
+def test_a_value_that_does_not_fit_is_hinted_as_the_default_is_written() -> None:
+    @flow
+    def body(n: int, label: str | None = "two words", depth: int = 6, key: float = 0.5) -> None:
+        pass
+
+    for texts, hint in [
+        ({"depth": "x"}, "body -p depth=6"),
+        ({"n": "1.5"}, "body -p n=VALUE"),
+        ({"label": 3, "n": 1}, "body -p label='two words'"),
+    ]:
+        with pytest.raises(UsageError, match="is no") as caught:
+            bind(body, texts)
+        assert (caught.value.hint or "").endswith(hint)
+
+
 def test_a_value_that_no_text_can_carry_is_refused_though_a_default_may_be_one() -> None:
     class Settings:
         pass
