@@ -17,6 +17,7 @@ from aq.formats.tables.drift import ks, number_psi, text_psi
 from aq.formats.tables.match import Matching, joined
 from aq.formats.tables.match_segments import aligned_changes
 from aq.formats.tables.rowhash import words
+from aq.formats.tables.sets import distinct
 from aq.formats.tables.sides import Column, Pairs, Rows, Side, take
 from aq.formats.tables.summary import Moments
 from aq.formats.tables.units import Guess, guess_added, guess_form, guess_pairs
@@ -113,7 +114,7 @@ def _spread(count: int, most: int) -> Rows:
         return np.arange(count)
     runs, length = 8, most // 8
     starts = np.linspace(0, count - length, runs).astype(np.int64)
-    return np.unique((starts[:, None] + np.arange(length)).reshape(-1))
+    return distinct((starts[:, None] + np.arange(length)).reshape(-1))
 
 
 def is_number(kind: pa.DataType) -> bool:

@@ -15,6 +15,7 @@ from aq.formats.records import Artifact
 from aq.formats.tables.changes import Change, changed_cells, describe_added, describe_change
 from aq.formats.tables.compare_schema import compare_containers, compare_schema
 from aq.formats.tables.match import Matching, match_rows
+from aq.formats.tables.sets import distinct
 from aq.formats.tables.sides import Column, Rows, Side
 
 KEY_MOST: Final = 4
@@ -135,4 +136,4 @@ def _tell_apart(after: Side, columns: Sequence[Column], found: Sequence[dict[str
 
 def _union(parts: Iterable[Rows]) -> Rows:
     """All row numbers in the parts, each once, ascending."""
-    return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
+    return distinct(np.concatenate([np.empty(0, np.int64), *parts]))

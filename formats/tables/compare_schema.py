@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from aq.formats.tables.sets import distinct
 from aq.formats.tables.shown import type_text
 from aq.formats.tables.sides import Column, Side, common_type
 from aq.formats.tables.types import arrow_type
@@ -107,7 +108,7 @@ def _renamed(before: Side, after: Side, gone: list[int], fresh: list[int]) -> li
 def _agreement(before: Side, after: Side, column: Column) -> float:
     """The share of values at the start of `after` that `before` has too; 0 for constant columns."""
     left, right = (side.words(column, side.content.segments[:_PROBED]) for side in (before, after))
-    if not len(left) or len(np.unique(left)) < 2:
+    if not len(left) or len(distinct(left)) < 2:
         return 0.0
     values, counts = np.unique(right, return_counts=True)
     others, other_counts = np.unique(left, return_counts=True)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from aq.formats.tables import physical
+from aq.formats.tables import physical, sets
 from aq.formats.tables.encodings import joined
 from aq.formats.tables.layout import Layout, layout_of
 from aq.formats.tables.rowhash import Words, mix, words
@@ -40,7 +40,7 @@ def choose_cut_columns(columns: Sequence[pa.ChunkedArray], rows: int) -> list[in
 
     def distinct(at: int) -> int:
         probed[at] = _words(columns[at], 0, stop)
-        return len(np.unique(probed[at]))
+        return len(sets.distinct(probed[at]))
 
     ranks = [_rank(column.type) for column in columns]
     for wanted in _TIME, _TEXT, _INTEGER:
@@ -49,7 +49,7 @@ def choose_cut_columns(columns: Sequence[pa.ChunkedArray], rows: int) -> list[in
                 return [at]
     steady = [at for at, rank in enumerate(ranks) if rank < _MEASURE]
     hashes = _hashes([columns[at] for at in steady], 0, stop)
-    if len(np.unique(hashes)) >= DISTINCT:
+    if len(sets.distinct(hashes)) >= DISTINCT:
         return steady
     for at, rank in enumerate(ranks):
         if rank == _MEASURE and distinct(at) >= DISTINCT:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
+from aq.formats.tables import sets
 from aq.formats.tables.changes import Change, changed_cells
 from aq.formats.tables.compare import identifying
 from aq.formats.tables.compare_schema import compare_schema
@@ -52,13 +53,13 @@ class Lineup:
         changed, aligned = self._changed, self.matching.aligned
         steady = [(pair.after.start, pair.before.start, _rows(pair.after)) for pair in aligned]
         taken = {pair.before.at for pair in aligned}, {pair.after.at for pair in aligned}
-        mine = np.setdiff1d(
+        mine = sets.without(
             numbering([one for one in left if one.at not in taken[0]]),
-            np.concatenate([changed.before, self.matching.removed]),
+            sets.distinct(np.concatenate([changed.before, self.matching.removed])),
         )
-        theirs = np.setdiff1d(
+        theirs = sets.without(
             numbering([one for one in right if one.at not in taken[1]]),
-            np.concatenate([changed.after, self.matching.added]),
+            sets.distinct(np.concatenate([changed.after, self.matching.added])),
         )
         rest = self._equal_rows(mine, theirs)
         whole = np.array([*equal, *steady], np.int64).reshape(-1, 3)

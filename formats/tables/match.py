@@ -19,6 +19,7 @@ from aq.formats.tables.match_segments import Aligned, align_segments, changed_ro
 from aq.formats.tables.pool import Places, Pool
 from aq.formats.tables.rowhash import Words, mix, words
 from aq.formats.tables.sequence import Blocks, align, cells, outside, paired
+from aq.formats.tables.sets import common, without
 from aq.formats.tables.sides import Column, Pairs, Rows, Side, hashes_of_both, numbered, salted, take
 
 Known = tuple[tuple[Words, Words], tuple[Words, Words]]
@@ -134,10 +135,10 @@ class Search:
         at, to = some[0][at], some[1][to]
         rest = _without(len(rows.before), at), _without(len(rows.after), to)
         # Both halves of a pair in step stand at the same place of the pool.
-        both = np.intersect1d(*rest)
+        both = common(*rest)
         both = both[both < len(changed.before)]
         found = [(both, both)]
-        rest = np.setdiff1d(rest[0], both), np.setdiff1d(rest[1], both)
+        rest = without(rest[0], both), without(rest[1], both)
         if cut:
             rest = _extend(found, rest, pool.alike(rest, cuts))
         near = pool.alike(rest, places[:1])[0]
@@ -166,13 +167,13 @@ def _extend(found: list[Places], rest: Places, alike: tuple[Places, tuple[Words,
     at, to = match(*hashes, unique=True)
     pairs = some[0][at], some[1][to]
     found.append(pairs)
-    return np.setdiff1d(rest[0], pairs[0]), np.setdiff1d(rest[1], pairs[1])
+    return without(rest[0], np.sort(pairs[0])), without(rest[1], np.sort(pairs[1]))
 
 
 def _both(near: Places, rest: Places) -> Places:
     if not (len(near[0]) and len(near[1])):
         return near
-    return np.intersect1d(near[0], rest[0]), np.intersect1d(near[1], rest[1])
+    return common(near[0], rest[0]), common(near[1], rest[1])
 
 
 def _without(count: int, taken: Rows) -> Rows:

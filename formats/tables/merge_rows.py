@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from aq.formats.tables.sets import common, distinct, without
 from aq.formats.tables.sides import Rows
 
 NONE = -1
@@ -45,7 +46,7 @@ def merged_order(at: tuple[Rows, Rows], added: tuple[Added, Added], same: tuple[
     anchors[0][same[0]] = np.minimum(anchors[0][same[0]], anchors[1][same[1]])
     twins = np.full(len(added[0].rows), NONE)
     twins[same[0]] = added[1].rows[same[1]]
-    rest = np.setdiff1d(np.arange(len(added[1].rows)), same[1])
+    rest = without(np.arange(len(added[1].rows)), distinct(same[1]))
     gap = np.concatenate([anchors[0], anchors[1][rest]])
     ours = np.concatenate([added[0].rows, np.full(len(rest), NONE)])
     theirs = np.concatenate([twins, added[1].rows[rest]])
@@ -75,7 +76,7 @@ def _anchors(rank: Rows, at: Rows, rows: Rows) -> Rows:
 def _within_gaps(gap: Rows, ours: Rows, theirs: Rows, ranks: Rows) -> Rows:
     """A number for each added row by which those of one gap are to be ordered."""
     inside = np.maximum(ours, theirs)
-    mixed = np.intersect1d(gap[ours >= 0], gap[theirs >= 0])
+    mixed = common(distinct(gap[ours >= 0]), distinct(gap[theirs >= 0]))
     order = np.argsort(gap, kind="stable")
     first, last = (np.searchsorted(gap[order], mixed, side=side) for side in ("left", "right"))
     for start, stop in zip(first.tolist(), last.tolist(), strict=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +23,7 @@ from aq.formats.tables.lineup import line_up
 from aq.formats.tables.merge_columns import Conflict, Facts, Merged, merge_columns, merged_type
 from aq.formats.tables.merge_rows import NONE, Added, Order, merged_order
 from aq.formats.tables.rowhash import Words, mix, words
+from aq.formats.tables.sets import common, distinct
 from aq.formats.tables.sides import Column, Rows, Side, take
 from aq.formats.tables.table import EncodedTable, encode_columns
 from aq.formats.tables.types import arrow_field
@@ -81,7 +81,7 @@ def _key(facts: tuple[Facts, Facts]) -> list[int] | None:
 
 def _is_unique(side: Side, columns: Sequence[Column]) -> bool:
     found = side.hashes(columns, side.content.segments)
-    return len(np.unique(found)) == len(found)
+    return len(distinct(found)) == len(found)
 
 
 class _Twins(NamedTuple):
@@ -102,7 +102,7 @@ class _Rows:
     def conflicts(self) -> Iterator[Conflict]:
         """Rows and cells on which the sides differ."""
         for side, added in enumerate(self._added()):
-            if len(np.unique(self._key_words(side, added))) < len(added):
+            if len(distinct(self._key_words(side, added))) < len(added):
                 yield Conflict("table")
                 return
         yield from self._removed_here_changed_there()
@@ -127,14 +127,14 @@ class _Rows:
     def _removed_here_changed_there(self) -> Iterator[Conflict]:
         for side in (0, 1):
             parts = [change.before for change in self.facts[1 - side].lineup.changes]
-            touched = reduce(np.union1d, parts, np.empty(0, np.int64))
-            both = np.intersect1d(touched, self.facts[side].lineup.matching.removed)
+            touched = distinct(np.concatenate([np.empty(0, np.int64), *parts]))
+            both = common(touched, distinct(self.facts[side].lineup.matching.removed))
             did = ("removed", "changed") if side == 0 else ("changed", "removed")
             for key in self._keys(both):
                 yield Conflict("row", None, key, None, *did)
 
     def _cells(self, one: Merged, base: int) -> Iterator[Conflict]:
-        rows = np.intersect1d(changed_rows(self.facts[0], base), changed_rows(self.facts[1], base))
+        rows = common(*(distinct(changed_rows(facts, base)) for facts in self.facts))
         if not len(rows):
             return
         places = [self._at(side)[rows] for side in (0, 1)]
@@ -263,7 +263,7 @@ class TableMerge:
                 index[wanted] = start + rows[wanted]
                 parts.append(whole.values(column, whole.content.segments))
             else:
-                needed = np.unique(rows[wanted])
+                needed = distinct(rows[wanted])
                 index[wanted] = start + np.searchsorted(needed, rows[wanted])
                 parts.append(pa.chunked_array([take(whole, column, needed)]))
         kind = parts[-1].type if one.typed == 1 else parts[0].type

@@ -21,6 +21,7 @@ from aq.formats.tables.described import Described, described
 from aq.formats.tables.encodings import whole
 from aq.formats.tables.gather import Texts, Wanted, gather_both, gather_texts
 from aq.formats.tables.rowhash import Words, mix, words
+from aq.formats.tables.sets import distinct
 from aq.formats.tables.shown import plain, shown
 from aq.formats.tables.table import read_segments, reader
 from pyarrow import types as is_
@@ -124,7 +125,7 @@ class Side:
         if not len(rows):
             return whole(self.values(column, self.content.segments[:0]))
         starts = np.array([segment.start for segment in self.content.segments])
-        owners = np.unique(np.searchsorted(starts, rows, side="right") - 1)
+        owners = distinct(np.searchsorted(starts, rows, side="right") - 1)
         segments = [self.content.segments[at] for at in owners]
         offsets = np.cumsum([0] + [segment.stop - segment.start for segment in segments])
         owner = np.searchsorted(owners, np.searchsorted(starts, rows, side="right") - 1)
