@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
-from aq.formats.records import Run, RunStep, Step
+from aq.formats.records import Run, RunStep
 from aq.pipeline import facts, freshness, settings
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
 from aq.pipeline.present import present, sources
 from aq.pipeline.recording import Head, head
 from aq.pipeline.redacted import recorded
 from aq.store import unfinished
+from aq.store.listed import are_listed
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
@@ -166,14 +167,11 @@ def _is_settled(repo: Repo, at: Head, run: Run, given: Mapping[str, str], lookup
 
 
 def _is_there(repo: Repo, run: Run) -> bool:
-    """Whether the store knows each step by its key; it forgets a step of which something was lost with a
-    damaged pack, so that it is made again.
+    """Whether the store lists each step; it forgets one of which something was lost with a damaged pack,
+    so that it is made again.
     """
-    store = repo.store
-    for one in run.steps:
-        if one.step is None or one.step not in store.steps_with_key(get_record(store, Step, one.step).key):
-            return False
-    return True
+    steps = [one.step for one in run.steps if one.step is not None]
+    return len(steps) == len(run.steps) and are_listed(repo.store, steps)
 
 
 # --- the record of it

@@ -259,13 +259,18 @@ class ObjectCheck:
         """Steps stand under their keys, and runs in their order, without gaps; none is left out."""
         with self.store.index.look() as look:
             steps, runs = list(look.items("steps")), list(look.items("runs"))
+            lost = {id for id, _value in look.items("lost")}
             kinds = {id: value[24] for id, value in look.items("objects") if value[24] in _LISTED}
         whole = Whole(self.store, self.store.has)
-        for id in sorted(kinds.keys() - {id for _key, id in steps + runs}):
+        listed = {id for _key, id in steps + runs}
+        for id in sorted(kinds.keys() - listed):
+            name = Kind(kinds[id]).name.lower()
             if whole.has(Item(Kind(kinds[id]), id)):
-                yield Finding(
-                    "index", Digest(id), f"this {Kind(kinds[id]).name.lower()} is not listed", REBUILD
-                )
+                yield Finding("index", Digest(id), f"this {name} is not listed", REBUILD)
+            elif kinds[id] == Kind.STEP and id not in lost:
+                yield Finding("index", Digest(id), "this step is not listed as one that lost parts", REBUILD)
+        for id in sorted(lost & listed):
+            yield Finding("index", Digest(id), "this step is listed as one that lost parts too", REBUILD)
         before, position = b"", 0
         for key, id in steps:
             position = position + 1 if key[:32] == before else 0

@@ -185,6 +185,7 @@ def _drop(change: Change, dead: set[bytes]) -> None:
         change.delete("objects", id)
         change.delete("condemned", id)
         change.delete("summaries", id)
+        change.delete("lost", id)
     steps, runs = list(change.items("steps")), list(change.items("runs"))
     if any(id in dead for _key, id in steps):
         for key, _id in steps:

@@ -26,6 +26,7 @@ _PREFIXES: Final = {
     "summaries": b"s",
     "refs": b"r",
     "steps": b"k",
+    "lost": b"l",
     "runs": b"u",
     "packs": b"p",
     "gaps": b"g",
@@ -222,6 +223,7 @@ class Change(Look):
 
     def add_step(self, key: bytes, id: bytes) -> None:
         """Record a step under its key, behind the earlier ones."""
+        self.delete("lost", id)
         position = 0
         for _key, known in self.items("steps", prefix=key):
             if known == id:

@@ -99,7 +99,7 @@ class Objects:
     ) -> Staged:
         """The first half of `put`, for any thread: hash (unless its `id` is known), look up, compress."""
         digest = object_id(kind, data) if id is None else id
-        if not self._is_new(digest):
+        if not self._is_new(digest) and not (kind is Kind.STEP and self._is_lost(digest)):
             return digest, None
         if kind is Kind.CHUNK and (base is not None or near is not None):
             delta = bases.delta_near(self, digest, data, near) if near else None
@@ -158,6 +158,10 @@ class Objects:
         if digest in self._pending or digest in self._placed:
             return False
         return not self.index.has(digest) or self.index.get("condemned", digest) is not None
+
+    def _is_lost(self, step: bytes) -> bool:
+        """Whether it is to be listed again."""
+        return step not in self._pending and self.index.get("lost", step) is not None
 
     def _add(self, key: bytes, frame: Frame) -> None:
         if key in self._pending:

@@ -272,7 +272,11 @@ def _register(change: Change, files: PackFiles, places: Iterator[tuple[bytes, Pl
     whole = Whole(objects, lambda id: change.get("objects", id) is not None)
     known: set[bytes] = set()
     for id, place in places:
-        if id in known or not whole.has(Item(Kind(place.kind), id)):
+        if id in known:
+            continue
+        if not whole.has(Item(Kind(place.kind), id)):
+            if place.kind == Kind.STEP:
+                change.put("lost", id, b"")
             continue
         known.add(id)
         if place.kind == Kind.RUN:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from aq.formats.errors import AqError
 from aq.formats.identity import Digest, Kind
+from aq.formats.objects import get_record
+from aq.formats.records import Run
 from aq.pipeline.context import Context
 from aq.pipeline.repo import Repo
 from aq.store.index import decode_place
@@ -209,10 +211,18 @@ def test_a_lost_output_is_made_again(tmp_path: Path) -> None:
         assert run_aq(tmp_path, ["cat", "HEAD:texts/blown"], time=START) == 5
         assert run_aq(tmp_path, ["fsck", "--rebuild"], time=START) == 5
         assert run_aq(tmp_path, ["run"], time=START + DAY) == 0
+        assert statuses_of_last_run(tmp_path)["texts/blown"] == "run"
+        assert run_aq(tmp_path, ["run"], time=START + DAY) == 0
+        assert set(statuses_of_last_run(tmp_path).values()) == {"reused"}
         assert run_aq(tmp_path, ["fsck", "--rebuild"], time=START) == 0
         assert run_aq(tmp_path, ["fsck", "--full"], time=START) == 0
         assert run_aq(tmp_path, ["cat", f"{refs['branch/main']}:texts/blown"], time=START) == 0
     check_oracle(tmp_path)
+
+
+def statuses_of_last_run(root: Path) -> dict[str, str]:
+    with Store.open(root) as store:
+        return {step.name: step.status for step in get_record(store, Run, next(store.runs())).steps}
 
 
 def test_given_values_come_back_when_they_are_given_again(tmp_path: Path) -> None:

@@ -188,6 +188,13 @@ def a_step_whose_output_is_gone(bench: Bench) -> Broken:
     return Broken("is missing from the store", gone.hex())
 
 
+@breaks("I12")
+def a_step_that_is_lost_and_listed(bench: Bench) -> Broken:
+    (id,) = listed(bench, Step(key=bytes(32), op="f"))
+    bench.store.index.put_many("lost", [(bytes(id), b"")])
+    return Broken("this step is listed as one that lost parts too", id.hex())
+
+
 @breaks("I13")
 def no_format(bench: Bench) -> Broken:
     (bench.root / ".aq/format").unlink()

@@ -16,6 +16,7 @@ from aq.formats.records import Run, Step
 from aq.store import snapshots
 from aq.store.environment import problem_before_opening
 from aq.store.index import State
+from aq.store.listed import are_listed
 from aq.store.rebuild import rebuild
 from aq.store.statblocks import Rows, joined
 from aq.store.store import Store
@@ -144,10 +145,34 @@ def test_a_store_that_is_open_elsewhere_follows_the_new_index(root: Path) -> Non
 def test_a_step_whose_outputs_are_missing_does_not_count(root: Path) -> None:
     with Store.open(root) as store:
         put_record(store, Step(key=bytes(32), op="ghost", outputs=[("out", bytes(range(32)))]))
+        rest = put_record(store, Step(key=b"k" * 32, op="real"))
         store.flush()
     rebuild(str(root / ".aq"))
     with Store.open(root) as store:
         assert store.steps_with_key(bytes(32)) == []
+        assert store.steps_with_key(b"k" * 32) == [rest]
+
+
+def test_what_is_listed_is_told_of_many_steps_at_once(root: Path) -> None:
+    """As looking each up under its key would tell: after a loss, when it is made again, in a new index."""
+    ghost = Step(key=bytes(32), op="ghost", outputs=[("out", bytes(range(32)))])
+    with Store.open(root) as store:
+        lost = put_record(store, ghost)
+        rest = [put_record(store, Step(key=bytes([at]) * 32, op="real")) for at in range(1, 4)]
+        store.flush()
+        assert are_listed(store, [lost, *rest])
+        assert not are_listed(store, [*rest, Digest(bytes(31) + b"x")])
+    for _ in range(2):
+        rebuild(str(root / ".aq"), whole=True)
+        with Store.open(root) as store:
+            assert not are_listed(store, [*rest, lost])
+            assert are_listed(store, rest)
+    with Store.open(root) as store:
+        assert put_record(store, ghost) == lost
+        store.flush()
+        assert are_listed(store, [*rest, lost])
+        assert store.steps_with_key(bytes(32)) == [lost]
+        assert not list(store.index.items("lost"))
 
 
 def test_without_any_journal_the_loss_is_named(root: Path) -> None:
