@@ -1,17 +1,14 @@
-"""Extract an artifact from a repository of aq without aq: sections 4.2, 5, 7 and 8 of docs/format.md as code.
+"""Extract artifacts from a repository of aq without aq: sections 4.2, 5, 7 and 8 of docs/format.md as code.
 
 python read_without_aq.py FOLDER ID FILE [ID FILE …]: a table becomes Parquet, or Arrow's IPC format where a
 FILE ends in .arrow; all else its bytes, and of a pickle the buffers as FILE.1, FILE.2, … Nothing is verified.
 """
 
-# ruff: noqa: B905, D103
-import io
-import mmap
+# ruff: noqa: B905
+import re
 import struct
 import sys
-from array import array as numbers
-from collections import defaultdict
-from itertools import accumulate, chain, count, islice, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,173 +16,142 @@ import zstandard as zstd
 from msgspec.msgpack import decode
 from pyarrow import feather, parquet
 
+FRAMES = {}  # id → codec, length, bases, payload
+NAMES = {"bool": "uint8", "interval": "month_day_nano_interval", "fixed_binary": "binary"}
 
-def scan(folder):
-    """Where each object lies (4.2): codec, size, bases, place in its pack; rather in full than as a delta."""
-    frames = {}
-    for path in Path(folder, ".aq", "packs").glob("*.pack"):
-        with path.open("rb") as file:
-            pack, at = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), 40
-        while pack[at + 8 : at + 12] == b"aqf\1":
-            kind, codec, bases, size, stored, id = struct.unpack_from("<BBBxQQ32s", pack, at + 12)
-            start = at + 64 + 32 * bases
-            if kind < 16 and (id not in frames or codec not in (2, 3)):
-                frames[id] = codec, size, pack[at + 64 : start], slice(start, start + stored), pack
-            at = start + stored
-    return frames
+
+def scan(pack, at):
+    """Note where each object lies (4.2), rather in full than as a delta."""
+    while pack[at + 8 : at + 12] == b"aqf\1":
+        kind, codec, bases, size, stored, id = struct.unpack_from("<12xBBBxQQ32s", pack, at)
+        bases = struct.unpack_from("32s" * bases, pack, at + 64)
+        at += 64 + 32 * len(bases) + stored
+        if kind < 16 and (id not in FRAMES or codec not in (2, 3)):
+            FRAMES[id] = codec, size, bases, pack[at - stored : at]
 
 
 def get(id):
-    codec, size, bases, where, pack = FRAMES[bytes(id)]
-    base = b"".join(get(bases[at : at + 32]) for at in range(0, len(bases), 32))
+    """The bytes of an object (4.2)."""
+    codec, size, bases, payload = FRAMES[id]
+    base = b"".join(map(get, bases))
     if codec in (0, 3):
-        return copied(iter(pack[where]), base) if codec else pack[where]
-    words = zstd.ZstdCompressionDict(base, dict_type=zstd.DICT_TYPE_RAWCONTENT) if base else None
-    data = zstd.ZstdDecompressor(dict_data=words).decompress(pack[where], max_output_size=size)
+        return b"".join(copied(iter(payload), pa.BufferReader(base))) if codec else bytes(payload)
+    words = zstd.ZstdCompressionDict(base, zstd.DICT_TYPE_RAWCONTENT)
+    data = zstd.ZstdDecompressor(words).decompress(payload, size)
     if codec != 4:
         return data
-    rows, _, nullable, width = struct.unpack_from("<IBBH", data)
+    rows, nullable, width = struct.unpack_from("<IxBH", data)
     start = 8 + nullable * (rows + -rows % 8)
-    planes = [data[at : at + rows] for at in range(start, start + rows * width, rows)]
-    return data[:start] + bytes(chain.from_iterable(zip(*planes))) + data[start + rows * width :]
+    stop = start + rows * width
+    return data[:start] + b"".join(data[start + at : stop : rows] for at in range(rows)) + data[stop:]
 
 
-def copied(code, base, at=0):
-    out = bytearray()
+def copied(code, base):
+    """What the instructions of codec 3 make, piece by piece."""
     for byte in code:
-        size = leb128(chain([byte], code))
-        if size & 1:
-            away = leb128(code)
-            at += ~(away >> 1) if away & 1 else away >> 1
-            out += base[at : at + (size >> 1)]
-            at += size >> 1
-        else:
-            out += bytes(islice(code, size >> 1))
-    return bytes(out)
+        size, copies = divmod(leb128(byte, code), 2)
+        if copies:
+            away, back = divmod(leb128(next(code), code), 2)
+            base.seek(~away if back else away, 1)
+        yield base.read(size) if copies else bytes(islice(code, size))
 
 
-def leb128(code):
-    byte = next(code)
-    return byte if byte < 128 else byte & 127 | leb128(code) << 7
+def leb128(byte, more):
+    """A number, from its first byte and an iterator over the rest."""
+    return byte if byte < 128 else byte - 128 + 128 * leb128(next(more), more)
 
 
 def entries(root):
-    """The elements of a list, or the keys and values of a map (5)."""
+    """The elements of a list, or the values of a map (5)."""
     node = decode(get(root))
-    if node["level"]:
-        return [entry for child in node["values"] for entry in entries(child)]
-    return list(zip(node["keys"], node["values"])) if node.get("keys") else node["values"]
+    return [at for child in node["values"] for at in entries(child)] if node["level"] else node["values"]
 
 
 def parts(artifact):
     """The parts of what is no table (7)."""
     if "root" not in artifact:
         return decode(artifact["data"]) if artifact["format"] == "pickle" else [artifact["data"]]
-    found = [b""]
-    for piece in entries(artifact["root"]):
-        found[-1] += get(piece[:32])
-        found += [b""] if piece[35] < 128 else []
-    return found[:-1]
+    pieces = entries(artifact["root"])
+    ends = [at for at, piece in enumerate(pieces, 1) if piece[35] < 128]
+    return (b"".join(get(piece[:32]) for piece in pieces[at:end]) for at, end in pairwise([0, *ends]))
 
 
-def chunk(reference):
-    return get(reference[1:]) if reference[0] == 1 else b"".join(map(get, entries(reference[1:])))
-
-
-def unpacked(data, width):
-    ends = accumulate(struct.unpack_from(f"<{width}I", data, 8), initial=8 + 4 * (width + width % 2))
-    return [data[start:stop] for start, stop in pairwise(ends)]
-
-
-def segments(artifact, width):
-    """For each segment of a table the chunks of its columns (8.4)."""
+def segments(artifact, head):
+    """For each segment of a table the arrays of its columns (8.4); a packed one begins with a head."""
     if "root" not in artifact:
-        return [unpacked(artifact["data"], width)]
-    content = dict(entries(artifact["root"]))
-    lists = [content.get(b"c" + at.to_bytes(4, "big"), b"\0") for at in range(width)]
-    lists = [entries(found[1:]) if found[0] == 3 else [found] for found in lists]
-    return [
-        unpacked(chunk(segment[4:]), width) if segment[4] else [chunk(found[at]) for found in lists]
-        for at, segment in enumerate(entries(content[b"s"][1:]))
-    ]
+        return [artifact["data"][head:]]
+    *columns, rows = entries(artifact["root"])
+    columns = [entries(found[1:]) if found[0] == 3 else [found] for found in columns]
+    places = [(at, row[4:]) for at, row in enumerate(entries(rows[1:]))]
+    return (chunks([row])[head:] if row[0] else chunks(found[at] for found in columns) for at, row in places)
 
 
-def arrow(kind, take):
-    """The next array of a type (8.1, 8.2); `take` gives the next bytes of its chunk."""
-    while kind[0] == "extension":
-        kind = kind[3]
-    rows, layout, nullable, width = struct.unpack("<IBBH", take(8))
-    valid = take(rows) if nullable else b"\1" * rows
-
-    def make(of, *data, inside=None):
-        return pa.Array.from_buffers(of, rows, [bits(valid), *map(pa.py_buffer, data)], children=inside)
-
-    if layout == 0:
-        return pa.nulls(rows)
-    if layout == 1:
-        return make(flat(kind), bits(take(rows)) if kind == "bool" else take(rows * width))
-    if layout in (4, 5):
-        each, place = kind[1] if layout == 4 else 1, count()
-        places = pa.array([next(place) if ok else None for ok in valid for _ in range(each)], pa.int64())
-        if layout == 4:
-            inside = arrow(kind[2], take).take(places)
-            return make(pa.list_(inside.type, each), inside=[inside])
-        inside = [arrow(inner, take).take(places) for _, inner in kind[1]]
-        fields = [pa.field(name, found.type) for (name, _), found in zip(kind[1], inside)]
-        return make(pa.struct(fields), inside=inside)
-    if layout == 7:
-        codes, places = take(rows), defaultdict(count)
-        offsets = pa.array([next(places[code]) for code in codes], pa.int32())
-        known, names, inner = map(list, zip(*kind[1]))
-        inside = [arrow(member, take) for member in inner]
-        return pa.UnionArray.from_dense(pa.array(list(codes), pa.int8()), offsets, inside, names, known)
-    lengths = memoryview(take(4 * rows)).cast("I")
-    ends = numbers("i" if layout == 6 else "q", accumulate(lengths, initial=0))
-    if layout == 2:
-        return make(pa.type_for_alias(f"large_{kind}"), ends, take(ends[-1]))
-    inside = [arrow(inner, take) for inner in kind[1:]]
-    if layout == 3:
-        return make(pa.large_list(inside[0].type), ends, inside=inside)
-    of = pa.map_(inside[0].type, inside[1].type)
-    pairs = pa.StructArray.from_arrays(inside, fields=[of.key_field, of.item_field])
-    return make(of, ends, inside=[pairs])
+def chunks(references):
+    """What references to chunks, and to lists of chunks, lead to (8.4)."""
+    ids = (entries(found[1:]) if found[0] == 2 else [found[1:]] for found in references)
+    return b"".join(get(id) for part in ids for id in part)
 
 
-def bits(data):
-    return pa.array([byte != 0 for byte in data] or [True]).buffers()[1]
+def array(kind, read):
+    """The next array of a type (8.1, 8.2); `read` gives the next bytes without their padding."""
+    if kind[0] == "extension":
+        return array(kind[3], read)
+    rows, layout, nullable = struct.unpack("<IBBxx", read(8))
+    valid = read(rows) if nullable else b"\1" * rows
+    lengths = memoryview(read(4 * rows)).cast("I") if layout in (2, 3, 6) else []
+    ends = pa.array(accumulate(lengths, initial=0), "int64")
+    codes = read(rows) if layout == 7 else b""
+    members = [of for *_, of in kind[1]] if layout in (5, 7) else kind[2:] if layout == 4 else kind[1:]
+    inside = [array(member, read) for member in members] if layout > 2 else []
+
+    def build(of, *data):
+        length = sum(valid) if layout in (4, 5) else rows
+        return pa.Array.from_buffers(of, length, [None, *map(pa.py_buffer, data)], children=inside)
+
+    found = {
+        0: lambda: pa.nulls(rows),
+        1: lambda: build(flat(kind), read(rows * flat(kind).byte_width)),
+        2: lambda: build(pa.type_for_alias(f"large_{kind}"), ends.buffers()[1], read(ends[-1].as_py())),
+        3: lambda: pa.LargeListArray.from_arrays(ends, *inside),
+        4: lambda: build(pa.list_(inside[0].type, kind[1])),
+        5: lambda: build(pa.struct([(name, member.type) for (name, _), member in zip(kind[1], inside)])),
+        6: lambda: pa.MapArray.from_arrays(ends, *inside),
+        7: lambda: union(kind[1], codes, inside),
+    }[layout]()
+    seen = accumulate(valid) if layout in (4, 5) else range(1, rows + 1)
+    found = found.take(pa.array([at - 1 if ok else None for at, ok in zip(seen, valid)], "int64"))
+    return found.cast("bool") if kind == "bool" else found
+
+
+def union(members, codes, inside):
+    """An array of layout 7: each value is the next one of the member that its code names."""
+    known, names, _ = map(list, zip(*members))
+    places = pa.array([codes[:at].count(code) for at, code in enumerate(codes)], "int32")
+    return pa.UnionArray.from_dense(pa.array(list(codes), "int8"), places, inside, names, known)
 
 
 def flat(kind):
-    name, _, rest = ("", "", "") if kind[0] == "fixed_binary" else kind[:-1].replace("(", "[").partition("[")
-    if name == "timestamp":
-        return pa.timestamp(*rest.split(", "))
-    if name.startswith("decimal"):
-        return getattr(pa, name)(*map(int, rest.split(", ")))
-    if kind == "interval":
-        return pa.month_day_nano_interval()
-    return pa.type_for_alias(kind) if name else pa.binary(kind[1])
+    """The Arrow type of values of one width: its name and parameters are those of Arrow's own function."""
+    name, *rest = filter(None, re.split(r"[\[(]|, |[\])]$", kind)) if isinstance(kind, str) else kind
+    return getattr(pa, NAMES.get(name, name))(*map(int, rest) if name.startswith("decimal") else rest)
 
 
-def main(id, file):
+def table(columns, data):
+    """One segment as a table."""
+    stream = pa.BufferReader(data)
+    arrays = [array(kind, lambda size: stream.read(size + -size % 8)[:size]) for _, kind in columns]
+    return pa.table(arrays, [name for name, _ in columns])
+
+
+for path in Path(sys.argv[1], ".aq", "packs").glob("*.pack"):
+    scan(memoryview(pa.memory_map(str(path)).read_buffer()).cast("B"), 40)
+for id, file in zip(sys.argv[2::2], sys.argv[3::2]):
     artifact = decode(get(bytes.fromhex(id)))
     if artifact["format"] != "table":
         for at, part in enumerate(parts(artifact)):
             Path(f"{file}.{at}" if at else file).write_bytes(part)
-        return
-    fields, found = artifact["type"]["columns"], []
-    for blobs in segments(artifact, len(fields)):
-        streams = map(io.BytesIO, blobs)
-        found.append([arrow(kind, padded(stream)) for (_, kind), stream in zip(fields, streams)])
-    columns = [pa.chunked_array(pieces) for pieces in zip(*found)]
-    table = pa.table(columns, [name for name, _ in fields])
+        continue
+    columns = artifact["type"]["columns"]
+    found = (table(columns, data) for data in segments(artifact, 8 + -(-len(columns) // 2) * 8))
     write = feather.write_feather if file.endswith(".arrow") else parquet.write_table
-    write(table, file)
-
-
-def padded(stream):
-    return lambda size: (stream.read(size), stream.read(-size % 8))[0]
-
-
-FRAMES = scan(sys.argv[1])
-for pair in zip(sys.argv[2::2], sys.argv[3::2]):
-    main(*pair)
+    write(pa.concat_tables(found), file)
