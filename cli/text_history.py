@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from aq.cli.text import Cell, Row, View, columns, cut, first_line, number, ref_value, short, when
+from aq.formats.partitions import general
 from aq.pipeline.results import CommitFacts, LogEntry, OperationEntry, Ref
 
 NO_GOOD: Final = {"warning": "warn", "failed": "bad", "error": "bad", "accepted": "warn"}
@@ -89,9 +90,11 @@ def metric_log(name: str) -> Callable[[Iterable[LogEntry], View], Iterator[str]]
 
 
 def _value(entry: LogEntry, name: str) -> tuple[bool, float | None]:
-    """Whether the metric is recorded, and its value (None for a NaN)."""
-    for full_name, value in entry.metrics.items():
-        if full_name == name or full_name.endswith(("/" + name, "." + name)):
+    """Whether the metric is recorded, and its value (None for a NaN), of many partitions in the newest."""
+    wanted, is_one = name.replace("/*/", "/"), "=" in name
+    for full_name, value in {**entry.metrics, **entry.newest}.items():
+        meant = is_one or general(full_name) == full_name
+        if full_name == wanted or (meant and full_name.endswith(("/" + wanted, "." + wanted))):
             return True, value
     return False, None
 

@@ -68,7 +68,7 @@ def heading(view: View, title: str) -> Iterator[str]:
 
 def _stale(flow: FlowStatus) -> Iterator[Row]:
     for one in flow.stale:
-        name = one.step or flow.flow
+        name = one.step or "/".join(filter(None, (flow.flow, flow.partition)))
         doubt = "" if one.exact else "perhaps"
         yield [Cell(name, "warn"), Cell(doubt, "dim"), reasons(one.reasons)]
 

@@ -14,6 +14,7 @@ import msgspec
 from aq.cli.text import Cell, Row, View, columns, cut, duration, number, short, when
 from aq.cli.text_check import CHECK_STYLES, violations
 from aq.cli.text_record import reasons
+from aq.formats.partitions import general
 from aq.pipeline.outcomes import LogText, Plan, RunDone, RunEntry
 from aq.pipeline.results import Reason
 from aq.store.paths import show as shown
@@ -68,7 +69,7 @@ def done(record: RunDone, view: View) -> Iterator[str]:
     counted = step_counts({k: getattr(record.steps, k) for k in ("run", "reused", "failed", "cancelled")})
     parts = [counted, *(f"{_last(name)} {number(value)}" for name, value in record.metrics.items())]
     parts.append(f"{duration(record.seconds)}{_saved(record)}")
-    lead = f"{record.flow or 'run'}: " if record.flow else ""
+    lead = f"{'/'.join(filter(None, (record.flow, record.partition)))}: " if record.flow else ""
     yield f"{lead}{state}{where} · {' · '.join(part for part in parts if part)}"
     yield from violations(record.violations, view)
     bad = {name: state for name, state in record.checks.items() if state != "passed"}
@@ -130,16 +131,18 @@ def plan(record: Plan, view: View) -> Iterator[str]:
 def runs(found: Sequence[RunEntry], view: View) -> Iterator[str]:
     """One line a run, metrics as columns."""
     found = list(found)
-    names = list(dict.fromkeys(name for run in found for name in run.metrics))
+    names = list(dict.fromkeys(general(name) for run in found for name in run.metrics))
     rows: list[Row] = []
     if found:
         lasts = [_last(name) for name in names]
         heads = ("run", "time", "flow", "status", "commit", *lasts, "took", "params")
         rows.append([Cell(head, "dim") for head in heads])
     for run in found:
-        values = [Cell(number(run.metrics[n]) if n in run.metrics else "–", right=True) for n in names]
+        known = {general(name): value for name, value in run.metrics.items()}
+        values = [Cell(number(known[n]) if n in known else "–", right=True) for n in names]
         state = Cell(run.status, RUN_STYLES.get(run.status, ""))
-        lead = [Cell(short(run.run), "id"), Cell(when(view, run.time), "dim"), Cell(run.flow), state]
+        flow = "/".join(filter(None, (run.flow, run.partition)))
+        lead = [Cell(short(run.run), "id"), Cell(when(view, run.time), "dim"), Cell(flow), state]
         took = Cell(duration(run.seconds), right=True)
         rows.append([*lead, Cell(short(run.commit), "id"), *values, took, params_text(run.params)])
     yield from columns(view, rows)

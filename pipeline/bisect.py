@@ -102,7 +102,7 @@ def _recorded(store: Store, query: Query) -> Callable[[Digest], float | Ellipsis
     def read(commit: Digest) -> float | EllipsisType | None:
         if query.recompute:
             return ...
-        return log.recorded(store, commit, names).get(query.metric, ...)
+        return log.value_at(store, commit, query.metric, names)
 
     return read
 
@@ -116,8 +116,8 @@ def _recorded_line(store: Store, query: Query) -> list[Point]:
         tip = log.commit_of(revisions.resolve(store, "HEAD"))
     points, names = [], log.renames(store)
     for id, _ in history.first_parents(store, tip):
-        value = log.recorded(store, id, names).get(query.metric)
-        if value is not None:
+        value = log.value_at(store, id, query.metric, names)
+        if isinstance(value, float | int):
             points.append(Point(id, value))
         if id == start:
             break
@@ -128,12 +128,13 @@ def better_of(store: Store, metric: str) -> str | None:
     """Which direction of a metric is an improvement, as declared: higher | lower, or None."""
     tip = log.commit_of(revisions.resolve(store, "HEAD"))
     for id, commit in history.first_parents(store, tip):
-        if metric not in facts.of(store, id).recorded:
+        known = facts.of(store, id)
+        path, key = log.in_newest(known, metric), ""
+        if path not in known.recorded:
             continue
-        path, key = metric, ""
         entry = snapshots.get_entry(store, commit.snapshot, path)
         if entry is None:
-            path, _, key = metric.rpartition(".")
+            path, _, key = path.rpartition(".")
             entry = snapshots.get_entry(store, commit.snapshot, path)
         if entry is None:
             continue

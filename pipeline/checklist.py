@@ -15,6 +15,7 @@ from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run
 from aq.pipeline import facts, times
 from aq.pipeline.outcomes import CheckEntry, CheckPoint
+from aq.pipeline.partitions import of_run
 from aq.pipeline.runlist import runs_behind
 from aq.store import history, revisions
 from aq.store.store import Store
@@ -62,15 +63,15 @@ def _line(store: Store, text: str, id: Digest, run: Run) -> Iterator[tuple[str |
     """The runs of a flow, newest first, each with the commit that holds it; the run itself in front."""
     revision = revisions.resolve(store, text)
     start = history.head(store).commit if revision.commit is None else revision.commit
-    published = list(_published(store, start, run.flow)) if start is not None else []
+    published = list(_published(store, start, of_run(run))) if start is not None else []
     if id not in [found for _, found in published]:
         yield None, id, run
     for commit, found in published:
         yield str(commit), found, get_record(store, Run, found)
 
 
-def _published(store: Store, start: Digest, flow: str) -> Iterator[tuple[Digest, Digest]]:
-    """The commits that hold new runs of a flow, newest first, on the first-parent line."""
+def _published(store: Store, start: Digest, space: str) -> Iterator[tuple[Digest, Digest]]:
+    """The commits that hold new runs of a flow, or partition, newest first, on the first-parent line."""
 
     def own() -> Iterator[tuple[Digest, Digest]]:
         at: Digest | None = start
@@ -78,7 +79,7 @@ def _published(store: Store, start: Digest, flow: str) -> Iterator[tuple[Digest,
             if at is None:
                 return
             commit = history.commit(store, at)
-            run = facts.of(store, at).flows.get(flow)
+            run = facts.of(store, at).flows.get(space)
             if run is None:
                 return
             if bytes(run) in [bytes(one) for one in commit.runs]:

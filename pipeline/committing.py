@@ -17,6 +17,7 @@ from aq.formats.prolly import map_diff
 from aq.formats.records import Artifact, Commit, Run
 from aq.pipeline import facts, git, times
 from aq.pipeline.finishing import finishing
+from aq.pipeline.partitions import of_run
 from aq.pipeline.recording import Head, Proposal, Recorded, Taken, head, record
 from aq.pipeline.results import ByteCounts, CommitResult, PathCounts
 from aq.store import paths as path_rules
@@ -100,15 +101,15 @@ def adopt(repo: Repo, run: str, message: str | None, time: str | int | None) -> 
         base = Digest(get_record(repo.store, Commit, found.base).snapshot)
     edits = {path: after for path, _, after in snapshots.changes(repo.store, base, found.snapshot)}
     at = Head(None, None, None, base)
-    text = message or f"adopt run {revision.run.short()} of {found.flow}"
-    runs = [] if _is_newest(repo, found.flow, revision.run) else [revision.run]
+    text = message or f"adopt run {revision.run.short()} of {of_run(found)}"
+    runs = [] if _is_newest(repo, of_run(found), revision.run) else [revision.run]
     return _propose(repo, at, edits, text, time, before, runs=runs)
 
 
-def _is_newest(repo: Repo, flow: str, run: Digest) -> bool:
-    """Whether HEAD's results of a flow come from this run already."""
+def _is_newest(repo: Repo, space: str, run: Digest) -> bool:
+    """Whether HEAD's results of a flow, or partition, come from this run already."""
     at = head(repo.store)
-    return at.id is not None and facts.of(repo.store, at.id).flows.get(flow) == run
+    return at.id is not None and facts.of(repo.store, at.id).flows.get(space) == run
 
 
 def _propose(

@@ -15,6 +15,7 @@ from aq.formats.records import Artifact, Run
 from aq.pipeline import environment, facts
 from aq.pipeline.codediff import code_changes
 from aq.pipeline.facts import Facts
+from aq.pipeline.partitions import of_run
 from aq.pipeline.results import Diff, MetricDiff, PackageDiff, ParamDiff, PathDiff
 from aq.pipeline.typed import shown
 from aq.store import snapshots
@@ -181,7 +182,7 @@ def run_side(store: Store, run: Digest, base: Facts) -> Side:
     """A run that no commit holds, as one side."""
     record = get_record(store, Run, run)
     known = facts.Facts(
-        flows={**base.flows, record.flow: run},
+        flows={**base.flows, of_run(record): run},
         metrics=record.metrics,
         checks=record.checks,
     )

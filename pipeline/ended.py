@@ -12,6 +12,7 @@ import msgspec
 from aq.formats.identity import Digest
 from aq.formats.records import Run
 from aq.pipeline.outcomes import RunDone, StepCounts
+from aq.pipeline.partitions import of_run
 from aq.pipeline.results import Violation
 from aq.pipeline.typed import shown
 
@@ -35,7 +36,7 @@ def message(run: Run) -> str:
     for name, value in list(run.metrics.items())[:3]:
         shown = "NaN" if value is None else f"{value:.4g}"
         parts.append(f"{name.rpartition('/')[2]} {shown}")
-    return f"run {run.flow}: {', '.join(parts)}"
+    return f"run {of_run(run)}: {', '.join(parts)}"
 
 
 def done(id: Digest, run: Run, commit: str | None, notes: list[str]) -> RunDone:
@@ -52,6 +53,7 @@ def done(id: Digest, run: Run, commit: str | None, notes: list[str]) -> RunDone:
         reused_seconds=sum(one.saved for one in run.steps),
         error=error,
         flow=run.flow,
+        partition=run.partition,
         seconds=run.seconds,
         message=message(run),
         params=shown(run, run.given),

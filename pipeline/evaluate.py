@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from aq.formats import partitions
 from aq.formats.errors import AqError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
@@ -41,7 +42,8 @@ def bisect(
     known = set(log.metric_names(repo.store))
     if range is not None:
         known.update(log.metric_names(repo.store, range.rpartition("..")[2] or None))
-    full = log.resolve_metric(sorted(known), metric)
+    group = log.resolve_group(sorted(known), metric)
+    full = group[0] if "=" in metric else partitions.general(group[0])
     query = search.Query(full, range, rule, first_parent=first_parent, recompute=recompute)
 
     def compute(commit: Digest, name: str) -> float | None:
@@ -53,10 +55,11 @@ def bisect(
 
 def value_at(repo: Repo, id: Digest, metric: str, *, fresh: bool, on_event: OnEvent) -> float | None:
     """Run the metric's part of its flow at a commit. None is NaN. Raises Skipped with the reason."""
-    flow, _, rest = metric.partition("/")
     known = facts.of(repo.store, id)
     if metric in known.given:
         return known.given[metric]
+    metric = log.in_newest(known, metric)
+    flow, rest = partitions.split(metric)
     run_id = known.flows.get(flow)
     if run_id is None:
         raise Skipped(f"the flow {flow} had not been run yet")
@@ -74,7 +77,7 @@ def value_at(repo: Repo, id: Digest, metric: str, *, fresh: bool, on_event: OnEv
             code=str(replay.code_for(repo, commit.snapshot, run.code)),
             snapshot=str(Digest(commit.snapshot)),
             file=run.file,
-            flow=flow,
+            flow=run.flow,
             params=redacted.to_pass_again(run.params, run.given) if own else known.explicit(run),
             time=repo.context.now(),
             environ=dict(repo.context.environ),

@@ -7,20 +7,25 @@ commit only where the commit says that its flow is current, or where it was give
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
+from aq.formats import partitions as paths
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Commit, Run
+from aq.pipeline.partitions import of_run
 from aq.store import history, snapshots
 from aq.store.snapshots import Origin, Tally
 from aq.store.store import Store
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`flows`: the newest run of each flow as of this commit; `given`: metrics committed as values.
+    """`flows`: the newest run of each flow, or of each of its partitions, as of this commit, by where its
+    results lie (`partitions.of_run`); `given`: metrics committed as values; `kinds`: {flow: {param: type}} of
+    partitions whose values are more than text.
 
     `renamed` maps former names of metrics to those that replaced them; `metrics` and `checks` are
     those of the current flows; `total`: logical bytes of the snapshot. `params` holds the explicit params
@@ -30,6 +35,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     flows: dict[str, bytes] = {}
     params: dict[str, dict[str, str]] = {}
     renamed: dict[str, str] = {}
+    kinds: dict[str, dict[str, str]] = {}
     given: dict[str, float | None] = {}
     metrics: dict[str, float | None] = {}
     checks: dict[str, str] = {}
@@ -45,7 +51,17 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def explicit(self, run: Run) -> dict[str, str]:
         """The params that the flow's next run takes over: those of its last, or what a merge made of them."""
-        return self.params.get(run.flow, run.given)
+        return self.params.get(of_run(run), run.given)
+
+    def spaces(self) -> list[str]:
+        """Where all results lie, flow by flow, of each as `ordered`."""
+        flows = sorted({paths.flow_of(space) for space in self.flows})
+        return [space for flow in flows for space in self.ordered(flow)]
+
+    def ordered(self, flow: str) -> list[str]:
+        """The spaces of a flow, partitions from the smallest value to the largest."""
+        known = self.kinds.get(flow, {})
+        return sorted(paths.of_flow(self.flows, flow), key=lambda space: paths.order(space, known))
 
 
 NONE = Facts()
@@ -100,16 +116,25 @@ def derive(store: Store, commit: Commit, parent: Facts, tally: Tally | None = No
     from its other parents stands in its record, so the first parent is enough.
     """
     flows, params = dict(parent.flows), dict(parent.params)
-    renamed = dict(parent.renamed)
+    renamed, kinds = dict(parent.renamed), dict(parent.kinds)
     for id in commit.runs:
         run = get_record(store, Run, id)
-        flows[run.flow] = bytes(id)
-        params.pop(run.flow, None)
+        space = of_run(run)
+        flows[space] = bytes(id)
+        params.pop(space, None)
+        kinds = {flow: known for flow, known in kinds.items() if flow != run.flow}
+        if run.kinds:
+            kinds[run.flow] = dict(run.kinds)
         for today, former in run.renamed.items():
             renamed.pop(today, None)
             renamed[former] = today
+    before = _parent_snapshot(store, commit)
     if tally is None:
-        tally = snapshots.tally(store, _parent_snapshot(store, commit), commit.snapshot)
+        tally = snapshots.tally(store, before, commit.snapshot)
+    if tally.removed:
+        for space in _vanished(store, before, commit.snapshot, flows):
+            flows.pop(space)
+            params.pop(space, None)
     metrics: dict[str, float | None] = {}
     checks: dict[str, str] = {}
     for flow in commit.current:
@@ -121,6 +146,7 @@ def derive(store: Store, commit: Commit, parent: Facts, tally: Tally | None = No
         flows=flows,
         params={**params, **commit.params},
         renamed=renamed,
+        kinds=kinds,
         given=_given(store, commit),
         metrics=metrics,
         checks=checks,
@@ -129,6 +155,26 @@ def derive(store: Store, commit: Commit, parent: Facts, tally: Tally | None = No
         removed=tally.removed,
         total=parent.total + tally.growth,
     )
+
+
+def _vanished(store: Store, before: bytes, now: bytes, flows: Iterable[str]) -> list[str]:
+    """The spaces of which a commit left nothing, where partitions are concerned: removed ones, and those
+    of another declaration.
+    """
+    known = set(flows)
+    divided = {paths.flow_of(space) for space in known if paths.names(space)}
+    touched = {
+        paths.space_of(path)
+        for path, old, new in (snapshots.changes(store, before, now) if divided else ())
+        if new is None and old is not None and old.origin is Origin.MADE and paths.flow_of(path) in divided
+    }
+    return sorted(space for space in touched & known if not holds(store, now, space))
+
+
+def holds(store: Store, snapshot: bytes, space: str) -> bool:
+    """Whether a snapshot has results in just this space."""
+    found = snapshots.entries(store, snapshot, prefix=space + "/")
+    return any(entry.origin is Origin.MADE and paths.space_of(path) == space for path, entry in found)
 
 
 def _parent_snapshot(store: Store, commit: Commit) -> bytes:

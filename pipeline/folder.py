@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from aq.formats import partitions
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.objects import Overlay, get_record
 from aq.formats.records import Run
@@ -43,9 +44,9 @@ def add(repo: Repo, paths: Sequence[str | Path], *, force: bool) -> Tracked:
 
 def _refuse_made(repo: Repo, at: Head, wanted: Sequence[str]) -> None:
     """A file inside a flow's namespace would hide what the flow makes."""
-    flows = facts.of(repo.store, at.id).flows if at.id else {}
+    flows = {partitions.flow_of(space) for space in facts.of(repo.store, at.id).flows} if at.id else set()
     for path in wanted:
-        flow = path.split("/")[0]
+        flow = partitions.flow_of(path)
         if flow in flows:
             raise UsageError(
                 f"{path} lies in {flow}/, which holds what the flow {flow} makes: move it elsewhere",
@@ -111,27 +112,18 @@ def flow_states(repo: Repo, at: Head) -> list[FlowStatus]:
     """Each flow of HEAD and what of it is stale in the folder."""
     if at.id is None:
         return []
-    made = {path.split("/")[0] for path, entry in _made(repo, at)}
     states = []
     known = facts.of(repo.store, at.id)
-    for flow, id in sorted(known.flows.items()):
-        if flow not in made:
+    for space in known.spaces():
+        if not facts.holds(repo.store, at.snapshot, space):
             continue
-        run = get_record(repo.store, Run, id)
+        run = get_record(repo.store, Run, known.flows[space])
         stale = freshness.stale_params(run, known.explicit(run))
         stale += freshness.stale_steps(repo.store, run, present(repo, sources(repo, at), run))
         inexact = any(not step.exact for step in stale)
-        states.append(FlowStatus(flow=flow, stale=stale, hint="aq run -n" if inexact else None))
+        hint = "aq run -n" if inexact else None
+        states.append(FlowStatus(flow=run.flow, partition=run.partition, stale=stale, hint=hint))
     return states
-
-
-def _made(repo: Repo, at: Head) -> list[tuple[str, Entry]]:
-    return [
-        (path, entry)
-        for flow in facts.of(repo.store, at.id or b"").flows
-        for path, entry in snapshots.entries(repo.store, at.snapshot, prefix=flow + "/")
-        if entry.origin is Origin.MADE
-    ]
 
 
 def diff(

@@ -13,11 +13,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from aq.formats import documents
+from aq.formats import documents, partitions
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Run, Source
 from aq.pipeline import facts
+from aq.pipeline.partitions import of_run
 from aq.pipeline.results import Reason, StaleStep
 from aq.store import snapshots
 from aq.store.snapshots import Entry, Origin
@@ -166,7 +167,7 @@ def _downstream(static: Static, stale: set[str]) -> list[StaleStep]:
             if causes and step not in reached:
                 reached.add(step)
                 news = True
-                why = Reason(kind="upstream", detail=", ".join(name.partition("/")[2] for name in causes))
+                why = Reason(kind="upstream", detail=", ".join(partitions.split(name)[1] for name in causes))
                 found.append(StaleStep(step=step, exact=False, reasons=[why]))
     return found
 
@@ -179,7 +180,7 @@ def current_flows(
     A flow that was current at the parent and that no edit touches stays so, without a look at code.
     """
     known = facts.of(store, head.id) if head.id else facts.NONE
-    flows = {**known.flows, **{get_record(store, Run, id).flow: id for id in runs}}
+    flows = {**known.flows, **{of_run(get_record(store, Run, id)): id for id in runs}}
     inherited = [flow for flow in known.params if flows[flow] == known.flows[flow]]
     waiting = {flow for flow in inherited if _waits(store, known, flow)}
     return current_after(store, [head], snapshot, flows, waiting, environ)
@@ -240,7 +241,7 @@ class _Before:
 
 def _touches(store: Store, run: bytes, changed: set[str]) -> bool:
     record = get_record(store, Run, run)
-    prefix = record.flow + "/"
+    prefix = of_run(record) + "/"
     sources = {source.path for source in record.sources}
     return any(path in sources or path.startswith(prefix) for path in changed)
 
@@ -281,7 +282,7 @@ def _recorded_files(store: Store, run: Run, snapshot: Digest) -> Callable[[str],
 
 
 def _made_paths_match(store: Store, run: Run, snapshot: Digest) -> bool:
-    prefix = run.flow + "/"
+    prefix = of_run(run) + "/"
 
     def made(root: bytes) -> dict[str, Entry]:
         return {

@@ -111,12 +111,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A traced flow. `params` are the values that the flow function was called with."""
+    """A traced flow. `params` are the values that the flow function was called with; the names of
+    its steps begin with `space`: the flow's name, and of a partition its values.
+    """
 
     flow: Flow[..., Any]
     params: Mapping[str, Any]
     steps: tuple[Node, ...]
     reads: tuple[Read, ...]
+    space: str
 
     @property
     def name(self) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from aq.formats import partitions
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run, Step
 from aq.pipeline import facts, show
 from aq.pipeline.outcomes import Downstream, Lineage, Use
+from aq.pipeline.partitions import of_run
 from aq.pipeline.readings import Place, Readings
 from aq.store import history, snapshots
 from aq.store.revisions import Revision
@@ -37,7 +39,7 @@ class _Tracer:
         self._readings: dict[str, Readings] = {}
         for id in self._runs(revision):
             run = get_record(store, Run, id)
-            self._readings[run.flow] = Readings(store, run)
+            self._readings[of_run(run)] = Readings(store, run)
             self._note(run.snapshot)
             for source in run.sources:
                 self._paths[bytes(source.artifact)] = (source.path, None)
@@ -61,7 +63,7 @@ class _Tracer:
             return Lineage(path=path, artifact=artifact, step=None, inputs=[])
         step = get_record(self._store, Step, entry.step)
         name = show.step_name(path, entry) or path
-        readings = self._readings.get(name.partition("/")[0])
+        readings = self._readings.get(partitions.space_of(name))
         told = readings.paths(name, step.inputs) if readings is not None else {}
         inputs = [self._read(told.get(place), place, bytes(id)) for place, id in step.inputs.items()]
         return Lineage(path=path, artifact=artifact, step=name, inputs=inputs)

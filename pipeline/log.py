@@ -6,11 +6,13 @@ inherited from an older commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
-from typing import TYPE_CHECKING
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any
 
+from aq.formats import partitions
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
@@ -44,7 +46,8 @@ def entry_fields(
 ) -> dict[str, object]:
     """The fields that a log entry and a shown revision share."""
     known = facts.of(store, id)
-    flows = [get_record(store, Run, run).flow for run in commit.runs]
+    flows = list(dict.fromkeys(get_record(store, Run, run).flow for run in commit.runs))
+    values = recorded(store, id, renames(store))
     return {
         "id": str(id),
         "parents": [bytes(parent).hex() for parent in commit.parents],
@@ -54,7 +57,8 @@ def entry_fields(
         "flow": flows[-1] if flows else None,
         "tags": list(tags),
         "branches": list(branches),
-        "metrics": recorded(store, id, renames(store)),
+        "metrics": values,
+        "newest": newest(known, values),
         "checks": known.checks,
         "git": git_json(commit.git),
         "flows": flows,
@@ -76,7 +80,7 @@ def listed(
     from aq.pipeline.sequences import Log
 
     if metric is not None:
-        resolve_metric(metric_names(store, range), metric)
+        resolve_group(metric_names(store, range), metric)
     found = Log(islice(entries(store, range, since=since, until=until, paths=paths), limit))
     if paths and not found:
         require_paths(store, range, paths)
@@ -191,6 +195,50 @@ def resolve_metric(known: Sequence[str], name: str) -> str:
     raise NotFound(f"no metric '{name}' is recorded here", hint="aq metrics")
 
 
+def resolve_group(known: Sequence[str], name: str) -> list[str]:
+    """The full names behind a metric's name: several where it is one metric of many partitions.
+
+    Such a one has a name for all, without the partition: `delays/auc` or `delays/*/auc`. Raises NotFound.
+    """
+    if name in known:
+        return [name]
+    wanted = name.replace("/*/", "/")
+    series: dict[str, list[str]] = {}
+    for full in known:
+        series.setdefault(partitions.general(full), []).append(full)
+    if wanted in series:
+        return series[wanted]
+    found = [one for one in series if one.endswith(("/" + wanted, "." + wanted))]
+    if len(found) == 1:
+        return series[found[0]]
+    return [resolve_metric(found or known, name)]
+
+
+def newest(known: facts.Facts, values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """{name without a partition: value in the newest one} of metrics of partitioned flows, where recorded."""
+    found = {}
+    for flow in dict.fromkeys(map(partitions.flow_of, known.flows)):
+        last = known.ordered(flow)[-1]
+        if partitions.names(last):
+            inside = (path for path in values if path.startswith(last + "/"))
+            found.update({partitions.general(path): values[path] for path in inside})
+    return found
+
+
+def in_newest(known: facts.Facts, metric: str) -> str:
+    """The full name of a metric at a commit: of one that many partitions have, in the newest of them."""
+    space, rest = partitions.split(metric)
+    spaces = known.ordered(space)
+    return f"{spaces[-1]}/{rest}" if rest and spaces and not partitions.names(space) else metric
+
+
+def value_at(
+    store: Store, commit: bytes, metric: str, names: Mapping[str, str]
+) -> float | EllipsisType | None:
+    """The recorded value of a metric at a commit (in its newest partition); ... where there is none."""
+    return recorded(store, commit, names).get(in_newest(facts.of(store, commit), metric), ...)
+
+
 def renames(store: Store) -> Mapping[str, str]:
     """{old name: new name} of the metrics that HEAD's flows have renamed."""
     at = history.head(store).commit
@@ -203,7 +251,11 @@ def recorded(store: Store, commit: bytes, names: Mapping[str, str]) -> dict[str,
 
 
 def _today(path: str, names: Mapping[str, str]) -> str:
-    """The name of today; a key of a metric that is a dict (`scores.f1`) keeps its key."""
+    """The name of today; a key of a metric that is a dict (`scores.f1`) stays, and so does a partition."""
+    space = partitions.space_of(path)
+    if names and partitions.names(space):
+        today = partitions.split(_today(partitions.general(path), names))[1]
+        return f"{space}/{today}"
     for _ in names:
         base, dot, key = path.rpartition(".")
         if path in names:
@@ -228,6 +280,20 @@ def series(store: Store, name: str | None, range: str | None) -> dict[str, list[
             point = MetricPoint(commit=str(id), time=times.text(commit.time), value=value)
             found.setdefault(path, []).append(point)
     if name is None:
-        return dict(sorted(found.items()))
-    full = resolve_metric(list(found) or metric_names(store), name)
-    return {full: found.get(full, [])}
+        return dict(sorted(found.items(), key=_place(store)))
+    group = resolve_group(list(found) or metric_names(store), name)
+    return dict(sorted(((full, found.get(full, [])) for full in group), key=_place(store)))
+
+
+def _place(store: Store) -> Callable[[tuple[str, object]], tuple[Any, ...]]:
+    """Sorts by name, and series of one metric from the smallest partition to the largest."""
+    at = history.head(store).commit
+    kinds = facts.of(store, at).kinds if at is not None else {}
+
+    def key(item: tuple[str, object]) -> tuple[Any, ...]:
+        path = item[0]
+        space = partitions.space_of(path)
+        order = partitions.order(space, kinds.get(partitions.flow_of(space), {}))
+        return partitions.general(path), order, path
+
+    return key

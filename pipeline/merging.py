@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from aq.formats.errors import Conflict, NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import Overlay, get_record, put_record
+from aq.formats.partitions import space_of
 from aq.formats.records import Commit, Run
 from aq.pipeline import facts, freshness, git
 from aq.pipeline.finishing import finishing
@@ -66,7 +67,7 @@ def merge(
         at.snapshot,
         other.snapshot,
         answers=Answers(sides, _looker(repo)),
-        made=lambda path: path.partition("/")[0] in flows.taken,
+        made=lambda path: space_of(path) in flows.taken,
         inside=inside,
     )
     _require_used(sides, [*found.open, *found.settled], rev)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, Proto
 
 import msgspec
 from aq.formats.errors import UsageError
-from aq.pipeline import limits
+from aq.pipeline import limits, partitions
 
 if TYPE_CHECKING:
     from aq.formats.metric_values import Metric
@@ -56,10 +56,7 @@ outside_reader: Callable[[str, str | None, dict[str, Any]], Any] | None = None
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """The arguments of a decorator. `timeout` is in seconds, `memory` in bytes.
-
-    `better`, `was`: of metrics; `severity`: of checks.
-    """
+    """The arguments of a decorator: `timeout` in seconds, `memory` in bytes; `severity` is of checks."""
 
     outputs: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
@@ -156,12 +153,15 @@ class Op(Generic[P, R]):
 class Flow(Generic[P, R]):
     """A function that wires ops together. Called outside a flow it is the plain function."""
 
-    def __init__(self, function: Callable[P, R], *, name: str | None = None) -> None:
+    def __init__(
+        self, function: Callable[P, R], *, name: str | None = None, partition: str | Sequence[str] = ()
+    ) -> None:
         if not callable(function) or isinstance(function, type):
             raise UsageError(f"@aq.flow decorates a function, not a {_kind(function)}")
         functools.update_wrapper(self, function)
         self.function = function
         self.name = valid_name(name or _name(function), "flow")
+        self.partition = partitions.declared(function, partition)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
@@ -277,15 +277,16 @@ def check(function: Any = None, /, *, name: str | None = None, **options: Any) -
 @overload
 def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
 @overload
-def flow(*, name: str | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
-def flow(function: Any = None, /, *, name: str | None = None) -> Any:
+def flow(
+    *, name: str | None = None, partition: str | Sequence[str] = ()
+) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+def flow(function: Any = None, /, **options: Any) -> Any:
     """Declare a pipeline. Its parameters can be set with `-p NAME=VALUE`.
 
-    `name`: the first part of its paths, instead of the function's name.
+    `name`: the first part of its paths, instead of the function's name. `partition`: parameters whose
+    values are the next parts, so that results for other values stay beside these.
     """
-    if function is None:
-        return lambda decorated: Flow(decorated, name=name)
-    return Flow(function, name=name)
+    return (lambda decorated: Flow(decorated, **options)) if function is None else Flow(function, **options)
 
 
 def read(path: str | PathLike[str], name: str | None = None, **options: Any) -> Any:
@@ -300,9 +301,8 @@ def read(path: str | PathLike[str], name: str | None = None, **options: Any) -> 
     if active is not None:
         return active.read(text, name, options)
     if executing.get():
-        raise UsageError(
-            f"aq.read({text!r}) inside an op: read it in the flow and hand it to {executing.get()}"
-        )
+        where = f"read it in the flow and hand it to {executing.get()}"
+        raise UsageError(f"aq.read({text!r}) inside an op: {where}")
     if outside_reader is None:
         raise UsageError(f"aq.read({text!r}) needs a repository", hint="aq init")
     return outside_reader(text, name, options)

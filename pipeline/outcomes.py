@@ -35,6 +35,7 @@ class RunDone(Result, frozen=True, kw_only=True):
     error: dict[str, Any] | None
     event: str = "done"
     flow: str = ""
+    partition: str = ""
     seconds: float = 0.0
     message: str | None = None
     params: dict[str, Any] = {}
@@ -68,6 +69,7 @@ class RunEntry(Result, frozen=True, kw_only=True):
     metrics: dict[str, float | None]
     checks: dict[str, str]
     seconds: float
+    partition: str = ""
 
 
 class ArtifactVerdict(Result, frozen=True, kw_only=True):

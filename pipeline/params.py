@@ -36,7 +36,7 @@ class Bound(NamedTuple):
     """Values to call the flow with; the same as texts; and the texts that were given explicitly.
 
     In `texts` and `given`, which are recorded, a mark stands for a secret; `secrets` has the texts
-    of those given.
+    of those given. What names a partition counts as given: another default is another partition.
     """
 
     values: dict[str, Any]
@@ -103,7 +103,7 @@ def bind(flow: Flow[..., Any], given: Mapping[str, Any]) -> Bound:
     return Bound(
         values,
         texts,
-        {name: texts[name] for name in explicit},
+        {name: texts[name] for name in {**explicit, **dict.fromkeys(flow.partition)}},
         {name: clear[name] for name in explicit if name in secret},
     )
 

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from aq.formats import partitions
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def refuse_files_inside(repo: Repo, at: Head, flow: str) -> None:
-    """A path that is not made, or a file, inside a flow's namespace would hide what the flow makes."""
+    """A path that is not made, or a file, inside a flow's folder would hide what the flow makes."""
     for path, entry in snapshots.entries(repo.store, at.snapshot, prefix=flow + "/"):
         if entry.origin is not Origin.MADE:
             raise _inside(flow, path, f"aq remove {quote(path)}")
@@ -59,23 +60,23 @@ def _inside(flow: str, path: str, hint: str) -> UsageError:
     )
 
 
-def last_steps(store: Store, at: Head, flow: str) -> dict[str, bytes]:
-    """{FLOW/NAME, or what was parsed: id of the step} of the newest run of a flow at HEAD.
+def last_steps(store: Store, at: Head, space: str) -> dict[str, bytes]:
+    """{FLOW/NAME, or what was parsed: id of the step} of the newest run of a flow, or partition, at HEAD.
 
     What reasons are told against, and what new results may resemble.
     """
-    run = facts.of(store, at.id).flows.get(flow) if at.id else None
+    run = facts.of(store, at.id).flows.get(space) if at.id else None
     if run is None:
         return {}
     steps = get_record(store, Run, run).steps
     return {one.name: bytes(one.step) for one in steps if one.step is not None}
 
 
-def code_at(repo: Repo, at: Head, flow: str) -> Callable[[str], bytes | None]:
-    """The bytes that project files had at the newest run of a flow at HEAD."""
+def code_at(repo: Repo, at: Head, space: str) -> Callable[[str], bytes | None]:
+    """The bytes that project files had at the newest run of a flow, or partition, at HEAD."""
     from aq.pipeline.present import code_before
 
-    run = facts.of(repo.store, at.id).flows.get(flow) if at.id else None
+    run = facts.of(repo.store, at.id).flows.get(space) if at.id else None
     return code_before(repo, None if run is None else get_record(repo.store, Run, run))
 
 
@@ -86,12 +87,16 @@ def edits_of(
     job: Job,
     found: Execution,
     read: Mapping[str, Entry],
+    former: Sequence[str] = (),
 ) -> dict[str, Entry | None]:
-    """The entries that the run's snapshot has instead of `root`'s."""
+    """The entries that the run's snapshot has instead of `root`'s: those of its own space, and those of
+    `former` ones, which another declaration of partitions left.
+    """
     edits: dict[str, Entry | None] = {
         path: None
-        for path, entry in snapshots.entries(repo.store, root, prefix=job.name + "/")
-        if entry.origin is Origin.MADE
+        for space in (job.space, *former)
+        for path, entry in snapshots.entries(repo.store, root, prefix=space + "/")
+        if entry.origin is Origin.MADE and partitions.space_of(path) == space
     }
     for path, made in found.artifacts.items():
         edits[path] = Entry(Digest(made.artifact), Origin.MADE, Digest(made.step), Mode.FILE)
@@ -99,6 +104,13 @@ def edits_of(
     edits.update(read)
     edits.update(_code_entries(repo, project))
     return edits
+
+
+def former_spaces(store: Store, at: Head, job: Job) -> list[str]:
+    """Where HEAD has results of a flow that was partitioned otherwise than it is now."""
+    known = facts.of(store, at.id).flows if at.id else {}
+    now = partitions.names(job.space)
+    return [one for one in partitions.of_flow(known, job.name) if partitions.names(one) != now]
 
 
 def hidden_of(repo: Repo, found: Execution) -> dict[str, dict[str, str]]:
@@ -206,7 +218,7 @@ def judged(
 def keep_accepted(repo: Repo, at: Head, job: Job, checks: dict[str, str], accepted: dict[str, str]) -> None:
     """Enter what was accepted when HEAD's result was published: for the very same it holds."""
     assert at.id is not None
-    before = get_record(repo.store, Run, facts.of(repo.store, at.id).flows[job.name]).accepted
+    before = get_record(repo.store, Run, facts.of(repo.store, at.id).flows[job.space]).accepted
     for name, who in before.items():
         if checks.get(name) in ("failed", "error"):
             checks[name] = "accepted"
@@ -231,8 +243,8 @@ def is_unchanged(repo: Repo, at: Head, job: Job, snapshot: Digest, sources: Sequ
     """
     if at.id is None or at.commit is None:
         return False
-    last = facts.of(repo.store, at.id).flows.get(job.name)
-    if last is None or job.name not in at.commit.current:
+    last = facts.of(repo.store, at.id).flows.get(job.space)
+    if last is None or job.space not in at.commit.current:
         return False
     run = get_record(repo.store, Run, last)
     if run.params != job.bound.texts or run.given != job.bound.given or run.file != job.file:
@@ -256,7 +268,7 @@ def _code_is_stale(repo: Repo, run: Run, sources: Sequence[Source]) -> bool:
 def renamed(job: Job) -> dict[str, str]:
     """{metric: its name before} for metrics declared with `was`."""
     return {
-        node.name: f"{job.name}/{node.op.options.was}"
+        node.name: f"{job.space}/{node.op.options.was}"
         for node in job.graph.steps
         if node.role == "metric" and node.op.options.was
     }

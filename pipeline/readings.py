@@ -13,6 +13,7 @@ from aq.formats.objects import get_record
 from aq.formats.records import Run, Step
 from aq.pipeline import show
 from aq.pipeline.freshness import load_static
+from aq.pipeline.partitions import of_run
 from aq.store import snapshots
 from aq.store.store import Store
 
@@ -27,7 +28,7 @@ class Readings:
         self._files = dict(_files_of_tables(store, run))
         self._near: dict[str, list[Place]] = {}
         self.made: dict[str, list[Place]] = {}
-        for path, entry in snapshots.entries(store, run.snapshot, prefix=run.flow + "/"):
+        for path, entry in snapshots.entries(store, run.snapshot, prefix=of_run(run) + "/"):
             name = show.step_name(path, entry)
             if name is not None:
                 self.made.setdefault(name, []).append((path, bytes(entry.artifact)))

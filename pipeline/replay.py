@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from aq.formats import partitions
 from aq.formats.errors import AqError, OpFailed
 from aq.formats.identity import Digest
 from aq.formats.records import Source
@@ -201,7 +202,7 @@ def _made(store: Any, request: Request, path: str, one: Any) -> Made:
     expected = request.expected.get(path)
     if expected is not None:
         verdict, detail = _verdict(store, request, expected, artifact)
-    step = "/".join(path.split("/")[:2])
+    step = partitions.step_of(path)
     return Made(path=path, step=step, artifact=str(artifact), verdict=verdict, detail=detail)
 
 

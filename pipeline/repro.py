@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from aq.formats import partitions
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run
 from aq.pipeline import environment, facts, redacted, replay, show
 from aq.pipeline.outcomes import ArtifactVerdict, FirstDifference, Repro
+from aq.pipeline.partitions import of_run
 from aq.pipeline.replay import Made, Request
 from aq.pipeline.results import PackageDiff
 from aq.store import revisions, snapshots
@@ -94,10 +96,10 @@ def _maker(repo: Repo, revision: Revision, path: str) -> Digest:
     if revision.run is not None:
         return revision.run
     assert revision.commit is not None
-    flow = path.split("/")[0]
-    run = facts.of(repo.store, revision.commit).flows.get(flow)
+    space = partitions.space_of(path)
+    run = facts.of(repo.store, revision.commit).flows.get(space)
     if run is None:
-        raise NotFound(f"no run of the flow {flow} is recorded at {revision.text}", hint="aq runs")
+        raise NotFound(f"no run of {space} is recorded at {revision.text}", hint="aq runs")
     return Digest(run)
 
 
@@ -144,7 +146,7 @@ def _expected(repo: Repo, run: Run, targets: Sequence[str]) -> dict[str, Entry]:
     """The made paths of a run, or only those of the wanted steps."""
     found = {
         path: entry
-        for path, entry in snapshots.entries(repo.store, run.snapshot, prefix=run.flow + "/")
+        for path, entry in snapshots.entries(repo.store, run.snapshot, prefix=of_run(run) + "/")
         if entry.origin is Origin.MADE
     }
     if not targets:
@@ -160,7 +162,7 @@ def _complete(result: replay.Result, expected: dict[str, Entry]) -> list[Made]:
     why = result.error.get("message", "it was not made again")
     found = []
     for path in order:
-        step = "/".join(path.split("/")[:2])
+        step = partitions.step_of(path)
         missing = Made(path=path, step=step, artifact="", verdict="different", detail=why)
         found.append(made.get(path, missing))
     return found

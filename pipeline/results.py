@@ -84,6 +84,7 @@ class FlowStatus(Result, frozen=True, kw_only=True):
     flow: str
     stale: list[StaleStep]
     hint: str | None = None
+    partition: str = ""
 
 
 class Status(Result, frozen=True, kw_only=True):
@@ -98,7 +99,10 @@ class Status(Result, frozen=True, kw_only=True):
 
 
 class CommitFacts(Commit, frozen=True, kw_only=True):
-    """What `log` and `show` tell of a commit. `metrics` holds recorded values only; a NaN is None."""
+    """What `log` and `show` tell of a commit. `metrics` holds recorded values only; a NaN is None.
+
+    `newest`: those of partitioned flows as they are in the newest partition, under a name without it.
+    """
 
     flow: str | None
     tags: list[str]
@@ -108,6 +112,7 @@ class CommitFacts(Commit, frozen=True, kw_only=True):
     git: dict[str, Any] | None = None
     flows: list[str] = []
     runs: list[str] = []
+    newest: dict[str, float | None] = {}
 
 
 class LogEntry(CommitFacts, frozen=True, kw_only=True):

@@ -39,8 +39,8 @@ def runs(
     if status is not None:
         found = [one for one in found if one.status == status]
     if metric is not None:
-        full = log.resolve_metric(sorted({name for one in found for name in one.metrics}), metric)
-        found = [one for one in found if full in one.metrics]
+        group = log.resolve_group(sorted({name for one in found for name in one.metrics}), metric)
+        found = [one for one in found if not one.metrics.keys().isdisjoint(group)]
         sort = sort or None
     return found if sort is None else _sorted(found, sort)
 
@@ -51,10 +51,10 @@ def _sorted(found: list[RunEntry], sort: str) -> list[RunEntry]:
         return found
     if sort == "seconds":
         return sorted(found, key=lambda one: -one.seconds)
-    full = log.resolve_metric(sorted({name for one in found for name in one.metrics}), sort)
+    group = log.resolve_group(sorted({name for one in found for name in one.metrics}), sort)
 
     def key(one: RunEntry) -> tuple[bool, float]:
-        value = one.metrics.get(full)
+        value = next((one.metrics[name] for name in group if name in one.metrics), None)
         return value is None, -(value or 0.0)
 
     return sorted(found, key=key)
@@ -82,6 +82,7 @@ def _entry(store: Store, id: Digest, commits: dict[bytes, str]) -> RunEntry:
         metrics=run.metrics,
         checks=run.checks,
         seconds=run.seconds,
+        partition=run.partition,
     )
 
 

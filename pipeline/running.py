@@ -21,6 +21,7 @@ from aq.pipeline import (
     environment,
     executors,
     git,
+    partitions,
     published,
     rowwise,
     runner,
@@ -153,7 +154,7 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
     working = at.snapshot
     with project_of(repo) as project, crew_of(repo, request) as crew, rowwise.verified(on=request.verify):
         for job in selecting.jobs(repo, project, request.target, request.params):
-            reader = FolderReader(repo, working, job.name)
+            reader = FolderReader(repo, working, job.space)
             attempt = _Attempt(repo, project, request, at, working, job, reader, repo.context.now(), crew)
             outcome = attempt.execute(on_event)
             outcomes.append(outcome)
@@ -176,15 +177,15 @@ def plan(repo: Repo, request: Request) -> Plan:
     with project_of(repo) as project:
         for job in selecting.jobs(repo, project, request.target, request.params):
             published.refuse_files_inside(repo, at, job.name)
-            project.before = published.code_at(repo, at, job.name)
+            project.before = published.code_at(repo, at, job.space)
             with project.beside(job.file):
                 steps += dry.plan(
                     job.graph,
                     store=repo.store,
                     project=project,
-                    read=_read_after(FolderReader(repo, at.snapshot, job.name), made, steps),
+                    read=_read_after(FolderReader(repo, at.snapshot, job.space), made, steps),
                     environ=repo.context.environ,
-                    previous=published.last_steps(repo.store, at, job.name).get,
+                    previous=published.last_steps(repo.store, at, job.space).get,
                     force=request.force,
                     made=made,
                 )
@@ -224,7 +225,7 @@ class _Attempt:
     def execute(self, on_event: OnEvent) -> Outcome:
         """Run the flow. An interruption leaves a run that failed, with what had finished."""
         published.refuse_files_inside(self.repo, self.at, self.job.name)
-        self.project.before = published.code_at(self.repo, self.at, self.job.name)
+        self.project.before = published.code_at(self.repo, self.at, self.job.space)
         with self.project.beside(self.job.file):
             found = runner.execute(
                 self.job.graph,
@@ -233,7 +234,7 @@ class _Attempt:
                 read=self.reader,
                 clock=lambda: self.repo.context.now() / 1e9,
                 environ=self.repo.context.environ,
-                previous=published.last_steps(self.repo.store, self.at, self.job.name).get,
+                previous=published.last_steps(self.repo.store, self.at, self.job.space).get,
                 force=self.request.force,
                 keep_going=self.request.keep_going,
                 staff=runner.Staff(self.crew, self._code),
@@ -255,7 +256,8 @@ class _Attempt:
     def outcome(self, found: Execution) -> Outcome:
         """The record of what happened, stored."""
         repo, job = self.repo, self.job
-        edits = published.edits_of(repo, self.project, self.working, job, found, self.reader.edits)
+        former = published.former_spaces(repo.store, self.at, job)
+        edits = published.edits_of(repo, self.project, self.working, job, found, self.reader.edits, former)
         snapshot = snapshots.edit(repo.store, self.working, edits)
         checks, accepted = published.judged(repo, self.request.accept, self.request.message or "", found)
         sources = self.sources()
@@ -283,6 +285,8 @@ class _Attempt:
             violations=list(found.violations),
             accepted=accepted,
             renamed=published.renamed(job),
+            partition=job.space.partition("/")[2],
+            kinds=partitions.kinds(job.flow),
             seconds=max(0, repo.context.now() - self.started) / 1e9,
             error=_error(found),
             author=repo.author(),
@@ -357,7 +361,7 @@ def _kept(request: Request, job: Job) -> list[str]:
 
 def _register(repo: Repo, outcomes: Sequence[Outcome]) -> None:
     """Name runs that no commit holds in the operation log, so that they can be found."""
-    names = ", ".join(f"{one.job.name}: {one.run.status}" for one in outcomes)
+    names = ", ".join(f"{one.job.space}: {one.run.status}" for one in outcomes)
     change = repo.transaction("run", names)
     for one in outcomes:
         change.add_run(one.id)

@@ -1,8 +1,8 @@
 """Seeds: each op draws the same random numbers in every version of a pipeline.
 
-Invariant: a seed depends on the flow's name, the step's name and the seed given, on nothing else,
-so that two versions are compared under common random numbers. The caller's generators are put
-back afterwards. docs/format.md, section 10, has the derivation.
+Invariant: a seed depends on the flow's name, the step's name and the seed given, on nothing else (not on
+the partition), so that two versions are compared under common random numbers. The caller's generators are
+put back afterwards. docs/format.md, section 10, has the derivation.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from aq.formats.partitions import general
 from aq.pipeline.graph import Node
 from aq.pipeline.params import as_text
 from blake3 import blake3
@@ -34,7 +35,7 @@ def seed_of(flow: str, node: Node, params: Mapping[str, Any]) -> int:
     given = node.op.options.seed
     if given is None:
         given = params.get("seed")
-    return derive(flow, node.name, "" if given is None else as_text(given))
+    return derive(flow, general(node.name), "" if given is None else as_text(given))
 
 
 @contextmanager

@@ -42,6 +42,11 @@ class Job:
         """The flow's name."""
         return self.flow.name
 
+    @property
+    def space(self) -> str:
+        """Where its results lie: the flow's name, and of a partition its values."""
+        return self.graph.space
+
 
 def jobs(repo: Repo, project: Project, target: object, params: Mapping[str, Any]) -> list[Job]:
     """The jobs of one command, in dependency order. Raises NotFound, UsageError, OpFailed."""

@@ -9,12 +9,14 @@ from difflib import get_close_matches
 from typing import Any
 
 import msgspec
+from aq.formats import partitions
 from aq.formats.errors import AqError, NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Commit, Run, Step
 from aq.pipeline import environment, log, times
 from aq.pipeline.face import Artifact as Face
+from aq.pipeline.partitions import of_run
 from aq.pipeline.results import PathEntry, Reason, RunInfo, ShowPath, ShowRevision, StepEntry, Violation
 from aq.pipeline.typed import shown
 from aq.store import revisions, snapshots
@@ -40,10 +42,8 @@ def path_entry(store: Store, path: str, entry: Entry) -> PathEntry:
 
 
 def step_name(path: str, entry: Entry) -> str | None:
-    """FLOW/NAME of the step that made a path: its first two parts. None for what no step made."""
-    if entry.step is None:
-        return None
-    return "/".join(path.split("/")[:2])
+    """FLOW/NAME of the step that made a path, partition included. None for what no step made."""
+    return None if entry.step is None else partitions.step_of(path)
 
 
 def listing(store: Store, revision: str, kind: str | None) -> list[PathEntry]:
@@ -148,7 +148,7 @@ def _show_run(store: Store, id: Digest, listed: list[PathEntry]) -> ShowRevision
     return ShowRevision(
         id=str(id),
         parents=[bytes(run.base).hex()] if run.base else [],
-        message=f"run {run.flow}: {run.status}",
+        message=f"run {of_run(run)}: {run.status}",
         author=run.author,
         time=times.text(run.time),
         flow=run.flow,
@@ -190,8 +190,7 @@ def step_entries(store: Store, run: Run) -> list[StepEntry]:
     from aq.pipeline.readings import Readings
 
     outputs: dict[bytes, list[str]] = {}
-    prefix = run.flow + "/"
-    for path, entry in snapshots.entries(store, run.snapshot, prefix=prefix):
+    for path, entry in snapshots.entries(store, run.snapshot, prefix=of_run(run) + "/"):
         if entry.step is not None:
             outputs.setdefault(bytes(entry.step), []).append(path)
     readings = Readings(store, run)

@@ -14,6 +14,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Protocol
 
+from aq.formats import partitions
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
@@ -43,10 +44,10 @@ class FolderReader:
     `edits` are the entries of files that were read: what the run's commit tracks.
     """
 
-    def __init__(self, repo: Repo, snapshot: Digest, flow: str) -> None:
+    def __init__(self, repo: Repo, snapshot: Digest, space: str) -> None:
         self._repo = repo
         self._snapshot = snapshot
-        self._flow = flow
+        self._space = space
         self.sources: dict[int, Source] = {}
         self.edits: dict[str, Entry] = {}
 
@@ -68,7 +69,7 @@ class FolderReader:
         path = self._repo.worktree.relative(read.path, self._repo.root)
         entry = snapshots.get_entry(self._repo.store, self._snapshot, path)
         if entry is not None and entry.origin is not Origin.FILE:
-            if path.split("/")[0] == self._flow and entry.origin is Origin.MADE:
+            if entry.origin is Origin.MADE and partitions.space_of(path) == self._space:
                 raise UsageError(
                     f"{read.where}: {path} is made by this very flow: pass the op's result instead"
                 )
@@ -168,7 +169,7 @@ def value(repo: Repo, path: str, name: str | None, options: Mapping[str, Any]) -
     from aq.pipeline.recording import head
 
     read = Read(path=path, name=name, options=options, where="aq.read", index=0)
-    reader = FolderReader(repo, head(repo.store).snapshot, flow="")
+    reader = FolderReader(repo, head(repo.store).snapshot, space="")
     artifact = reader(read)
     record = get_record(repo.store, Record, artifact)
     label = path.rpartition(":")[2]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aq.formats.errors import AqError, OpFailed, UsageError
-from aq.pipeline import hints
+from aq.pipeline import hints, partitions
 from aq.pipeline.frames import caller, last_place, one_line, trimmed
 from aq.pipeline.graph import Argument, Constant, Graph, Group, Node, Output, Read, fresh
 from aq.pipeline.handles import Handle, leaf_of, outputs_of
@@ -28,7 +28,7 @@ def trace(flow: Flow[..., Any], params: Mapping[str, Any], *, root: Path | None 
     `root` shortens the file names in messages. Raises UsageError for a flow that is not one: no
     op, a name twice, wrong arguments; OpFailed where the flow's own code raises.
     """
-    tracing = Tracing(flow, root)
+    tracing = Tracing(flow, root, partitions.space(flow, params))
     token = recorder.set(tracing)
     try:
         flow.function(**params)
@@ -51,9 +51,10 @@ def _failed(flow: Flow[..., Any], error: Exception, root: Path | None) -> OpFail
 class Tracing:
     """The recorder of one flow."""
 
-    def __init__(self, flow: Flow[..., Any], root: Path | None) -> None:
+    def __init__(self, flow: Flow[..., Any], root: Path | None, space: str) -> None:
         self.flow = flow
         self.root = root
+        self.space = space
         self.nodes: dict[str, Node] = {}
         self.reads: list[Read] = []
         self.expected: dict[int, tuple[Op[..., Any], str]] = {}
@@ -61,7 +62,7 @@ class Tracing:
     def call(self, op: Op[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle:
         """Add a step. Raises UsageError where the arguments do not fit or the name is taken."""
         where = caller(self.root)
-        name = f"{self.flow.name}/{op.name}"
+        name = f"{self.space}/{op.name}"
         self._refuse_taken(name, op, where)
         signature = inspect.signature(op.function)
         try:
@@ -109,7 +110,7 @@ class Tracing:
                 f"{self.flow.name} is a flow with no op: call a function decorated with @aq.op",
                 hint="aq help run",
             )
-        return Graph(self.flow, dict(params), tuple(self.nodes.values()), tuple(self.reads))
+        return Graph(self.flow, dict(params), tuple(self.nodes.values()), tuple(self.reads), self.space)
 
 
 def argument(value: Any) -> Argument:
