@@ -147,7 +147,15 @@ def exported(rows: Rows, form: str) -> Iterator[bytes]:
 
 
 def _framed(table: pa.Table) -> Any:
-    """A piece as a frame; integers stay such, whether or not some of this piece are missing."""
+    """A piece as a frame; integers stay such, whether or not some of this piece are missing.
+
+    Times in nanoseconds become texts: Python's have microseconds.
+    """
+    import pyarrow as pa
+
+    for at, (name, kind) in enumerate(zip(table.column_names, table.schema.types, strict=True)):
+        if kind == pa.time64("ns"):
+            table = table.set_column(at, name, table.column(at).cast(pa.string()))
     return table.to_pandas(integer_object_nulls=True)
 
 
@@ -168,13 +176,14 @@ def _csv(rows: Rows) -> Iterator[bytes]:
 
 def _json(rows: Rows) -> Iterator[bytes]:
     """One JSON array of objects, a row a line."""
-    yield b"["
+    from aq.pipeline.json_rows import json_rows
+
+    names, before = rows.arrow(0, 0).column_names, b"[\n"
     for start, stop in _pieces(rows):
         if stop > start:
-            frame = _framed(rows.arrow(start, stop))
-            text = frame.to_json(orient="records", lines=True, date_format="iso").strip()
-            yield (",\n" if start else "\n").encode() + text.replace("\n", ",\n").encode()
-    yield b"\n]\n"
+            yield before + json_rows(names, rows.frame(start, stop))
+            before = b",\n"
+    yield b"\n]\n" if before == b",\n" else b"[\n]\n"
 
 
 class _Drain(io.RawIOBase):

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,60 @@ def test_every_form_holds_the_part_that_is_asked_for(repo: Repo) -> None:
         assert file.read_all().to_pydict() == wanted
     assert repo.cat("t.csv", columns=["id"], rows=slice(1, 3)) == b"id\n1\n2\n"
     assert repo.cat("t.parquet", columns=["id"], rows=slice(0, 1)) == b"id\n0\n"
+
+
+def test_json_keeps_every_digit(tmp_path: Path) -> None:
+    paris = pa.timestamp("ns", "Europe/Paris")
+    table = pa.table(
+        {
+            "float": [0.1 + 0.2, 1e300, float("nan")],
+            "int": [2**63 - 1, None, -1],
+            "decimal": pa.array([Decimal("1.10"), None, Decimal(10) ** 30], pa.decimal256(40, 2)),
+            "moment": pa.array([1, None, 10**18], paris),
+            "time": pa.array([1, None, 2_000], pa.time64("ns")),
+            "bytes": [b"\xff", None, b"a"],
+            "list": [[0.1], None, [None]],
+        }
+    )
+    with create(tmp_path / "r") as repo:
+        repo.commit({"t": table})
+        text = repo.cat("t", format="json").decode()
+        times = repo.cat("t", columns=["time"]).decode().splitlines()
+    rows = json.loads(text, parse_float=Decimal)
+    assert [len(rows), rows[1]["float"]] == [3, Decimal("1e300")]
+    assert [row["float"] for row in json.loads(text)] == [0.1 + 0.2, 1e300, None]
+    assert [row["int"] for row in rows] == [2**63 - 1, None, -1]
+    assert [str(row["decimal"]) for row in rows] == ["1.10", "None", f"1{'0' * 30}.00"]
+    assert [row["moment"] for row in rows] == [
+        "1970-01-01T00:00:00.000000001Z", None, "2001-09-09T01:46:40Z",
+    ]  # fmt: skip
+    assert [row["time"] for row in rows] == ["00:00:00.000000001", None, "00:00:00.000002000"]
+    assert times == ["time", "00:00:00.000000001", '""', "00:00:00.000002000"]
+    assert [row["bytes"] for row in rows] == ["/w==", None, "YQ=="]
+    assert [row["list"] for row in rows] == [[Decimal("0.1")], None, [None]]
+
+
+def test_json_has_what_a_frame_shows(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "period": pd.period_range("2020-01", periods=2, freq="M"),
+            "mixed": [1, "a"],
+            "word": pd.Categorical(["x", None]),
+            "count": pd.array([2**60 + 1, None], "Int64"),
+            3: [np.float32(0.5), np.float32("nan")],
+        },
+        index=pd.Index(["r", "s"], name="row"),
+    )
+    with create(tmp_path / "r") as repo:
+        repo.commit({"t": frame, "one": frame["mixed"]})
+        assert json.loads(repo.cat("t", format="json")) == [
+            {"period": "2020-01", "mixed": 1, "word": "x", "count": 2**60 + 1, "3": 0.5, "row": "r"},
+            {"period": "2020-02", "mixed": "a", "word": None, "count": None, "3": None, "row": "s"},
+        ]
+        wanted = [{"mixed": 1, "row": "r"}, {"mixed": "a", "row": "s"}]
+        assert json.loads(repo.cat("one", format="json")) == wanted
+        assert json.loads(repo.cat("t", format="json", columns=["count"], rows=slice(0, 0))) == []
+        assert json.loads(repo.cat("t", format="json", columns=["mixed"], rows=slice(1, 2))) == wanted[1:]
 
 
 def test_a_file_opens_as_a_stream_that_seeks(repo: Repo) -> None:
