@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aq.pipeline import presets as checks
     from aq.pipeline.context import Context
     from aq.pipeline.face import Artifact
+    from aq.pipeline.mapping import map
     from aq.pipeline.ops import check, flow, metric, op, read
     from aq.pipeline.placing import Path
     from aq.pipeline.repo import Repo
@@ -36,6 +37,7 @@ __all__ = [
     "checks",
     "flow",
     "init",
+    "map",
     "metric",
     "op",
     "open",
@@ -53,6 +55,7 @@ _HOMES = {
     "check": ("aq.pipeline.ops", "check"),
     "checks": ("aq.pipeline.presets", ""),
     "flow": ("aq.pipeline.ops", "flow"),
+    "map": ("aq.pipeline.mapping", "map"),
     "metric": ("aq.pipeline.ops", "metric"),
     "op": ("aq.pipeline.ops", "op"),
     "read": ("aq.pipeline.ops", "read"),

@@ -40,7 +40,8 @@ class Artifact(Record, frozen=True, omit_defaults=True, kw_only=True):
 class Step(Record, frozen=True, omit_defaults=True, kw_only=True):
     """One op applied to its inputs: every part of its key apart, and its outputs.
 
-    Maps go from a name to the text or digest (hex) that entered the key; `outputs` keep order.
+    Maps go from a name to the text or digest (hex) that entered the key; `outputs` keep order. `items`, of a
+    map, is the root of a list of its items (see `MappedItem`).
     """
 
     key: Id
@@ -58,6 +59,18 @@ class Step(Record, frozen=True, omit_defaults=True, kw_only=True):
     hidden: dict[str, str] = {}
     opaque: list[str] = []
     outputs: list[tuple[str, Id]] = []
+    items: Id | None = None
+
+
+class MappedItem(Record, frozen=True, omit_defaults=True, kw_only=True, array_like=True):
+    """One item of a map: the last part of its name, its step, the digest of what it was given, its outputs
+    with their formats.
+    """
+
+    key: str
+    step: Id
+    digest: Id
+    outputs: list[tuple[Id, str]]
 
 
 class RunStep(Record, frozen=True, omit_defaults=True, kw_only=True):
@@ -65,6 +78,8 @@ class RunStep(Record, frozen=True, omit_defaults=True, kw_only=True):
 
     `status`: run | reused | failed | cancelled. `seconds` is what it cost now, `saved` what the
     reuse spared. `log` is an artifact with the captured output; `attempt` a failed step's record.
+    Of a map `counts` says how many items came to which status, and `items` is the root of a list of the
+    records of those that ran or failed.
     """
 
     name: str
@@ -77,6 +92,8 @@ class RunStep(Record, frozen=True, omit_defaults=True, kw_only=True):
     log: Id | None = None
     error: str = ""
     attempt: Id | None = None
+    counts: dict[str, int] = {}
+    items: Id | None = None
 
 
 class Git(Record, frozen=True, omit_defaults=True, kw_only=True):

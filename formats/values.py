@@ -166,6 +166,10 @@ def _decode(artifact: Artifact, source: Source) -> object:
         return decode_array(artifact, source)
     if artifact.format == "pickle":
         return _unpickle(artifact, source)
+    if artifact.format == "items":
+        from aq.formats import collected
+
+        return collected.load(artifact, source, lambda id: decode(get_record(source, Artifact, id), source))
     raise NewerFormat(
         f"format {artifact.format!r} is unknown to this aq", hint="pip install --upgrade aqstore"
     )
@@ -188,10 +192,11 @@ def file_bytes(artifact: Artifact, source: Source) -> Iterator[bytes]:
     """What a file of the artifact holds, piece by piece; nothing is executed.
 
     Files and bytes as they are, values as JSON, arrays as .npy, pickles as one .pkl. Raises UsageError
-    for a table, which has many forms.
+    for a table, which has many forms, and for a collection, whose items have bytes of their own.
     """
-    if artifact.format == "table":
-        raise UsageError("a table has no bytes of its own")
+    if artifact.format in ("table", "items"):
+        what = "table" if artifact.format == "table" else "collection"
+        raise UsageError(f"a {what} has no bytes of its own")
     if artifact.format == "pickle":
         from aq.formats.pickles import plain_pickle
 
@@ -227,6 +232,11 @@ def summarise(artifact: Artifact, source: Source) -> dict[str, Any]:
         return _summarise_json(json_values.load(text), text)
     if artifact.format == "raw":
         return {"type": "bytes", "size": artifact.size}
+    if artifact.format == "items":
+        from aq.formats import collected
+
+        kind = "dict" if collected.is_dict(artifact) else "list"
+        return {"type": kind, "length": collected.length(artifact, source)}
     return _summarise_file(b"".join(islice(stream_bytes(artifact, source), 1)))
 
 

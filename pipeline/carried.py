@@ -14,15 +14,15 @@ from importlib import import_module
 from importlib.util import find_spec
 from itertools import repeat
 from types import FunctionType
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from aq.formats import pickles
+from aq.formats import collected, pickles
 from aq.formats.errors import Damaged
-from aq.formats.objects import Source
+from aq.formats.objects import Source, get_record
 from aq.formats.records import Artifact
 from aq.pipeline.constants import merged
 from aq.pipeline.fingerprint import Fingerprint, fingerprint, installed
-from aq.pipeline.hints import Form
+from aq.pipeline.hints import TABLES, Form
 from aq.pipeline.load import Project
 
 _TABLES: Final[dict[Form, str]] = {"arrow": "pyarrow", "polars": "polars"}
@@ -40,6 +40,8 @@ class Carried:
 
     def by(self, artifact: bytes, record: Artifact, form: Form) -> Fingerprint:
         """What an artifact that is handed over in this form brings along."""
+        if record.format == collected.FORMAT:
+            return self._by_items(artifact, record, form)
         if record.kind == "table":
             return self._library(_TABLES.get(form, "pandas"))
         if record.format == "array":
@@ -52,6 +54,20 @@ class Carried:
             inside = [self._library("pandas")] if record.type else []
             self._known[artifact] = merged(*parts, *inside)
         return self._known[artifact]
+
+    def _by_items(self, artifact: bytes, record: Artifact, form: Form) -> Fingerprint:
+        """What the items bring along; only pickles are looked into one by one."""
+        key = bytes(artifact), form
+        if key not in self._known:
+            held = collected.formats(record)
+            inner = cast("Form", form.removeprefix("each "))
+            parts = [self._library(_TABLES.get(inner, "pandas"))] if "table" in held or form in TABLES else []
+            parts += [self._library("numpy")] if "array" in held else []
+            if held & {"pickle", collected.FORMAT}:
+                for _, id in collected.elements(record, self._source):
+                    parts.append(self.by(id, get_record(self._source, Artifact, id), inner))
+            self._known[key] = merged(*parts)
+        return self._known[key]
 
     def _global(self, module: str, name: str) -> Fingerprint:
         top = module.partition(".")[0]

@@ -115,6 +115,7 @@ class Many:
             record=work.step if options.rowwise else None,
             timeout=options.timeout,
             memory=options.memory,
+            item=work.item,
         )
 
     def _carried(self, artifacts: Iterable[bytes]) -> tuple[Packed, ...]:
@@ -125,6 +126,10 @@ class Many:
         self._store.flush()
         self.flushed()
         return ()
+
+    def behind(self) -> None:
+        """See `Hands`."""
+        self._is_behind = True
 
     def flushed(self) -> None:
         """See `Hands`."""

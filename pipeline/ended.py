@@ -5,12 +5,14 @@ Invariant: told from the run's record alone; nothing of the user's is imported f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from aq.formats.identity import Digest
 from aq.formats.records import Run
+from aq.pipeline.execution import statuses
 from aq.pipeline.outcomes import RunDone, StepCounts
 from aq.pipeline.partitions import of_run
 from aq.pipeline.results import Violation
@@ -19,13 +21,15 @@ from aq.pipeline.typed import shown
 
 def counts(run: Run) -> StepCounts:
     """How many steps ran, were reused, failed; parsing is no step."""
-    states = [one.status for one in run.steps if one.role != "parse"]
+    found: Counter[str] = Counter()
+    for one in run.steps:
+        found.update(statuses(one))
     return StepCounts(
-        total=len(states),
-        run=states.count("run"),
-        reused=states.count("reused"),
-        failed=states.count("failed"),
-        cancelled=states.count("cancelled"),
+        total=found.total(),
+        run=found["run"],
+        reused=found["reused"],
+        failed=found["failed"],
+        cancelled=found["cancelled"],
     )
 
 

@@ -62,7 +62,7 @@ def _with_outputs(
 ) -> Ended:
     assert step.step is not None
     made = made_by(node, Digest(step.step), outputs)
-    if node.role == "op":
+    if node.role in ("op", "map"):
         return Ended(step, made, notes=notes)
     record = get_record(store, Artifact, outputs[0][1])
     value: Any = values.decode(record, store)

@@ -154,7 +154,7 @@ class Executor:
 
     def _copies(self, stack: ExitStack, given: Mapping[str, Input]) -> Path:
         """Where the copies of files lie while the op runs; made only where there are any."""
-        if all(one.form != "path" for one in given.values()):
+        if not any(one.form in ("path", "each path") for one in given.values()):
             return self._folder()
         folder = stack.enter_context(Staging(os.fsencode(self._folder()), b"copies"))
         return Path(os.fsdecode(folder.path))

@@ -119,7 +119,14 @@ class Execution:
         """`{total, run, reused, failed, cancelled}`, parsing left out."""
         found = {"total": 0, "run": 0, "reused": 0, "failed": 0, "cancelled": 0}
         for one in self.steps:
-            if one.role != "parse":
-                found["total"] += 1
-                found[one.status] += 1
+            for status, count in statuses(one).items():
+                found["total"] += count
+                found[status] += count
         return found
+
+
+def statuses(one: RunStep) -> Mapping[str, int]:
+    """How many steps a record of a run stands for, by status: none where it parsed a file."""
+    if one.role == "parse":
+        return {}
+    return one.counts if one.role == "map" else {one.status: 1}

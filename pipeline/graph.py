@@ -67,7 +67,10 @@ Argument = Constant | Read | Output | Group
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One step: `name` is FLOW/NAME, `outputs` the names of its outputs ("" for a single one)."""
+    """One step: `name` is FLOW/NAME, `outputs` the names of its outputs ("" for a single one).
+
+    Of a map `each` is the parameter that gets one item a call; the items stand under `place`.
+    """
 
     name: str
     op: Op[..., Any]
@@ -75,11 +78,17 @@ class Node:
     arguments: Mapping[str, Argument]
     outputs: tuple[str, ...]
     where: str
+    each: str = ""
 
     @property
     def role(self) -> str:
-        """One of op, metric, check."""
-        return self.op.role
+        """One of op, metric, check, map."""
+        return "map" if self.each else self.op.role
+
+    @property
+    def place(self) -> str:
+        """Where among the arguments the items of a map are: no parameter can be called so."""
+        return f"each {self.each}"
 
     def leaves(self) -> Iterator[tuple[str, Leaf]]:
         """Every artifact among the arguments under its place, such as `frames[0]`."""

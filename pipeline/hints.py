@@ -13,8 +13,19 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
-Form = Literal["native", "pandas", "arrow", "polars", "path", "bytes", "str", "document"]
-
+Form = Literal[
+    "native", "pandas", "arrow", "polars", "path", "bytes", "str", "document",
+    "each pandas", "each arrow", "each polars", "each path", "each bytes", "each str",
+]  # fmt: skip
+"""How an input is handed over; `each …` the items of a collection."""
+EACH: Final[dict[Form, Form]] = {
+    "pandas": "each pandas",
+    "arrow": "each arrow",
+    "polars": "each polars",
+    "path": "each path",
+    "bytes": "each bytes",
+    "str": "each str",
+}
 TABLES: Final[frozenset[Form]] = frozenset({"pandas", "arrow", "polars"})
 _BY_CLASS: Final[dict[tuple[str, str], Form]] = {
     ("pandas", "DataFrame"): "pandas",
@@ -127,6 +138,22 @@ def _textual_form(member: str) -> Form:
     if name == "DataFrame" and prefix in ("pl", "polars"):
         return "polars"
     return _BY_NAME.get(name, "native")
+
+
+def of_items(annotation: Any) -> Form:
+    """The form of a parameter that may get a collection: of all of it, or of the items of a list or dict."""
+    whole = form(annotation)
+    if whole != "document":
+        return whole
+    inner = inside(annotation, "" if _is_dict(annotation) else 0)
+    return whole if inner is None else EACH.get(form(inner), whole)
+
+
+def _is_dict(annotation: Any) -> bool:
+    first = next(members(annotation), None)
+    return (
+        first.lower().startswith("dict") if isinstance(first, str) else (get_origin(first) or first) is dict
+    )
 
 
 def inside(annotation: Any, key: int | str) -> Any:

@@ -11,20 +11,24 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import Parameter
 from pathlib import Path
 from typing import Any, Final, cast
 
+from aq.formats import collected
 from aq.formats.errors import UsageError
 from aq.formats.identity import Digest
-from aq.formats.objects import Source
+from aq.formats.objects import Source, get_record
 from aq.formats.records import Artifact
 from aq.pipeline import hints, parsing
 from aq.pipeline.graph import Argument, Group, Leaf, Node, Read
 from aq.pipeline.hints import Form
 
 _READ_ONLY: Final = 0o444
+_WHOLE: Final[frozenset[Form]] = frozenset(
+    ("native", "pandas", "arrow", "polars", "path", "bytes", "str", "document")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,24 @@ def forms(node: Node) -> dict[str, Form]:
     annotated = hints.resolve(node.op.function)
     found: dict[str, Form] = {}
     for name, argument in node.arguments.items():
+        if name == node.place:
+            found.update(_forms_of_items(name, argument, annotated.get(node.each)))
+            continue
         annotation = annotated.get(name)
         several = node.signature.parameters[name].kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
         for place, inner in _annotated(name, argument, annotation, same=several):
-            found[place] = hints.form(inner) if inner is not None else "native"
+            found[place] = hints.of_items(inner) if inner is not None else "native"
     return found
+
+
+def _forms_of_items(place: str, argument: Argument, annotation: Any) -> Iterator[tuple[str, Form]]:
+    """Each item as the parameter is annotated that it goes to; what will be gone through as it is."""
+    if not isinstance(argument, Group):
+        yield place, "native"
+        return
+    for key, item in zip(argument.keys, argument.items, strict=True):
+        for at, inner in _annotated(f"{place}[{key!r}]", item, annotation):
+            yield at, hints.form(inner) if inner is not None else "native"
 
 
 def _annotated(
@@ -73,6 +90,10 @@ def file_name(leaf: Leaf) -> str:
 
 def handed_over(record: Artifact, form: Form, file: str) -> Form:
     """How an artifact reaches an op that asks for `form`. A table form of a file means: parse it."""
+    if record.format == collected.FORMAT:
+        return _of_collection(record, form)
+    if form not in _WHOLE:
+        form = "document"
     if record.kind == "table":
         return form if form in ("arrow", "polars") else "native"
     if record.kind != "file":
@@ -85,10 +106,19 @@ def handed_over(record: Artifact, form: Form, file: str) -> Form:
     return "path" if kind is None or form == "document" else "pandas"
 
 
+def _of_collection(record: Artifact, form: Form) -> Form:
+    """One table of all that it holds, or its items each in a form; of files `each path`."""
+    if form in hints.TABLES or (form not in _WHOLE and form != "each pandas"):
+        return form
+    return "each path" if "bytes" in collected.formats(record) else "native"
+
+
 def load(given: Input, record: Artifact, source: Source, folder: Path) -> Any:
     """The value for an op. Copies of files go into `folder`, each into one of its own."""
     from aq.formats import values
 
+    if record.format == collected.FORMAT:
+        return _collection(given, record, source, folder)
     if record.kind == "table":
         from aq.formats import tables  # half a second of pyarrow, which files and numbers do not need
 
@@ -104,6 +134,44 @@ def load(given: Input, record: Artifact, source: Source, folder: Path) -> Any:
     if given.form in ("str", "document"):
         return _text(given, b"".join(values.file_bytes(record, source)))
     return values.decode(record, source)
+
+
+def _collection(given: Input, record: Artifact, source: Source, folder: Path) -> Any:
+    """The list or dict, each item loaded as an input of its own; or one table of them all."""
+    form = cast("Form", given.form.removeprefix("each "))
+
+    def one(id: bytes) -> Any:
+        item = get_record(source, Artifact, id)
+        wanted = handed_over(item, form, "")
+        if item.kind == "file" and wanted in hints.TABLES:
+            raise UsageError(f"{given.label} holds files: annotate {given.place} as list[Path]")
+        return load(replace(given, artifact=Digest(id), form=wanted, file=""), item, source, folder)
+
+    found = collected.load(record, source, one)
+    if given.form not in hints.TABLES:
+        return found
+    return joined(list(found.values() if isinstance(found, dict) else found), form, given.label)
+
+
+def joined(parts: list[Any], form: Form, label: str) -> Any:
+    """Tables in one form one below the other; a default RangeIndex is numbered anew. Raises UsageError."""
+    if not parts:
+        raise UsageError(f"{label} has no items: there is no table of none")
+    odd = next((type(one).__name__ for one in parts if not hasattr(one, "columns")), None)
+    if odd is not None:
+        raise UsageError(f"{label} holds a {odd}, which is no table: annotate it as list")
+    if form == "arrow":
+        import pyarrow as pa
+
+        return pa.concat_tables(parts)
+    if form == "polars":
+        import polars
+
+        return polars.concat(parts)
+    import pandas as pd
+
+    plain = all(type(one.index) is pd.RangeIndex and one.index.name is None for one in parts)
+    return pd.concat(parts, ignore_index=plain)
 
 
 def _copy(given: Input, record: Artifact, source: Source, folder: Path) -> Path:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
 from aq.formats.identity import Digest
-from aq.formats.objects import get_record
+from aq.formats.objects import Overlay, get_record
 from aq.formats.records import Artifact, Step
-from aq.pipeline import amounts, constants, hints, inputs, ops, parsing
+from aq.pipeline import amounts, constants, hints, inputs, mapped, ops, parsing
 from aq.pipeline.carried import Carried
 from aq.pipeline.execution import Made, StepStore
 from aq.pipeline.fingerprint import Fingerprint, fingerprint, variable_digest
@@ -76,12 +77,15 @@ class Planner:
     sources: dict[int, Digest] = field(default_factory=dict)
     prepared: dict[str, Prepared] = field(default_factory=dict)
     carried: Carried = field(init=False)
+    held: Overlay = field(init=False)
     files: Files = field(init=False)
     details: Details = field(init=False)
     _reached: dict[int, Fingerprint] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.carried = Carried(self.project, self.store)
+        self.previous = mapped.through(self.store, self.previous)
+        self.held = Overlay(self.store)
+        self.carried = Carried(self.project, self.held)
         self.files = Files(self.project.root, self.project.file_id)
         lines = Lines(self.project)
         self.details = Details(lines.code, lines.value, self._amount)
@@ -93,7 +97,7 @@ class Planner:
             if found is not None:
                 self.sources[read.index] = found
         for node in self.graph.steps:
-            self.prepared[node.name] = self._prepare(node)
+            self.prepared[node.name] = self.prepare_one(node)
             self._refuse_unreadable(node)
 
     def _refuse_unreadable(self, node: Node) -> None:
@@ -108,7 +112,8 @@ class Planner:
                 if record.kind == "file" and form in hints.TABLES:
                     parsing.parse_step(self.sources[leaf.index], parsing.parser_for(file, form), leaf.options)
 
-    def _prepare(self, node: Node) -> Prepared:
+    def prepare_one(self, node: Node) -> Prepared:
+        """What is settled about one node."""
         params: dict[str, str] = {}
         reached = [self._reaches(node)]
         for name, argument in node.arguments.items():
@@ -118,8 +123,11 @@ class Planner:
                     self.graph, name, argument, at, self.project, self.environ
                 )
                 reached.append(inside)
-        seed = seed_of(self.graph.name, node, self.graph.params)
-        return Prepared(node, constants.merged(*reached), params, inputs.forms(node), seed)
+        return Prepared(node, constants.merged(*reached), params, inputs.forms(node), self.seed(node))
+
+    def seed(self, node: Node) -> int:
+        """The seed of a step."""
+        return seed_of(self.graph.name, node, self.graph.params)
 
     def _reaches(self, node: Node) -> Fingerprint:
         function = node.op.function
@@ -173,11 +181,14 @@ class Planner:
 
     # --- the record
 
-    def step(self, node: Node, given: Mapping[str, Input | None]) -> Step:
-        """The record without outputs; its key holds only where every input is known."""
+    def step(self, node: Node, given: Mapping[str, Input | None], prepared: Prepared | None = None) -> Step:
+        """The record without outputs; its key holds only where every input is known.
+
+        `prepared`: of an item of a map, which is prepared when it is its turn.
+        """
         from aq.pipeline.keys import step_key
 
-        prepared = self.prepared[node.name]
+        prepared = prepared or self.prepared[node.name]
         known = {place: one for place, one in given.items() if one is not None}
         reached = constants.merged(prepared.fingerprint, *map(self._brought, known.values()))
         declared = {name: variable_digest(self.environ.get(name)) for name in node.op.options.variables}
@@ -199,8 +210,11 @@ class Planner:
         return msgspec.structs.replace(step, key=bytes(step_key(step)))
 
     def _brought(self, given: Input) -> Fingerprint:
-        record = get_record(self.store, Artifact, given.artifact)
-        return self.carried.by(bytes(given.artifact), record, given.form)
+        return self.carried.by(bytes(given.artifact), self.record(given.artifact), given.form)
+
+    def record(self, artifact: bytes) -> Artifact:
+        """An artifact, stored or only looked at."""
+        return get_record(self.held, Artifact, artifact)
 
     def recorded(self, step: Step, name: str = "") -> tuple[Digest, Step] | None:
         """The step of this key whose outputs are all in the store, and which read by itself what is
@@ -210,7 +224,7 @@ class Planner:
         newest = None
         for id in reversed(self.store.steps_with_key(step.key)):
             found = get_record(self.store, Step, id)
-            if not found.outputs or not all(self.store.has(output) for _, output in found.outputs):
+            if not self._is_whole(found):
                 continue
             if next(self.files.changed(found.hidden), None) is not None:
                 continue
@@ -218,6 +232,12 @@ class Planner:
                 return id, found
             newest = newest or (id, found)
         return newest
+
+    def _is_whole(self, step: Step) -> bool:
+        """Whether what a step made is in the store, and of a map what each of its items made."""
+        items = (id for one in mapped.items_of(self.store, step) for id, _ in one.outputs)
+        ids = chain((id for _, id in step.outputs), items)
+        return bool(step.outputs) and all(self.store.has(id) for id in ids)
 
     def last(self, name: str) -> Step | None:
         """The record of the step that was recorded last under a name."""

@@ -191,7 +191,7 @@ def _run(
         )
     store.flush()
     made = [_made(store, request, path, one) for path, one in found.artifacts.items()]
-    executed = sum(one.status == "run" for one in found.steps if one.role != "parse")
+    executed = found.counts()["run"]
     error = found.error.as_dict() if found.error else {}
     return Result(made=made, metrics=dict(found.metrics), executed=executed, error=error)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 
-from aq.formats.errors import Refused, UsageError
+from aq.formats.errors import Refused, Unstorable, UsageError
 from aq.formats.objects import put_record
 from aq.formats.records import Step
 from aq.pipeline import ending
@@ -23,7 +23,9 @@ from aq.pipeline.dry import plan
 from aq.pipeline.execution import Execution, Failure, Made, StepStore
 from aq.pipeline.graph import Graph, Node
 from aq.pipeline.hidden_reads import Kept
+from aq.pipeline.inputs import Input
 from aq.pipeline.load import Project
+from aq.pipeline.maps import Maps
 from aq.pipeline.planning import Parse, Planner, Previous, ReadSource
 from aq.pipeline.tabling import Tables, Unreadable
 from aq.pipeline.tally import Ended, Tally
@@ -120,11 +122,15 @@ class _Walk:
     missing: set[str] = field(default_factory=set)
     lacking: list[int] = field(default_factory=list)
     followers: dict[str, list[int]] = field(default_factory=dict)
+    maps: Maps = field(init=False)
     kept: Kept = field(default_factory=Kept)
     finished_turns: list[bytes] = field(default_factory=list)
     stopped: bool = False
     unflushed: float = 0.0
     began: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.maps = Maps(self.planner, self.tally, self.kept, self._map_ended, self._item_failed)
 
     @property
     def store(self) -> StepStore:
@@ -155,6 +161,7 @@ class _Walk:
 
     def finished(self, *, interrupted: bool = False) -> Execution:
         """The record, durable; steps that were not reached are cancelled."""
+        self.maps.end()
         self._flush()
         for node in self.nodes:
             if node.name not in self.tally.ended:
@@ -171,9 +178,11 @@ class _Walk:
     # --- beginning
 
     def _begin_what_can_be(self) -> None:
-        while self.hands.has_room and (self.queued or self.ready):
+        while self.hands.has_room and (self.queued or self.maps.open or self.ready):
             if self.queued:
                 self._begin(self.queued.popleft())
+            elif self.maps.open:
+                self.queued += self.maps.next(self._is_again, stopped=self.stopped)
             else:
                 self._visit(heappop(self.ready))
 
@@ -199,9 +208,30 @@ class _Walk:
             return
         known = {place: one for place, one in given.items() if one is not None}
         step = self.planner.step(node, known)
-        if self._is_again(node) or not self._reuse(index, step):
-            why = self.planner.why(node, step, force=self.force)
-            self.queued.append(StepWork(index, node, known, step, why))
+        if not self._is_again(node) and self._reuse(index, step):
+            return
+        if node.each:
+            self._unfold(index, node, known, step)
+            return
+        why = self.planner.why(node, step, force=self.force)
+        self.queued.append(StepWork(index, node, known, step, why))
+
+    def _unfold(self, index: int, node: Node, given: Mapping[str, Input], step: Step) -> None:
+        """Begin with a map."""
+        try:
+            self.maps.unfold(index, node, given, step, force=self._is_again(node))
+            self.hands.behind()
+        except (UsageError, Unstorable) as error:
+            self._fail(index, Failure(node.name, error.kind, error.message))
+
+    def _map_ended(self, node: Node, how: Ended) -> None:
+        if how.step.step is None:
+            self.missing.add(node.name)
+        self.hands.behind()
+        self._end(node, how)
+
+    def _item_failed(self) -> None:
+        self.stopped |= not self.keep_going
 
     def _is_again(self, node: Node) -> bool:
         """Whether a step runs whatever is known."""
@@ -213,7 +243,8 @@ class _Walk:
         found = self.planner.recorded(step, node.name)
         if found is None:
             return False
-        self._end(node, ending.reused(self.store, node, *found))
+        how = ending.reused(self.store, node, *found)
+        self._end(node, self.maps.reused(node, found[1], how) if node.each else how)
         return True
 
     def _begin(self, work: Work, *, is_known: bool = False) -> None:
@@ -239,15 +270,18 @@ class _Walk:
         except Refused as error:
             if isinstance(work, StepWork):
                 failure = Failure(work.node.name, error.kind, error.message)
-                self.tally.add(ending.failed(work.node, failure, None, None))
+                self.tally.tell(ending.failed(work.node, failure, None, None))
             raise
 
     def _announce(self, event: str, work: Work, **more: object) -> None:
-        name = self.nodes[work.index].name
-        self.tally.on_event({"event": event, "step": name, "total": len(self.nodes), **more})
+        node = work.node if isinstance(work, StepWork) else self.nodes[work.index]
+        self.tally.on_event({"event": event, "step": node.name, "total": self.tally.total, **more})
 
     def _drop(self, work: Work) -> None:
         """Nobody wants it any more."""
+        if isinstance(work, StepWork) and work.item is not None:
+            self.maps.drop(work)
+            return
         waiting = [work.index] if isinstance(work, StepWork) else self.tables.waiting(work.key)
         for index in waiting:
             self._cancel(index)
@@ -266,6 +300,8 @@ class _Walk:
     def _was_done(self, work: Work) -> bool:
         """Reuse what another process has done since it was looked for."""
         if isinstance(work, StepWork):
+            if work.item is not None:
+                return self.maps.was_done(work)
             return self._reuse(work.index, work.step)
         if not self.tables.reuse(work.wanted):
             return False
@@ -281,6 +317,8 @@ class _Walk:
         if isinstance(work, ParseWork):
             self.tables.take(work, result)
             self._have_table(work)
+        elif work.item is not None:
+            self.maps.take(work, result)
         elif outcome.failure is not None:
             self._fail(work.index, outcome.failure, result, put_record(self.store, work.step))
         else:

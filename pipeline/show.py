@@ -14,7 +14,7 @@ from aq.formats.errors import AqError, NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Commit, Run, Step
-from aq.pipeline import environment, log, times
+from aq.pipeline import environment, log, mapped, times
 from aq.pipeline.face import Artifact as Face
 from aq.pipeline.partitions import of_run
 from aq.pipeline.results import PathEntry, Reason, RunInfo, ShowPath, ShowRevision, StepEntry, Violation
@@ -64,6 +64,7 @@ def listing(store: Store, revision: str, kind: str | None) -> list[PathEntry]:
 def locate(store: Store, revision: Revision, path: str) -> tuple[str, Entry]:
     """The full path and entry of a path, or of a unique last part of one. Raises NotFound."""
     entry = snapshots.get_entry(store, revision.snapshot, path)
+    entry = entry or mapped.entry(store, revision.snapshot, path)
     if entry is not None:
         return path, entry
     known = dict(snapshots.entries(store, revision.snapshot))
@@ -72,12 +73,23 @@ def locate(store: Store, revision: Revision, path: str) -> tuple[str, Entry]:
         return found[0], known[found[0]]
     if found:
         raise NotFound(f"'{path}' could be {', '.join(found[:5])}", hint=f"aq show {found[0]}")
+    inside = _item(store, revision, path, known)
+    if inside is not None:
+        return inside
     if any(full.startswith(path.rstrip("/") + "/") for full in known):
         raise NotFound(f"{path} is a folder at {revision.text}", hint=f"aq ls {revision.text}:{path}")
     near = get_close_matches(path, known, n=1, cutoff=0.5)
     guess = f" (did you mean {near[0]}?)" if near else ""
     hint = f"aq show {revision.text}:{near[0]}" if near else f"aq ls {revision.text}"
     raise NotFound(f"no path {path!r} at {revision.text}{guess}", hint=hint)
+
+
+def _item(store: Store, revision: Revision, path: str, known: dict[str, Entry]) -> tuple[str, Entry] | None:
+    """An item of the only map whose path ends so."""
+    above, _, key = path.rpartition("/")
+    full = [one for one in known if above and one.endswith("/" + above)]
+    entry = mapped.entry(store, revision.snapshot, f"{full[0]}/{key}") if len(full) == 1 else None
+    return None if entry is None else (f"{full[0]}/{key}", entry)
 
 
 def find(store: Store, spec: str) -> tuple[Revision, str, Entry]:

@@ -6,7 +6,7 @@ steps ran at once, and which ended first, leaves no trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,9 @@ OnEvent = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How one step ended. `check` is the state of a check; `violation` what did not hold."""
+    """How one step ended. `check` is the state of a check; `violation` what did not hold; `failures` are
+    those of a map's items.
+    """
 
     step: RunStep
     made: Mapping[str, Made] = field(default_factory=dict)
@@ -28,6 +30,7 @@ class Ended:
     check: str = ""
     violation: Mapping[str, Any] | None = None
     failure: Failure | None = None
+    failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -41,12 +44,26 @@ class Tally:
         self.ended: dict[str, Ended] = {}
         self.parsed: dict[bytes, RunStep] = {}
         self.wanted: dict[str, list[bytes]] = {}
+        self.total = len(planner.graph.steps)
 
     def add(self, one: Ended) -> None:
         """A step has ended."""
         self.ended[one.step.name] = one
         self.made.update(one.made)
-        self.on_event(_event(one))
+        self.on_event({**_event(one), **({"event": "map"} if one.step.role == "map" else {})})
+
+    def unfold(self, size: int) -> None:
+        """A map turns out to have so many steps."""
+        self.total += size - 1
+
+    def tell(self, one: Ended, above: str = "") -> None:
+        """A step has ended that has no place of its own in the record, as one of a map."""
+        self.on_event({**_event(one), "map": above} if above else _event(one))
+
+    def tell_reused(self, names: Iterable[str], above: str) -> None:
+        """Steps of a map are what they were."""
+        for name in names:
+            self.on_event({**reused_event(name), "map": above})
 
     def want(self, node: Node, key: bytes) -> None:
         """A step wants the table of this parsing."""
@@ -59,6 +76,7 @@ class Tally:
         planner = self.planner
         ended = [self.ended[node.name] for node in planner.graph.steps]
         failures = [one.failure for one in ended if one.failure is not None]
+        failures += [failure for one in ended for failure in one.failures]
         used = {read.index: read for read in planner.graph.reads if read.index in planner.sources}
         checks = {one.step.name: one.check for one in ended if one.check}
         return Execution(
@@ -86,6 +104,11 @@ class Tally:
             yield self.ended[node.name].step
 
 
+def reused_event(name: str) -> dict[str, Any]:
+    """Of a step that was not even looked at by itself."""
+    return _event(Ended(RunStep(name=name, status="reused")))
+
+
 def _event(one: Ended) -> dict[str, Any]:
     step = one.step
     event: dict[str, Any] = {
@@ -98,4 +121,6 @@ def _event(one: Ended) -> dict[str, Any]:
         "role": step.role,
         "saved": step.saved,
     }
+    if step.counts:
+        event["counts"] = dict(step.counts)
     return {**event, "notes": list(one.notes)} if one.notes and step.status == "run" else event

@@ -21,10 +21,10 @@ from aq.formats.errors import UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Step
-from aq.pipeline import constants, parsed
+from aq.pipeline import constants, parsed, unfolding
 from aq.pipeline.capture import Log
 from aq.pipeline.execute import Executor, Outcome
-from aq.pipeline.graph import Constant, Graph, Group, Node
+from aq.pipeline.graph import Argument, Constant, Graph, Group, Node
 from aq.pipeline.inputs import Input
 from aq.pipeline.load import Project
 from aq.pipeline.parsing import Parser
@@ -66,7 +66,7 @@ class Task:
 
     `last`: the step that made such results before. `carried`: objects that may not be in the store yet.
     `tried`: attempts that have failed already. `record`: the step, if its op makes row of row.
-    `timeout` in seconds, `memory` in bytes.
+    `timeout` in seconds, `memory` in bytes. `item`: the place of the step among those of its map.
     """
 
     step: str
@@ -81,6 +81,7 @@ class Task:
     record: Step | None = None
     timeout: float | None = None
     memory: int | None = None
+    item: int | None = None
 
     @property
     def is_limited(self) -> bool:
@@ -164,6 +165,7 @@ class Site:
             self.graph = _traced(self.project, code)
             stack.enter_context(self.project.beside(code.file))
             self.nodes = {node.name: node for node in self.graph.steps}
+            self.items: dict[str, list[Argument] | None] = {}
             self._stack = stack.pop_all()
 
     def close(self) -> None:
@@ -180,13 +182,28 @@ class Site:
         return Answer(outcome, tuple(self.relay.made), tuple(self.relay.summaries), seconds)
 
     def _step(self, task: Task, log: Log | None, on_trial: OnTrial) -> Outcome | None:
-        node = self.nodes.get(task.step)
+        node = self._node(task)
         if node is None or self._params(node) != task.params:
             return None
         executor = Executor(self.relay, self.project.root, None, lambda name: task.last)
         return executor.attempt(
             node, task.inputs, task.seed, log=log, step=task.record, tried=task.tried, on_trial=on_trial
         )
+
+    def _node(self, task: Task) -> Node | None:
+        """The step, as the flow has it here; of a map one of its items."""
+        if task.item is None:
+            return self.nodes.get(task.step)
+        name, _, key = task.step.rpartition("/")
+        node = self.nodes.get(name)
+        if node is None or not node.each:
+            return None
+        if name not in self.items:
+            self.items[name] = unfolding.given_items(node)
+        known = self.items[name]
+        if known is not None and task.item >= len(known):
+            return None
+        return unfolding.item_node(node, key, unfolding.Found() if known is None else known[task.item])
 
     def _params(self, node: Node) -> dict[str, str]:
         return {

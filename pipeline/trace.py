@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aq.formats.errors import AqError, OpFailed, UsageError
-from aq.pipeline import hints, partitions
+from aq.pipeline import hints, mapping, partitions
 from aq.pipeline.frames import caller, last_place, one_line, trimmed
 from aq.pipeline.graph import Argument, Constant, Graph, Group, Node, Output, Read, fresh
 from aq.pipeline.handles import Handle, leaf_of, outputs_of
@@ -61,7 +61,21 @@ class Tracing:
 
     def call(self, op: Op[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle:
         """Add a step. Raises UsageError where the arguments do not fit or the name is taken."""
+        return self._add(op, args, kwargs, caller(self.root))
+
+    def map(self, op: Op[..., Any], items: Any, shared: dict[str, Any]) -> Handle:
+        """Add a step that calls an op once for each item. Raises UsageError for what cannot be."""
         where = caller(self.root)
+        each = mapping.parameter(op, shared, where)
+        if not isinstance(items, Handle):
+            items = mapping.spread(items, f"{where}: aq.map({op.name}, …)")
+        is_first = next(iter(inspect.signature(op.function).parameters)) == each
+        given = {**op.preset, **shared} if is_first else {**op.preset, **shared, each: items}
+        return self._add(op, (items,) if is_first else (), given, where, each)
+
+    def _add(
+        self, op: Op[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], where: str, each: str = ""
+    ) -> Handle:
         name = f"{self.space}/{op.name}"
         self._refuse_taken(name, op, where)
         signature = inspect.signature(op.function)
@@ -72,7 +86,10 @@ class Tracing:
         bound.apply_defaults()
         arguments = {parameter: argument(value) for parameter, value in bound.arguments.items()}
         outputs = _outputs(op)
-        self.nodes[name] = Node(name, op, signature, arguments, outputs or ("",), where)
+        node = Node(name, op, signature, arguments, outputs or ("",), where, each)
+        if each:
+            arguments[node.place] = arguments.pop(each)
+        self.nodes[name] = node
         self.expected.pop(id(op), None)
         return Handle(Output(name), outputs, op if op.role == "metric" else None)
 

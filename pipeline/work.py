@@ -24,13 +24,16 @@ from aq.pipeline.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class StepWork:
-    """One step to be executed; `index` is its place in the flow."""
+    """One step to be executed; `index` is its place in the flow. Of an item of a map it is the map's, and
+    `item` its own among these.
+    """
 
     index: int
     node: Node
     given: Mapping[str, Input]
     step: Step
     why: list[Reason]
+    item: int | None = None
 
     @property
     def key(self) -> bytes:
@@ -79,6 +82,9 @@ class Hands(Protocol):
 
     def results(self, seconds: float | None) -> list[Result]:
         """What has ended; waits for something, not longer than `seconds`."""
+
+    def behind(self) -> None:
+        """This process has put what others do not find in the store yet."""
 
     def flushed(self) -> None:
         """All that was put until now is durable, and others find it in the store."""
@@ -142,6 +148,9 @@ class Own:
         if not found and seconds:
             sleep(seconds)
         return found
+
+    def behind(self) -> None:
+        """See `Hands`."""
 
     def flushed(self) -> None:
         """See `Hands`."""

@@ -11,11 +11,24 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
+from aq.formats import collected
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.objects import Source
 from aq.formats.prolly_nodes import count
-from aq.formats.records import TYPES, Artifact, Commit, Node, Operation, Record, Run, Step, decode
+from aq.formats.records import (
+    TYPES,
+    Artifact,
+    Commit,
+    MappedItem,
+    Node,
+    Operation,
+    Record,
+    Run,
+    RunStep,
+    Step,
+    decode,
+)
 from aq.store.refs import TRACKING, Ref, decode_ref
 from aq.store.snapshots import Entry, Origin, unpack, unpack_touched
 
@@ -33,6 +46,11 @@ class Role(IntEnum):
     CHUNKS = 7
     EXPIRED = 8
     """An operation that is older than what is kept, and its map of refs: a record of what was, no more."""
+    MAPPED = 9
+    """The items of a map's step."""
+    RAN = 10
+    """The items of a map that ran in a run, or failed."""
+    COLLECTED = 11
 
 
 class Item(NamedTuple):
@@ -80,6 +98,8 @@ def links(item: Item, record: Record) -> Iterator[Link]:
             yield from _artifact_links(record)
         case Step():
             yield from (Link(Item(Kind.ARTIFACT, id)) for _name, id in record.outputs)
+            if record.items is not None:
+                yield Link(Item(Kind.NODE, record.items, Role.MAPPED))
         case Run():
             yield from _run_links(record)
         case Commit():
@@ -110,15 +130,23 @@ def _run_links(record: Run) -> Iterator[Link]:
             yield Link(Item(Kind.ARTIFACT, id))
     yield from (Link(Item(Kind.ARTIFACT, source.artifact)) for source in record.sources)
     for step in record.steps:
-        yield from (Link(Item(Kind.STEP, id)) for id in (step.step, step.attempt) if id is not None)
-        if step.log is not None:
-            yield Link(Item(Kind.ARTIFACT, step.log))
+        yield from _step_links(step)
+
+
+def _step_links(step: RunStep) -> Iterator[Link]:
+    yield from (Link(Item(Kind.STEP, id)) for id in (step.step, step.attempt) if id is not None)
+    if step.log is not None:
+        yield Link(Item(Kind.ARTIFACT, step.log))
+    if step.items is not None:
+        yield Link(Item(Kind.NODE, step.items, Role.RAN))
+
+
+_ROOTS: Final = {"table": Role.TABLE, collected.FORMAT: Role.COLLECTED}
 
 
 def _artifact_links(record: Artifact) -> Iterator[Link]:
     if record.root is not None:
-        role = Role.TABLE if record.format == "table" else Role.PIECES
-        yield Link(Item(Kind.NODE, record.root, role))
+        yield Link(Item(Kind.NODE, record.root, _ROOTS.get(record.format, Role.PIECES)))
     if record.format == "table":
         for reference in _in_type(record.type):
             yield from _referred(reference)
@@ -206,6 +234,18 @@ def _of_chunk(_key: bytes, value: bytes) -> Iterator[Link]:
     yield Link(Item(Kind.CHUNK, value))
 
 
+def _of_mapped(_key: bytes, value: bytes) -> Iterator[Link]:
+    yield Link(Item(Kind.STEP, decode(MappedItem, value).step))
+
+
+def _of_ran(_key: bytes, value: bytes) -> Iterator[Link]:
+    return _step_links(decode(RunStep, value))
+
+
+def _of_collected(_key: bytes, value: bytes) -> Iterator[Link]:
+    yield Link(Item(Kind.ARTIFACT, collected.named(value)))
+
+
 _ENTRY_LINKS: Final[dict[Role, Callable[[bytes, bytes], Iterator[Link]]]] = {
     Role.PLAIN: lambda _key, _value: iter(()),
     Role.REFS: _of_ref,
@@ -216,6 +256,9 @@ _ENTRY_LINKS: Final[dict[Role, Callable[[bytes, bytes], Iterator[Link]]]] = {
     Role.TABLE: _of_reference,
     Role.LIST: _of_reference,
     Role.CHUNKS: _of_chunk,
+    Role.MAPPED: _of_mapped,
+    Role.RAN: _of_ran,
+    Role.COLLECTED: _of_collected,
 }
 
 
