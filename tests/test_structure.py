@@ -80,6 +80,7 @@ PUBLIC = [
     "checks",
     "flow",
     "init",
+    "map",
     "metric",
     "op",
     "open",
