@@ -16,6 +16,7 @@ from aq.formats.tables.changes import changed_cells
 from aq.formats.tables.compare import identifying
 from aq.formats.tables.compare_schema import compare_schema
 from aq.formats.tables.match import match_rows
+from aq.formats.tables.picking import taken
 from aq.formats.tables.sides import Column, Rows, Side, take
 
 CHANGE: Final = "aq_change"
@@ -51,7 +52,7 @@ def changed_rows(a: Artifact, b: Artifact, source: Source) -> pa.Table:
         pieces = [_values(side, one if side is before else other, rows) for _, side, rows in parts]
         columns[name] = _joined(pieces)
     order = _interleaved(counts)
-    return pa.table({name: values.take(order) for name, values in columns.items()})
+    return pa.table({name: taken(values, order) for name, values in columns.items()})
 
 
 def _all_columns(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from aq.formats.tables import physical
+from aq.formats.tables.picking import taken
 from aq.formats.tables.types import fields_of, is_plain
 from pyarrow import types as is_
 
@@ -25,10 +26,10 @@ def plain(array: Any) -> pa.Array:
     if isinstance(kind, pa.BaseExtensionType):
         return plain(array.storage)
     if is_.is_dictionary(kind):
-        return plain(array.dictionary).take(array.indices)
+        return taken(plain(array.dictionary), array.indices)
     if is_.is_run_end_encoded(kind):
         values, runs = runs_of(array)
-        return plain(values).take(pa.array(runs))
+        return taken(plain(values), pa.array(runs))
     if is_.is_string_view(kind) or is_.is_binary_view(kind):
         return array.cast(pa.large_string() if is_.is_string_view(kind) else pa.large_binary())
     if is_.is_union(kind):
@@ -163,7 +164,7 @@ def _union(array: Any) -> pa.Array:
 def _taken(array: pa.Array, rows: npt.NDArray[Any]) -> pa.Array:
     """These rows, plain; of the array no more is made plain than lies between them."""
     low, high = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
-    return plain(array.slice(low, high - low)).take(pa.array(rows - low, pa.int64()))
+    return taken(plain(array.slice(low, high - low)), pa.array(rows - low, pa.int64()))
 
 
 def encoded(array: Any, kind: pa.DataType) -> pa.Array:
@@ -229,13 +230,13 @@ def _as_union(array: Any, kind: Any) -> pa.Array:
         for member, rows in found:
             places = np.zeros(len(array), np.int64)
             places[codes == kind.type_codes[len(spread)]] = rows
-            spread.append(member.take(pa.array(places)) if len(rows) else pa.nulls(len(array), member.type))
+            spread.append(taken(member, pa.array(places)) if len(rows) else pa.nulls(len(array), member.type))
         children = [encoded(c, f.type) for c, f in zip(spread, fields_of(kind), strict=True)]
         return pa.Array.from_buffers(
             kind, len(array), [None, pa.py_buffer(codes.tobytes())], children=children
         )
     offsets = np.zeros(len(array), "<i4")
-    members = [member.take(pa.array(rows)) for member, rows in found]
+    members = [taken(member, pa.array(rows)) for member, rows in found]
     for code, member in zip(kind.type_codes, members, strict=True):
         offsets[codes == code] = np.arange(len(member))
     children = [encoded(c, f.type) for c, f in zip(members, fields_of(kind), strict=True)]

@@ -15,6 +15,7 @@ import pyarrow as pa
 from aq.formats.errors import Damaged
 from aq.formats.tables.layout import HEADER, Layout, layout_of
 from aq.formats.tables.physical import width
+from aq.formats.tables.picking import taken
 from pyarrow import types as is_
 
 LARGE: Final = 2**31 - 1
@@ -151,4 +152,4 @@ def _spread(array: pa.Array, valid: Mask) -> pa.Array:
     if len(array) == 0:
         return pa.nulls(len(valid), array.type)
     index = np.maximum(np.cumsum(valid) - 1, 0)
-    return array.take(pa.array(index, mask=None if is_.is_union(array.type) else ~valid))
+    return taken(array, pa.array(index, mask=None if is_.is_union(array.type) else ~valid))

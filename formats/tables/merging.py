@@ -22,6 +22,7 @@ from aq.formats.tables.compare import KEY_MOST
 from aq.formats.tables.lineup import line_up
 from aq.formats.tables.merge_columns import Conflict, Facts, Merged, merge_columns, merged_type
 from aq.formats.tables.merge_rows import NONE, Added, Order, merged_order
+from aq.formats.tables.picking import kept, taken
 from aq.formats.tables.rowhash import Words, mix, words
 from aq.formats.tables.sets import common, distinct
 from aq.formats.tables.sides import Column, Rows, Side, take
@@ -141,7 +142,7 @@ class _Rows:
         values = [take(self._side(side), own(one, side), places[side]) for side in (0, 1)]
         differ = words(values[0]) != words(values[1])
         before = take(self.facts[0].lineup.before, Column(one.name, base, base), rows[differ])
-        yield from self._told(one, rows[differ], before, [side.filter(pa.array(differ)) for side in values])
+        yield from self._told(one, rows[differ], before, [kept(side, pa.array(differ)) for side in values])
 
     def _told(
         self, one: Merged, rows: Rows, before: pa.Array, values: Sequence[pa.Array]
@@ -293,7 +294,7 @@ def _picked(values: pa.ChunkedArray, index: Rows) -> pa.ChunkedArray:
             runs = zip(index[starts].tolist(), lengths.tolist(), strict=True)
             slices = [values.slice(at, length) for at, length in runs]
             return pa.chunked_array([chunk for part in slices for chunk in part.chunks], values.type)
-    return values.take(pa.array(index, mask=index < 0))
+    return taken(values, pa.array(index, mask=index < 0))
 
 
 def changed_rows(facts: Facts, base: int) -> Rows:

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from aq.formats.objects import Sink, Source
 from aq.formats.tables.pandas_columns import Freq, Written, read_column, with_freq, write_column, write_freq
+from aq.formats.tables.picking import taken
 from pyarrow import types as is_
 
 
@@ -28,7 +29,7 @@ def write_level(index: pd.Index, at: int, where: str, sink: Sink) -> Written:
     if not _keeps_type(written.dtype, written.values.type):
         return write_column(values.array, where, sink)
     places = pa.array(codes.astype(np.int64), mask=codes < 0)
-    return written._replace(values=pa.chunked_array([written.values.combine_chunks().take(places)]))
+    return written._replace(values=pa.chunked_array([taken(written.values.combine_chunks(), places)]))
 
 
 def _keeps_type(dtype: Any, kind: pa.DataType) -> bool:

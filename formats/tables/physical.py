@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from aq.formats.tables.picking import kept, taken
 from aq.formats.tables.types import is_any_list
 from pyarrow import types as is_
 
@@ -126,7 +127,7 @@ def list_values(array: pa.Array, valid: npt.NDArray[np.bool_] | None) -> tuple[L
         first = int(starts[0]) if total else 0
         return lengths, [child.slice(first, total) for child in children]
     index = pa.array(np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(total))
-    return lengths, [child.take(index) for child in children]
+    return lengths, [taken(child, index) for child in children]
 
 
 def list_bounds(array: pa.Array) -> tuple[Lengths, Lengths]:
@@ -152,7 +153,7 @@ def fixed_list_elements(array: Any, valid: npt.NDArray[np.bool_] | None) -> pa.A
     """The elements of all lists that are not null."""
     size = array.type.list_size
     elements = array.values.slice(array.offset * size, len(array) * size)
-    return elements if valid is None else elements.filter(pa.array(np.repeat(valid, size)))
+    return elements if valid is None else kept(elements, pa.array(np.repeat(valid, size)))
 
 
 def struct_fields(array: Any, valid: npt.NDArray[np.bool_] | None) -> list[pa.Array]:
@@ -161,7 +162,7 @@ def struct_fields(array: Any, valid: npt.NDArray[np.bool_] | None) -> list[pa.Ar
     if valid is None:
         return fields
     chosen = pa.array(np.flatnonzero(valid))
-    return [field.take(chosen) for field in fields]
+    return [taken(field, chosen) for field in fields]
 
 
 def union_rows(array: Any) -> tuple[Bytes, list[tuple[pa.Array, npt.NDArray[Any]]]]:
@@ -180,4 +181,4 @@ def union_rows(array: Any) -> tuple[Bytes, list[tuple[pa.Array, npt.NDArray[Any]
 def union_members(array: Any) -> tuple[Bytes, list[pa.Array]]:
     """The type code of each value, and for each member its values in order."""
     codes, found = union_rows(array)
-    return codes, [member.take(pa.array(rows)) for member, rows in found]
+    return codes, [taken(member, pa.array(rows)) for member, rows in found]

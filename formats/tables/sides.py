@@ -20,6 +20,7 @@ from aq.formats.tables.content import Reader, Segment
 from aq.formats.tables.described import Described, described
 from aq.formats.tables.encodings import whole
 from aq.formats.tables.gather import Texts, Wanted, gather_both, gather_texts
+from aq.formats.tables.picking import taken
 from aq.formats.tables.rowhash import Words, mix, words
 from aq.formats.tables.sets import distinct
 from aq.formats.tables.shown import plain, shown
@@ -130,7 +131,7 @@ class Side:
         offsets = np.cumsum([0] + [segment.stop - segment.start for segment in segments])
         owner = np.searchsorted(owners, np.searchsorted(starts, rows, side="right") - 1)
         index = rows - starts[owners][owner] + offsets[owner]
-        return whole(self.values(column, segments).take(pa.array(index)))
+        return whole(taken(self.values(column, segments), pa.array(index)))
 
 
 def values_of_both(
@@ -171,7 +172,7 @@ def take(side: Side, column: Column, rows: Rows) -> pa.Array:
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     found = side.take(column, rows[order])
-    return found if (np.diff(rows) >= 0).all() else found.take(pa.array(back))
+    return found if (np.diff(rows) >= 0).all() else taken(found, pa.array(back))
 
 
 def salted(found: Words, at: int) -> Words:
