@@ -37,7 +37,7 @@ class Progress:
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Take note of an event; print the line of one that ended something."""
         event = event if self._reasons else {**event, "reasons": ()}
-        ended = event.get("event") in ("step", "waiting") or not self._live
+        ended = event.get("event") in ("step", "waiting", "map") or not self._live
         line = event_line(event, self._view) if ended and not self._silent else None
         with self._lock:
             self._total = int(event.get("total") or self._total)

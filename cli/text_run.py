@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,7 @@ from aq.cli.text import Cell, Row, View, columns, cut, duration, number, short, 
 from aq.cli.text_check import CHECK_STYLES, violations
 from aq.cli.text_record import reasons
 from aq.formats.partitions import general
-from aq.pipeline.outcomes import LogText, Plan, RunDone, RunEntry
+from aq.pipeline.outcomes import LogText, Plan, PlannedStep, RunDone, RunEntry
 from aq.pipeline.results import Reason
 from aq.store.paths import show as shown
 
@@ -28,6 +29,8 @@ STEP_STYLES: Final = {
 SHOWN_FROM: Final = 0.1
 """Seconds saved that are worth a word."""
 STEP_WORDS: Final = {"run": "ran"}
+ITEMS_SHOWN: Final = 5
+"""Items of a map that a plan names one by one."""
 _NAME, _STATE, _TIME = 28, 9, 8
 
 
@@ -35,15 +38,27 @@ def event_line(event: Mapping[str, Any], view: View) -> str | None:
     """The line of an event that ended something, aligned without knowing the other lines."""
     if event.get("event") == "probe":
         return f"computing {event.get('metric', 'the value')} at {short(event.get('commit'))}"
-    if event.get("event") not in ("step", "waiting"):
+    if event.get("event") not in ("step", "waiting", "map") or _is_quiet(event):
         return None
     status = str(event.get("status") or "waiting")
     word = view.paint(f"{STEP_WORDS.get(status, status):{_STATE}}", STEP_STYLES.get(status, ""))
     took = duration(float(event.get("seconds") or 0.0)) if status in ("run", "failed") else ""
-    tail = str(event.get("error") or "") or _remark(status, event)
+    counts = event.get("counts") or {}
+    tail = _counted(counts, event) if counts else str(event.get("error") or "") or _remark(status, event)
     if view.width:
         tail = cut(tail, max(view.width - _NAME - _STATE - _TIME - 6, 16))
     return f"{event.get('step', ''):{_NAME}}  {word}  {took:>{_TIME}}  {tail}".rstrip()
+
+
+def _is_quiet(event: Mapping[str, Any]) -> bool:
+    """Whether it is told with the others of its map."""
+    return bool(event.get("map")) and event.get("status") != "failed"
+
+
+def _counted(counts: Mapping[str, int], event: Mapping[str, Any]) -> str:
+    """`1 ran, 9999 reused  data: items: 1 new` of a map."""
+    status = str(event.get("status"))
+    return f"{step_counts(counts)}  {_remark(status, event)}".rstrip()
 
 
 def _remark(status: str, event: Mapping[str, Any]) -> str:
@@ -119,13 +134,31 @@ def param_text(value: Any) -> str:
 
 def plan(record: Plan, view: View) -> Iterator[str]:
     """What a run would do, a line a step."""
-    rows: list[Row] = [
-        [step.step, Cell(step.action, "good" if step.action == "run" else "dim"), reasons(step.reasons)]
-        for step in record.steps
-    ]
+    rows: list[Row] = []
+    for above, together in groupby(record.steps, key=lambda step: step.map):
+        steps = list(together)
+        rows += [_planned(step) for step in steps] if above is None else _planned_items(above, steps)
     yield from columns(view, rows)
     if not any(step.action == "run" for step in record.steps):
         yield "Nothing to run, everything is up to date"
+
+
+def _planned(step: PlannedStep) -> Row:
+    action = Cell(step.action, "good" if step.action == "run" else "dim")
+    return [step.step, action, reasons(step.reasons)]
+
+
+def _planned_items(above: str, items: list[PlannedStep]) -> list[Row]:
+    """A map in a line, then the first of its items that run."""
+    running = [step for step in items if step.action == "run"]
+    left = len(items) - len(running)
+    words = [f"{len(running)} run" if running else "", f"{left} reused" if left else ""]
+    action = Cell("run", "good") if running else Cell("reuse", "dim")
+    rows: list[Row] = [[above, action, f"items: {', '.join(word for word in words if word) or 'none'}"]]
+    rows += [_planned(step) for step in running[:ITEMS_SHOWN]]
+    if len(running) > ITEMS_SHOWN:
+        rows.append([f"{above}/…", Cell("run", "good"), f"and {len(running) - ITEMS_SHOWN} more"])
+    return rows
 
 
 def runs(found: Sequence[RunEntry], view: View) -> Iterator[str]:

@@ -80,15 +80,19 @@ class Fan:
         """How many items there are."""
         return len(self.unfolded.items)
 
-    def start(self) -> list[str]:
-        """Take over what the last map has in common with this one: the names of these items."""
+    def start(self, *, keep: bool = True) -> list[str]:
+        """Take over what the last map has in common with this one: the names of these items.
+
+        `keep`: store the other items, as far as only this run knows them.
+        """
         last = self.planner.last(self.node.name)
         self.before = last if last is not None and last.role == "map" else None
         taken = [] if self.force else self._taken_over()
         self.counts["reused"] = len(taken)
         taken_keys = set(taken)
         todo = [at for at, key in enumerate(self.unfolded.keys) if key not in taken_keys]
-        self.unfolded.keep(todo)
+        if keep:
+            self.unfolded.keep(todo)
         self._todo = iter(todo)
         return [f"{self.node.name}/{key}" for key in taken]
 

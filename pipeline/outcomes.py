@@ -43,11 +43,15 @@ class RunDone(Result, frozen=True, kw_only=True):
 
 
 class PlannedStep(Result, frozen=True, kw_only=True):
-    """What a run would do with a step. `action`: run | reuse."""
+    """What a run would do with a step. `action`: run | reuse.
+
+    Items of a map are steps, which name it as `map`; where only a run can tell them, the map stands for them.
+    """
 
     step: str
     action: str
     reasons: list[Reason]
+    map: str | None = None
 
 
 class Plan(Result, frozen=True, kw_only=True):

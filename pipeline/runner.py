@@ -274,8 +274,10 @@ class _Walk:
             raise
 
     def _announce(self, event: str, work: Work, **more: object) -> None:
-        node = work.node if isinstance(work, StepWork) else self.nodes[work.index]
-        self.tally.on_event({"event": event, "step": node.name, "total": self.tally.total, **more})
+        node, above = self.nodes[work.index], {}
+        if isinstance(work, StepWork) and work.item is not None:
+            node, above = work.node, {"map": node.name}
+        self.tally.on_event({"event": event, "step": node.name, "total": self.tally.total, **above, **more})
 
     def _drop(self, work: Work) -> None:
         """Nobody wants it any more."""

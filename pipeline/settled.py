@@ -6,7 +6,7 @@ anything may differ it says nothing, and the flows are loaded and run as always.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from os.path import isdir
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,8 +49,8 @@ def unchanged(
     made = [_record(repo, at, one, started) for one in found]
     for run in made:
         for step in run.steps:
-            if step.role != "parse":
-                on_event(_event(step))
+            for event in _events(repo, step):
+                on_event(event)
     return _done(repo, at, made, [one.kept for one in found])
 
 
@@ -61,12 +61,7 @@ def plan(repo: Repo, target: object, asked: Mapping[str, Any]) -> Plan | None:
         return None
     from aq.pipeline.ended import kept_params
 
-    steps = [
-        PlannedStep(step=step.name, action="reuse", reasons=[])
-        for one in found
-        for step in one.run.steps
-        if step.role != "parse"
-    ]
+    steps = [planned for one in found for step in one.run.steps for planned in _planned(repo, step)]
     return Plan(steps=steps, notes=[note for one in found for note in kept_params(one.run.flow, one.kept)])
 
 
@@ -196,7 +191,42 @@ def _record(repo: Repo, at: Head, one: Settled, started: int) -> Run:
 
 def _reused(step: RunStep) -> RunStep:
     saved = step.seconds if step.status == "run" else step.saved
+    if step.role == "map":
+        counts = {"reused": sum(step.counts.values())}
+        saved = step.seconds + step.saved
+        return RunStep(
+            name=step.name, status="reused", role="map", step=step.step, saved=saved, counts=counts
+        )
     return RunStep(name=step.name, status="reused", role=step.role, step=step.step, saved=saved, log=step.log)
+
+
+def _planned(repo: Repo, step: RunStep) -> list[PlannedStep]:
+    """As of what a run reuses: none where it parsed a file, of a map its items."""
+    if step.role == "map":
+        names = [f"{step.name}/{key}" for key in _keys(repo, step)]
+        return [PlannedStep(step=name, action="reuse", reasons=[], map=step.name) for name in names]
+    return [PlannedStep(step=step.name, action="reuse", reasons=[])] if step.role != "parse" else []
+
+
+def _keys(repo: Repo, step: RunStep) -> Iterator[str]:
+    """The items of a map."""
+    from aq.formats.records import Step
+    from aq.pipeline.mapped import items_of
+
+    if step.step is not None:
+        yield from (one.key for one in items_of(repo.store, get_record(repo.store, Step, step.step)))
+
+
+def _events(repo: Repo, step: RunStep) -> Iterator[dict[str, Any]]:
+    """As of what a run reuses: of a map those of its items, and its own."""
+    if step.role == "map":
+        item = _event(RunStep(name="", status="reused"))
+        total = sum(step.counts.values())
+        for key in _keys(repo, step):
+            yield {**item, "step": f"{step.name}/{key}", "map": step.name, "total": total}
+        yield {**_event(step), "event": "map", "counts": dict(step.counts)}
+    elif step.role != "parse":
+        yield _event(step)
 
 
 def _event(step: RunStep) -> dict[str, Any]:

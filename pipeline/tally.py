@@ -58,12 +58,13 @@ class Tally:
 
     def tell(self, one: Ended, above: str = "") -> None:
         """A step has ended that has no place of its own in the record, as one of a map."""
-        self.on_event({**_event(one), "map": above} if above else _event(one))
+        more = {"map": above, "total": self.total} if above else {}
+        self.on_event({**_event(one), **more})
 
     def tell_reused(self, names: Iterable[str], above: str) -> None:
         """Steps of a map are what they were."""
         for name in names:
-            self.on_event({**reused_event(name), "map": above})
+            self.on_event({**reused_event(name), "map": above, "total": self.total})
 
     def want(self, node: Node, key: bytes) -> None:
         """A step wants the table of this parsing."""
