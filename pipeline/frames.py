@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Final
 
 _LAYERS: Final = tuple(
@@ -17,6 +17,15 @@ _LAYERS: Final = tuple(
 )
 _LIBRARY: Final = str(Path(os.__file__).parent) + os.sep
 _INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_READERS_TEXT: Final = """
+aq cv2 dask duckdb fsspec geopandas h5py imageio joblib lightgbm netCDF4 numpy onnx openpyxl orjson pandas PIL
+polars pyarrow rasterio safetensors scipy skops soundfile torch xarray xgboost xlrd yaml zstandard
+_io bz2 codecs concurrent configparser contextlib csv dbm fileinput fnmatch functools glob gzip importlib io
+json linecache lzma mmap multiprocessing ntpath os pathlib pickle posixpath shelve shutil sqlite3 tarfile
+tempfile threading tomllib wave xml zipfile
+"""
+READERS: Final = frozenset(_READERS_TEXT.split())
+"""Libraries that read files for whoever calls them, and what else lies between: Python's own among them."""
 
 
 def is_user(filename: str) -> bool:
@@ -26,6 +35,32 @@ def is_user(filename: str) -> bool:
     if filename.startswith((*_LAYERS, _LIBRARY)):
         return False
     return not any(part in filename for part in _INSTALLED)
+
+
+def called_by_user(frame: FrameType | None) -> bool:
+    """Whether the nearest caller outside the standard library is the user's."""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if is_user(file) or os.sep + "site-packages" + os.sep in file:
+            return is_user(file)
+        frame = frame.f_back
+    return False
+
+
+def asked(frame: FrameType | None, caller: CodeType | None = None) -> bool:
+    """Whether the user's code asks for a file, itself or by a library that reads what it is told to.
+
+    `caller`: where to stop looking. False for what a library reads for its own ends, or an import does.
+    """
+    while frame is not None and frame.f_code is not caller:
+        file = frame.f_code.co_filename
+        if is_user(file) or file.startswith("<frozen importlib"):
+            return is_user(file)
+        top = (frame.f_globals.get("__name__") or "").partition(".")[0]
+        if top not in READERS:
+            return False
+        frame = frame.f_back
+    return True
 
 
 def place(filename: str, line: int | None, root: Path | None = None) -> str:

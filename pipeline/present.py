@@ -76,12 +76,14 @@ def _amounts(repo: Repo, lookup: freshness.Lookup) -> Callable[[Source], str]:
 
 
 def file_ids(repo: Repo) -> Callable[[str], str]:
-    """The id of a file of the folder, by its place; known by its stat where it was looked at before."""
+    """The id of a file, by its place; known by its stat where it was looked at before."""
+    prefix = os.path.join(repo.root, "")
 
     def look(place: str) -> str:
         if os.path.realpath(place) != place:  # what a link leads to is what was read
             return plain_id(place)
-        found = repo.worktree.look(repo.worktree.relative(place, repo.root))
+        inside = place.startswith(prefix)
+        found = repo.worktree.look(repo.worktree.relative(place, repo.root) if inside else place)
         return ABSENT if found is None else bytes(found.artifact).hex()
 
     return look

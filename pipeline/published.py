@@ -129,7 +129,7 @@ def _hidden_entries(repo: Repo, found: Execution) -> dict[str, Entry]:
     rules = Scopes(os.fsencode(repo.root))
     entries = {}
     for path, id in wanted.items():
-        if path.endswith("/") or id == ABSENT or not (repo.root / path).is_file():
+        if path.endswith("/") or id == ABSENT or os.path.isabs(path) or not (repo.root / path).is_file():
             continue
         if not rules.ignores(os.fsencode(path)):
             entries[path] = repo.worktree.store_file(path)

@@ -6,15 +6,18 @@ repository is left as it was. Ids are compared; where they differ, values, withi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aq.formats import partitions
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run
-from aq.pipeline import environment, facts, redacted, replay, show
+from aq.pipeline import environment, facts, freshness, redacted, replay, show
+from aq.pipeline.hidden_reads import Files, plain_id
 from aq.pipeline.outcomes import ArtifactVerdict, FirstDifference, Repro
 from aq.pipeline.partitions import of_run
 from aq.pipeline.replay import Made, Request
@@ -131,7 +134,7 @@ def _replayed(
         )
 
     result = replay.replay(repo, request, on_event)
-    return _complete(result, expected)
+    return _explained(_complete(result, expected), _changed_elsewhere(repo, run))
 
 
 def _refuse_secrets(run: Run) -> None:
@@ -166,6 +169,27 @@ def _complete(result: replay.Result, expected: dict[str, Entry]) -> list[Made]:
         missing = Made(path=path, step=step, artifact="", verdict="different", detail=why)
         found.append(made.get(path, missing))
     return found
+
+
+def _changed_elsewhere(repo: Repo, run: Run) -> dict[str, str]:
+    """{step: what became of a file outside the folder that it read by itself}: no commit holds these."""
+    static = freshness.load_static(repo.store, run)
+    files = Files(repo.root, plain_id)
+    found: dict[str, str] = {}
+    for step, read in (static.hidden if static else {}).items():
+        outside = {path: id for path, id in read.items() if os.path.isabs(path)}
+        for _, what in files.changed(outside):
+            found.setdefault(step, f"{what}: it reads this outside the repository, and no commit holds it")
+    return found
+
+
+def _explained(made: list[Made], reasons: dict[str, str]) -> list[Made]:
+    return [
+        msgspec.structs.replace(one, detail=reasons[one.step])
+        if one.verdict == "different" and one.step in reasons
+        else one
+        for one in made
+    ]
 
 
 def _first(made: Sequence[Made]) -> FirstDifference | None:

@@ -15,13 +15,13 @@ from threading import get_ident
 from types import CodeType, FrameType
 from typing import Any, Final, Self
 
-from aq.pipeline.frames import is_user
+from aq.pipeline import elsewhere
+from aq.pipeline.frames import asked, called_by_user, is_user
 from aq.pipeline.hidden_reads import ABSENT, FileId, file_digest, names_digest
 from aq.pipeline.tree import CodeTree
 
 _READERS_OF_CODE: Final = ("aq", "linecache", "tokenize", "zipimport")
 _TELLERS: Final = ("aq.pipeline.watching", "aq.pipeline.native_reads")
-_NOT_DATA: Final = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib/", "/lib64/")
 _MEMORY: Final = ("", ":memory:")
 
 
@@ -29,8 +29,9 @@ _MEMORY: Final = ("", ":memory:")
 class Watch:
     """What one op was seen to do; a context, entered where the op is called.
 
-    `files`: path from the root → digest, or `ABSENT`; a listed folder ends in `/`. `memoised`:
-    (function, path) of files that a function read whose results outlive the op. `caller`: what calls the op.
+    `files`: path from the root, or elsewhere the whole path → digest, or `ABSENT`; a listed folder ends in
+    `/`. `memoised`: (function, path) of files that a function read whose results outlive the op. `caller`:
+    what calls the op.
     """
 
     tree: CodeTree
@@ -39,7 +40,6 @@ class Watch:
     on_import: Callable[[str], None]
     files: dict[str, str] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
-    outside: dict[str, None] = field(default_factory=dict)
     hosts: dict[str, None] = field(default_factory=dict)
     programs: dict[str, None] = field(default_factory=dict)
     memoised: dict[tuple[str, str], None] = field(default_factory=dict)
@@ -62,27 +62,25 @@ class Watch:
     def opened(self, name: str, frame: FrameType | None) -> None:
         """A file is about to be read."""
         place = os.path.abspath(name)
-        path = self._inside(place)
-        if path is None:
-            if place not in self.written and _is_data(place) and self.by_op(frame):
-                self.outside[place] = None
-        elif path not in self.written and not os.path.isdir(place) and self.by_op(frame):
-            if path not in self.files:
-                self.files[path] = file_digest(place, self.file_id)
-            for label in self._memoised(frame):
-                self.memoised[label, path] = None
+        path = self._path(place, frame)
+        if path is None or path in self.written or os.path.isdir(place) or not self.by_op(frame):
+            return
+        if path not in self.files:
+            self.files[path] = file_digest(place, self.file_id)
+        for label in self._memoised(frame):
+            self.memoised[label, path] = None
 
     def listed(self, name: str, frame: FrameType | None) -> None:
         """The names in a folder are about to be read."""
         place = os.path.abspath(name)
-        path = self._inside(os.path.join(place, "_"))
+        path = self._path(os.path.join(place, "_"), frame, is_name=True)
         if path is not None and self.by_op(frame):
             self.files.setdefault(path[:-1] or "./", names_digest(place))
 
     def wrote(self, name: str) -> None:
         """What an op writes it does not take from outside."""
         place = os.path.abspath(name)
-        self.written.add(self._inside(place) or place)
+        self.written.add(self._inside(place) or self._named(place))
 
     def connected(self, database: str, frame: FrameType | None) -> None:
         """An SQLite database: a file that is read, or written, or both."""
@@ -91,10 +89,22 @@ class Watch:
 
             database = unquote(urlsplit(database).path)
         if database not in _MEMORY:
-            path = self._inside(os.path.abspath(database))
+            path = self._path(os.path.abspath(database), frame)
             self.opened(database, frame)
-            if path in self.files:
+            if path is not None and path in self.files:
                 self.databases.add(path)
+
+    def _path(self, place: str, frame: FrameType | None, *, is_name: bool = False) -> str | None:
+        """What a file is known by; None for what is no data. `is_name`: of a file that need not be there."""
+        path = self._inside(place)
+        if path is not None:
+            return path
+        counts = elsewhere.counts(place, lambda: asked(frame, self.caller), is_name=is_name)
+        return self._named(place) if counts else None
+
+    def _named(self, place: str) -> str:
+        """The path of what is no part of the project: from the root, or the whole."""
+        return place.removeprefix(self.tree.prefix)
 
     def _inside(self, place: str) -> str | None:
         """The path from the root; None for what lies elsewhere, or in a hidden or ignored folder."""
@@ -116,15 +126,6 @@ class Watch:
             frame = frame.f_back
         return True
 
-    def called_by_user(self, frame: FrameType | None) -> bool:
-        """Whether the nearest caller outside the standard library is the user's."""
-        while frame is not None:
-            file = frame.f_code.co_filename
-            if is_user(file) or os.sep + "site-packages" + os.sep in file:
-                return is_user(file)
-            frame = frame.f_back
-        return False
-
     def _memoised(self, frame: FrameType | None) -> Iterator[str]:
         """The functions of the project on the stack that keep what they read: `module:qualname`."""
         while frame is not None and frame.f_code is not self.caller:
@@ -134,18 +135,24 @@ class Watch:
             frame = frame.f_back
 
     def _settle(self) -> None:
-        """After the op: a database that it changed is no input that could be compared."""
-        for path in self.databases:
-            if self.files.get(path) != file_digest(str(self.tree.root / path), self.file_id):
+        """After the op: a database that it changed is no input that could be compared, nor is a file
+        elsewhere that lay there for a while only.
+        """
+        for path in [*self.files]:
+            place = os.path.join(self.tree.root, path)
+            if path in self.databases:
+                if self.files[path] != file_digest(place, self.file_id):
+                    del self.files[path]
+            elif os.path.isabs(path) and self.files[path] != ABSENT and not os.path.lexists(place):
                 del self.files[path]
 
     def notes(self, step: str) -> Iterator[str]:
         """What the user should know, a line each."""
         for path in self.files:
             if not path.endswith("/") and self.files[path] != ABSENT:
-                yield f'{step} reads {path} by itself: it counts as an input; aq.read("{path}") says so'
-        for place in self.outside:
-            yield f"{step} reads {place}, outside the repository: a change of it is not seen"
+                named = f', name="{path.strip("/")}"' if os.path.isabs(path) else ""
+                said = f'aq.read("{path}"{named}) says so'
+                yield f"{step} reads {path} by itself: it counts as an input; {said}"
         for host in self.hosts:
             yield f"{step} asks {host} over the network: what it answers is not seen to change"
         for program in self.programs:
@@ -210,7 +217,7 @@ def _connect(watch: Watch, arguments: tuple[Any, ...], frame: FrameType) -> None
 
 def _start(watch: Watch, arguments: tuple[Any, ...], frame: FrameType) -> None:
     program = os.path.basename(os.fsdecode(arguments[0])) if arguments[0] else ""
-    if program and not program.startswith("python") and watch.called_by_user(frame):
+    if program and not program.startswith("python") and called_by_user(frame):
         watch.programs[program.split()[0]] = None
 
 
@@ -248,11 +255,3 @@ def _keeps(frame: FrameType) -> bool:
     import dis
 
     return any(one.opname == "STORE_GLOBAL" for one in dis.get_instructions(code))
-
-
-def _is_data(place: str) -> bool:
-    """Whether a file outside the repository may be data: not of Python, the system, or a hidden folder."""
-    if place.startswith(_NOT_DATA) or "/." in place or not os.path.isfile(place):
-        return False
-    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(None, sys.path)}
-    return not any(place.startswith(one.rstrip(os.sep) + os.sep) for one in prefixes)

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import joblib
+import pandas as pd
 import pytest
 from aq.formats.objects import get_record
 from aq.formats.records import Step
@@ -50,7 +52,7 @@ with sqlite3.connect("data/n.db") as base:
 """
 
 
-def aq(folder: Path, *words: str, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
+def aq(folder: Path, *words: str, env: dict[str, str] | None = None, code: int = 0) -> list[dict[str, Any]]:
     done = subprocess.run(
         [sys.executable, "-m", "aq", *words, "--json"],
         cwd=folder,
@@ -58,7 +60,7 @@ def aq(folder: Path, *words: str, env: dict[str, str] | None = None) -> list[dic
         text=True,
         env={**os.environ, **(env or {})},
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -229,7 +231,7 @@ def test_what_is_absent_written_listed_or_elsewhere(shop: Workshop, tmp_path_fac
         "scratch": [],
         "threaded": ["thread.txt"],
         "listing": ["many/"],
-        "outside": [],
+        "outside": [str(elsewhere)],
         "importing": [],
     }
     assert any(str(elsewhere) in note for note in done.notes)
@@ -237,12 +239,154 @@ def test_what_is_absent_written_listed_or_elsewhere(shop: Workshop, tmp_path_fac
     (shop.root / "extra.txt").write_text("there")
     (shop.root / "many" / "b").write_text("b")
     (shop.root / "other.txt").write_text("concerns nobody")
+    elsewhere.write_text("new")
     again = shop.run()
-    assert {name for name, state in states(again).items() if state == "run"} == {"optional", "listing"}
+    assert {n for n, state in states(again).items() if state == "run"} == {"optional", "listing", "outside"}
+    assert reasons(again, "outside") == [("data", f"{elsewhere} changed (read by itself)")]
     assert reasons(again, "optional") == [("data", "extra.txt is new (read by itself)")]
     assert reasons(again, "listing") == [("data", "the files in many/ changed (read by itself)")]
     planned = {one.step: one.action for one in shop.plan()}
     assert set(planned.values()) == {"reuse"}
+
+
+FAR = """
+    import os, pathlib, subprocess, sys, tempfile
+    import joblib, pandas as pd
+
+    FAR = pathlib.Path(FOLDER)
+
+    @aq.op
+    def plain():
+        return open(FAR / "a.csv").read()
+
+    @aq.op
+    def home():
+        return pathlib.Path("~/a.csv").expanduser().read_text()
+
+    @aq.op
+    def hidden():
+        return pd.read_csv(FAR / ".store" / "a.csv").to_csv()
+
+    @aq.op
+    def native():
+        return pd.read_parquet(FAR / "a.parquet").to_csv()
+
+    @aq.op
+    def model():
+        return joblib.load(FAR / "a.joblib")
+
+    @aq.op
+    def listing():
+        return [one.name for one in sorted(FAR.glob("many/*.csv"))]
+
+    @aq.op
+    def absent():
+        return (FAR / "none.txt").exists() or _try(FAR / "none.txt")
+
+    def _try(path):
+        try:
+            return path.read_text()
+        except FileNotFoundError:
+            return "none"
+
+    @aq.op
+    def scratch():
+        with tempfile.NamedTemporaryFile("w+") as file:
+            file.write(str(os.getpid()))
+            file.flush()
+            again = len(open(file.name).read()) > 0
+        code = f"open({str(FAR / 'made.txt')!r}, 'w').write('x')"
+        subprocess.run([sys.executable, "-c", code], check=True)
+        made = (FAR / "made.txt").read_text()
+        (FAR / "made.txt").unlink()
+        return again, made
+
+    @aq.op
+    def system():
+        list(open("/proc/self/stat"))
+        list(open("/dev/null"))
+        import zoneinfo, mimetypes
+        mimetypes.init()
+        return str(zoneinfo.ZoneInfo("Europe/Berlin"))
+
+    @aq.flow
+    def f():
+        plain(); home(); hidden(); native(); model(); listing(); absent(); scratch(); system()
+"""
+
+
+def test_files_outside_the_folder_count_but_for_those_of_the_system(
+    shop: Workshop, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = tmp_path_factory.mktemp("far")
+    monkeypatch.setenv("HOME", str(far))
+    shop.write(f"    FOLDER = {str(far)!r}\n" + FAR)
+
+    def write(n: int) -> None:
+        (far / "many").mkdir(exist_ok=True)
+        (far / ".store").mkdir(exist_ok=True)
+        (far / "many" / f"{n}.csv").write_text("x")
+        (far / "a.csv").write_text(f"a\n{n}\n")
+        (far / ".store" / "a.csv").write_text(f"a\n{n}\n")
+        pd.DataFrame({"a": [n]}).to_parquet(far / "a.parquet")
+        joblib.dump(n, far / "a.joblib")
+
+    write(1)
+    done = shop.run()
+    hidden = {
+        one.name.partition("/")[2]: sorted(get_record(shop.store, Step, one.step).hidden)
+        for one in done.steps
+        if one.step
+    }
+    assert hidden == {
+        "plain": [f"{far}/a.csv"],
+        "home": [f"{far}/a.csv"],
+        "hidden": [f"{far}/.store/a.csv"],
+        "native": [f"{far}/a.parquet"],
+        "model": [f"{far}/a.joblib"],
+        "listing": [f"{far}/many/"],
+        "absent": [f"{far}/none.txt"],
+        "scratch": [],
+        "system": [],
+    }
+    assert set(states(shop.run()).values()) == {"reused"}
+    write(2)
+    (far / "none.txt").write_text("there")
+    again = shop.run()
+    assert {name for name, state in states(again).items() if state == "reused"} == {"scratch", "system"}
+    os.utime(far / "a.csv", (1, 1))
+    assert set(states(shop.run()).values()) == {"reused"}
+
+
+def test_a_file_outside_is_seen_without_importing_and_missed_by_a_reproduction(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    codes = tmp_path_factory.mktemp("far") / "codes.txt"
+    codes.write_text("1")
+    (tmp_path / "flow.py").write_text(
+        "import aq\n\n@aq.op\ndef codes():\n"
+        f"    return int(open({str(codes)!r}).read())\n\n"
+        "@aq.op\ndef other():\n    return 1\n\n"
+        "@aq.flow\ndef f():\n    codes()\n    other()\n"
+    )
+    aq(tmp_path, "init")
+    assert set(ran(aq(tmp_path, "run", "flow.py")).values()) == {"run"}
+    assert aq(tmp_path, "run")[-1]["status"] == "unchanged"
+    assert aq(tmp_path, "repro", "HEAD")[0]["data"]["verdict"] == "identical"
+    codes.write_text("2")
+    stale = aq(tmp_path, "status")[0]["data"]["flows"][0]["stale"]
+    assert [(one["step"], one["exact"]) for one in stale] == [("f/codes", True)]
+    plan = aq(tmp_path, "run", "-n")[0]["data"]["steps"]
+    assert {one["step"]: one["action"] for one in plan} == {"f/codes": "run", "f/other": "reuse"}
+    for gone in (False, True):
+        if gone:
+            codes.unlink()
+        told = aq(tmp_path, "repro", "HEAD", code=3)[0]["data"]
+        first = told["first_difference"]
+        assert first["step"] == "f/codes" and first["detail"].count("\n") == 0
+        assert first["detail"].startswith(f"{codes} {'is gone' if gone else 'changed'}: ")
+    codes.write_text("1")
+    assert aq(tmp_path, "run")[-1]["status"] == "unchanged"
 
 
 def test_programs_and_hosts_are_told(shop: Workshop) -> None:
