@@ -1,6 +1,6 @@
 """The rows of a table as objects: segments, chunks and the lists that name them.
 
-Invariant: the content follows from columns and cut alone; one segment at a time is in memory.
+Invariant: the content follows from columns and cut alone; some segments at a time are in memory.
 Types, names and what a container needs beside the columns stand in the artifact's `type`.
 """
 
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pyarrow as pa
 from aq.formats.ahead import BEHIND_MOST, Ahead
-from aq.formats.errors import Damaged, Unstorable
+from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.objects import Sink, Source, visit
 from aq.formats.prolly import build_list, build_map, list_items, map_get
 from aq.formats.records import Artifact
 from aq.formats.tables import references
-from aq.formats.tables.cut import LONGEST, slice_rows
-from aq.formats.tables.layout import write_array
+from aq.formats.tables.cut import LONGEST
+from aq.formats.tables.grouped import Observe, groups, write_group
 from aq.formats.tables.references import ROWS, Tag
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ INLINE_MOST: Final = 64 * 1024
 _SEGMENTS: Final = b"s"
 _COLUMN: Final = b"c"
 
-Observe = Callable[[int, pa.Array], None]
 See = Callable[[int, int, Buffer], None]
 """Told which of the segments, which of the columns, and the canonical bytes."""
 
@@ -54,22 +53,21 @@ def write_content(
     observe: Observe,
     earlier: Pairing | None = None,
 ) -> Content:
-    """Store all segments; `observe` sees each column of each segment once, as an array.
+    """Store all segments; `observe` sees all values of each column once, as arrays.
 
     `earlier` tells what each chunk resembles.
     Raises Unstorable naming the column and the rows of what the layout cannot hold.
     """
     with Ahead(sink) as ahead:
         writer = _Writer(sink, ahead, len(columns), earlier)
-        start = 0
-        for stop in ends or [0]:
-            blobs = list(_segment(names, columns, start, stop, observe))
-            if len(ends) <= 1 and references.is_small(list(map(len, blobs))):
-                packed = references.pack(stop, blobs)
-                if len(packed) < INLINE_MOST or not ends:
-                    return Content(sum(map(len, blobs)), packed, None)
-            writer.add(start, stop, blobs)
-            start = stop
+        for start, stops in groups(columns, ends or [0]):
+            for stop, blobs in zip(stops, write_group(names, columns, start, stops, observe), strict=True):
+                if len(ends) <= 1 and references.is_small(list(map(len, blobs))):
+                    packed = references.pack(stop, blobs)
+                    if len(packed) < INLINE_MOST or not ends:
+                        return Content(sum(map(len, blobs)), packed, None)
+                writer.add(start, stop, blobs)
+                start = stop
         return writer.close()
 
 
@@ -92,22 +90,9 @@ def write_stream(
     with Ahead(sink) as ahead:
         writer = _Writer(sink, ahead, len(names), earlier)
         for start, stop, columns in parts:
-            writer.add(start, stop, list(_segment(names, columns, 0, stop - start, observe)))
+            [blobs] = write_group(names, columns, 0, [stop - start], observe)
+            writer.add(start, stop, blobs)
         return writer.close()
-
-
-def _segment(
-    names: Sequence[str], columns: Sequence[pa.ChunkedArray], start: int, stop: int, observe: Observe
-) -> Iterator[bytes]:
-    """The canonical bytes of each column of one segment."""
-    for at, column in enumerate(columns):
-        array = slice_rows(column, start, stop)
-        try:
-            yield write_array(array)
-        except Unstorable as error:
-            where = f"column {names[at]!r}, rows {start} to {stop - 1}"
-            raise Unstorable(f"{where}: {error.message}") from None
-        observe(at, array)
 
 
 class _Waiting(NamedTuple):

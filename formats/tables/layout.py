@@ -6,7 +6,9 @@ memory layout. Reading is in `layout_read`; where a segment ends is decided in `
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from itertools import pairwise
 from struct import Struct
 from typing import Final
 
@@ -15,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from aq.formats.errors import Unstorable
 from aq.formats.tables import physical
-from aq.formats.tables.encodings import plain
+from aq.formats.tables.encodings import plain, plain_type
 from pyarrow import types as is_
 
 HEADER: Final = Struct("<IBBH")
@@ -43,6 +45,49 @@ def write_array(array: pa.Array) -> bytes:
     """The canonical bytes of an array. Raises Unstorable on a value of over 4 GiB, a text not UTF-8."""
     parts: list[Part] = []
     _write(array, parts)
+    return b"".join(parts)
+
+
+def write_arrays(array: pa.Array, stops: Sequence[int]) -> list[bytes]:
+    """The canonical bytes of the rows up to the first stop, from there to the second, and so on, to the end.
+
+    What `write_array` gives for each; plain values and texts are looked at all together. No part is empty.
+    """
+    spans = list(pairwise((0, *stops)))
+    layout = layout_of(plain_type(array.type))
+    if len(stops) == 1 or layout not in (Layout.FIXED, Layout.VARIABLE):
+        return [write_array(array.slice(start, stop - start)) for start, stop in spans]
+    array = plain(array)
+    valid = physical.validity(array)
+    if layout is Layout.FIXED:
+        size = physical.width(array.type)
+        values = physical.fixed_values(array, valid).data
+        bodies = [(values[start * size : stop * size],) for start, stop in spans]
+        return [_joined(layout, size, valid, *each) for each in zip(spans, bodies, strict=True)]
+    _check_texts(array)
+    lengths, data = physical.variable_values(array, valid)
+    ends = np.cumsum(np.add.reduceat(lengths, [start for start, _ in spans])).tolist()
+    texts = [data.data[start:stop] for start, stop in pairwise((0, *ends))]
+    counts = _as_lengths(lengths).data
+    pairs = [(counts[4 * start : 4 * stop], text) for (start, stop), text in zip(spans, texts, strict=True)]
+    return [_joined(layout, 0, valid, *each) for each in zip(spans, pairs, strict=True)]
+
+
+def _joined(
+    layout: Layout,
+    size: int,
+    valid: npt.NDArray[np.bool_] | None,
+    rows: tuple[int, int],
+    body: Iterable[memoryview],
+) -> bytes:
+    """The bytes of an array whose body is given."""
+    flags = None if valid is None else valid[slice(*rows)].view(np.uint8)
+    has_nulls = flags is not None and not flags.all()
+    parts: list[Part] = [HEADER.pack(rows[1] - rows[0], layout, has_nulls, min(size, WIDTH_MOST))]
+    for data in (flags.data, *body) if flags is not None and has_nulls else body:
+        parts.append(data)
+        if rest := -len(data) % 8:
+            parts.append(bytes(rest))
     return b"".join(parts)
 
 
@@ -107,9 +152,13 @@ def _check_texts(array: pa.Array) -> None:
 
 
 def _lengths(lengths: physical.Lengths, parts: list[Part]) -> None:
+    _padded(_as_lengths(lengths), parts)
+
+
+def _as_lengths(lengths: physical.Lengths) -> physical.Bytes:
     if len(lengths) and int(lengths.max()) > LENGTH_MOST:
         raise Unstorable("a value has more than 4 GiB")
-    _padded(lengths.astype("<u4").view(np.uint8), parts)
+    return lengths.astype("<u4").view(np.uint8)
 
 
 def _padded(data: physical.Bytes, parts: list[Part]) -> None:

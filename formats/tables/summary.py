@@ -7,7 +7,9 @@ It is derived and lies outside every id.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +26,26 @@ TEXTS_MOST: Final = 1 << 20
 EACH: Final = 64
 """About how many bytes the statistics of a column take."""
 ALWAYS: Final = 64 * 1024
+Doubles = npt.NDArray[np.float64]
+
+
+_SCRATCH: Final = 128 * 1024
+_spare: list[tuple[Doubles, Doubles]] = []
+"""Room for numbers that nobody uses now: fresh memory costs more than what is done in it."""
+
+
+@contextmanager
+def _scratch(count: int) -> Iterator[tuple[Doubles, Doubles]]:
+    """Room for as many numbers, twice."""
+    try:
+        found = _spare.pop()
+    except IndexError:
+        found = np.empty(_SCRATCH), np.empty(_SCRATCH)
+    if count <= _SCRATCH:
+        yield found[0][:count], found[1][:count]
+    else:
+        yield np.empty(count), np.empty(count)
+    _spare.append(found)
 
 
 class Moments:
@@ -39,21 +61,32 @@ class Moments:
         self.least = math.inf
         self.most = -math.inf
 
-    def add(self, values: npt.NDArray[Any]) -> None:
-        count = len(values)
-        if not count:
+    def add(self, values: npt.NDArray[Any], starts: Sequence[int] = (0,)) -> None:
+        """Take over the blocks that begin at these positions, of which some may be empty."""
+        if not len(values):
             return
-        doubles = values.astype(np.float64, copy=False)
-        mean = float(doubles.sum()) / count
-        shifted = doubles - mean
-        np.multiply(shifted, shifted, out=shifted)  # no BLAS: its threads wait for each other under load
-        squares = float(shifted.sum())
+        bounds = [*(start for start, stop in pairwise((*starts, len(values))) if start < stop), len(values)]
+        with _scratch(len(values)) as (doubles, shifted):
+            if values.dtype == np.float64:
+                doubles = values
+            else:
+                np.copyto(doubles, values, casting="unsafe")
+            counts = np.diff(bounds)
+            means = (np.add.reduceat(doubles, bounds[:-1]) / counts).tolist()
+            for mean, start, stop in zip(means, bounds[:-1], bounds[1:], strict=True):
+                np.subtract(doubles[start:stop], mean, out=shifted[start:stop])
+            np.multiply(shifted, shifted, out=shifted)  # no BLAS: its threads wait for each other under load
+            squares = np.add.reduceat(shifted, bounds[:-1]).tolist()
+        for block in zip(counts.tolist(), means, squares, strict=True):
+            self._merge(*block)
+        self.least = min(self.least, values.min().item())
+        self.most = max(self.most, values.max().item())
+
+    def _merge(self, count: int, mean: float, squares: float) -> None:
         total, delta = self.count + count, mean - self.mean
         self.squares += squares + delta * delta * self.count * count / total
         self.mean += delta * count / total
         self.count = total
-        self.least = min(self.least, values.min().item())
-        self.most = max(self.most, values.max().item())
 
     @property
     def std(self) -> float:
@@ -72,7 +105,7 @@ class _Column:
         self.seen: pa.Array | None = None
         self.counts_distinct = True
 
-    def add(self, array: pa.Array) -> None:
+    def add(self, array: pa.Array, starts: Sequence[int]) -> None:
         if len(array) == 0:
             return
         if not (is_.is_dictionary(array.type) and is_plain(array.type.value_type)):
@@ -82,23 +115,26 @@ class _Column:
         kind = array.type
         self.nulls += array.null_count
         if is_.is_integer(kind) or is_.is_floating(kind) or is_.is_boolean(kind):
-            self._add_numbers(array)
+            self._add_numbers(array, starts)
         elif _is_ordered(kind):
             self._add_range(array if distinct is None else distinct)
 
-    def _add_numbers(self, array: pa.Array) -> None:
+    def _add_numbers(self, array: pa.Array, starts: Sequence[int]) -> None:
         if is_.is_boolean(array.type):
             array = array.cast(pa.uint8())
-        values = (array.drop_null() if array.null_count else array).to_numpy(zero_copy_only=False)
+        valid = physical.validity(array)
+        if valid is not None:
+            array, starts = array.drop_null(), _kept(starts, valid)
+        values = array.to_numpy(zero_copy_only=False)
         if values.dtype.kind == "f":
             with np.errstate(invalid="ignore"):
                 values = values.astype(np.float64, copy=False)
-            is_nan = values != values
-            if missing := int(np.count_nonzero(is_nan)):
-                self.nans += missing
-                values = values[~is_nan]
+            if len(values) and np.isnan(values.min()):
+                is_number = values == values
+                self.nans += len(values) - int(np.count_nonzero(is_number))
+                values, starts = values[is_number], _kept(starts, is_number)
         with np.errstate(invalid="ignore", over="ignore"):
-            self.moments.add(values)
+            self.moments.add(values, starts)
 
     def _add_range(self, array: pa.Array) -> None:
         kind = array.type
@@ -146,6 +182,13 @@ class _Column:
         return found
 
 
+def _kept(starts: Sequence[int], kept: npt.NDArray[np.bool_]) -> list[int]:
+    """Where blocks begin once only these values are left."""
+    before = np.concatenate(([0], np.cumsum(kept)))
+    found: list[int] = before[list(starts)].tolist()
+    return found
+
+
 def _text_bytes(array: pa.Array) -> int:
     """The bytes of all texts, so that long ones are not kept for being few."""
     if not physical.is_variable(array.type):
@@ -164,17 +207,17 @@ def _is_ordered(kind: pa.DataType) -> bool:
 
 
 class Summary:
-    """Collects the columns of a table segment by segment."""
+    """Collects the columns of a table, some segments at a time: how many makes no difference."""
 
     def __init__(self, columns: Sequence[Any], hidden: Sequence[int] = ()) -> None:
         self.columns = columns
         self.found = {at: _Column() for at in range(len(columns)) if at not in set(hidden)}
 
-    def add(self, at: int, array: pa.Array) -> None:
-        """One column of the next segment."""
+    def add(self, at: int, array: pa.Array, starts: Sequence[int] = (0,)) -> None:
+        """One column of the next segments, which begin at these of its rows."""
         column = self.found.get(at)
         if column is not None:
-            column.add(array)
+            column.add(array, starts)
 
     def result(self, rows: int, size: int) -> dict[str, Any]:
         """`{"rows": n, "columns": [{"name", "type", "nulls", "min", "max", "mean", "std", "distinct"}]}`.

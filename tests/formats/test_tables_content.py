@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -365,3 +366,42 @@ def test_a_summary_is_what_pandas_says() -> None:
 def test_golden_ids(name: str) -> None:
     table, options = golden()[name]
     assert id_of(table, **options) == GOLDEN[name]
+
+
+def test_the_summary_does_not_depend_on_how_segments_come() -> None:
+    """Segments of nothing but NaN or null, and numbers whose mean drifts, in groups and one by one."""
+    rows, store = 120_000, MemoryObjects()
+    drifting = np.arange(rows) * 1e9 + np.random.default_rng(1).normal(size=rows)
+    hole = (np.arange(rows) > 30_000) & (np.arange(rows) < 70_000)
+    table = pa.table(
+        {
+            "id": np.arange(rows),
+            "nan": np.where(hole, np.nan, drifting),
+            "null": pa.array(drifting, mask=hole),
+            "both": pa.array(np.where(hole[::-1], np.nan, drifting), mask=hole),
+            "flag": pa.array(hole, mask=hole[::-1]),
+            "half": pa.array((drifting % 1_000).astype(np.float16)),
+        }
+    )
+    encoded = encode_table(table, store)
+    assert summarise_table(encoded.artifact, store) == encoded.summary
+    found = {column["name"]: column for column in encoded.summary["columns"]}
+    kept = drifting[~hole]
+    for name in ("nan", "null"):
+        assert found[name]["nulls"] == np.count_nonzero(hole)
+        assert found[name]["mean"] == pytest.approx(kept.mean(), rel=1e-12)
+        assert found[name]["std"] == pytest.approx(kept.std(ddof=1), rel=1e-12)
+        assert (found[name]["min"], found[name]["max"]) == (kept.min(), kept.max())
+
+
+def test_the_first_segment_that_cannot_be_stored_is_named() -> None:
+    texts = [f"{number:08}".encode() for number in range(60_000)]
+    texts[41_000] = b"\xff"
+    storage = pa.array(texts, pa.binary())
+    broken = pa.Array.from_buffers(pa.string(), len(storage), storage.buffers())
+    with pytest.raises(
+        Unstorable, match=r"column 'text', rows (\d+) to (\d+): a text is not UTF-8"
+    ) as caught:
+        encode_table(pa.table({"id": np.arange(60_000), "text": broken}), MemoryObjects())
+    first, last = map(int, re.findall(r"\d+", str(caught.value))[:2])
+    assert first <= 41_000 <= last < first + 32_768

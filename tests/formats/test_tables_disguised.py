@@ -11,7 +11,7 @@ from aq.formats.objects import MemoryObjects
 from aq.formats.records import encode
 from aq.formats.tables import encode_table, to_arrow
 from aq.formats.tables.encodings import encoded, plain, plain_type
-from aq.formats.tables.layout import write_array
+from aq.formats.tables.layout import write_array, write_arrays
 from aq.formats.tables.rowhash import words
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -32,6 +32,9 @@ def check(array: pa.Array, seed: int) -> None:
     if again.type != array.type:
         again.validate(full=True)
     assert (again.type, write_array(again)) == (other.type, write_array(array))
+    stops = sorted({1 + seed % len(array), 1 + seed // 2 % len(array), len(array)}) if len(array) else [0]
+    spans = zip([0, *stops[:-1]], stops, strict=True)
+    assert write_arrays(other, stops) == [write_array(array[start:stop]) for start, stop in spans]
     cut = seed % (len(array) + 1)
     assert id_of(pa.chunked_array([other[:cut], other[cut:]])) == (id_, summary)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from aq.formats.errors import AqError, Damaged, Unstorable
 from aq.formats.identity import Kind, object_id
-from aq.formats.tables.layout import write_array
+from aq.formats.tables.layout import write_array, write_arrays
 from aq.formats.tables.layout_read import read_array
 from aq.formats.tables.rowhash import words
 from aq.formats.tables.types import arrow_type, describe
@@ -152,6 +152,16 @@ def test_an_array_comes_back(name: str) -> None:
         assert repr(found.to_pylist()) == repr(array.to_pylist())
         assert write_array(found) == data
         assert len(data) % 8 == 0
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_several_parts_are_what_each_is_by_itself(name: str) -> None:
+    array = pa.concat_arrays([ARRAYS[name]] * 3)[1:]
+    ends = range(1, len(array) + 1)
+    for stops in ([len(array)], [*ends], [*ends[::2], len(array)][: len(ends)]):
+        stops = sorted(set(stops))
+        spans = zip([0, *stops], stops, strict=False)
+        assert write_arrays(array, stops) == [write_array(array[start:stop]) for start, stop in spans]
 
 
 @pytest.mark.parametrize("name", ARRAYS)
