@@ -20,13 +20,13 @@ from aq.formats.identity import Buffer, Kind, object_id
 from aq.formats.objects import Origin
 from aq.formats.packs import Head, Place, decode_head, holds, seed_of
 from aq.formats.threads import SecondThread, Stopped
+from aq.store.neighbours import in_runs
 from aq.store.packs import MissingPack
 
 RUN: Final = 1 << 20
 """Bytes of a pack that are read at a time."""
 PARALLEL_FROM: Final = 1 << 20
 """Fewer bytes in the packs are not worth a thread."""
-_GAP: Final = 64 << 10
 
 _spare: list[bytearray] = []
 """Buffers that nobody uses now: fresh memory costs more than reading into it."""
@@ -94,7 +94,7 @@ def origins(objects: Objects, files: Files, ids: Sequence[bytes]) -> list[Origin
             elif len(place.bases) == 1 and place.codec == deltas.COPIES:
                 made.append(_Wanted(id, place))
     memory = bytearray(RUN)
-    for run in _runs(made):
+    for run in in_runs(made, most=RUN):
         for id, head, frame in _frames(files, run, memory):
             with suppress(Damaged):
                 runs = copied(bytes(frame[head.start :]))
@@ -133,7 +133,7 @@ class _Look:
 
     def _share(self, wanted: list[_Wanted]) -> None:
         """Read all of these, by a second thread as well where there is much of it."""
-        self._runs, self._stopped = _runs(wanted), False
+        self._runs, self._stopped = in_runs(wanted, most=RUN), False
         if sum(one.place.size for one in wanted) < PARALLEL_FROM:
             self._work()
             return
@@ -208,18 +208,3 @@ def _checked(frame: memoryview, seed: int, id: bytes, place: Place) -> Head | No
     if head is None or head.id != id or head.kind != place.kind or not head.size == place.size == len(frame):
         return None
     return head if holds(seed, frame) else None
-
-
-def _runs(wanted: list[_Wanted]) -> Iterator[list[_Wanted]]:
-    """What lies in one pack without large gaps, and fits into a buffer together."""
-    run: list[_Wanted] = []
-    for one in sorted(wanted, key=lambda one: (one.place.pack, one.place.offset)):
-        if run:
-            start, last = run[0].place, run[-1].place
-            near = one.place.pack == start.pack and one.place.offset - last.offset - last.size <= _GAP
-            if not near or one.place.offset + one.place.size - start.offset > RUN:
-                yield run
-                run = []
-        run.append(one)
-    if run:
-        yield run

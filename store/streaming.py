@@ -20,6 +20,7 @@ from aq.formats.packs import Place, decode_head, holds, seed_of
 from aq.formats.records import Artifact
 from aq.formats.threads import SecondThread, Stopped
 from aq.store import disk
+from aq.store.neighbours import in_runs
 from aq.store.packs import MissingPack
 
 RUN: Final = 8 << 20
@@ -30,7 +31,6 @@ PARALLEL_FROM: Final = 16 << 20
 """Shorter files are not worth a thread."""
 WRITE: Final = 256 << 10
 """Bytes that are written at a time; with more the system looks for larger pages, which takes longer."""
-_GAP: Final = 64 << 10  # of nodes and records between chunks: read through
 
 _spare: list[bytearray] = []
 """Buffers that no file uses now: fresh memory costs more than reading into it."""
@@ -136,7 +136,7 @@ class _Copy:
                 yield Alone(piece, at)
             else:
                 wanted.append(Wanted(piece, at, place))
-        yield from _grouped(sorted(wanted, key=lambda one: (one.place.pack, one.place.offset)))
+        yield from in_runs(wanted, most=RUN)
 
     def _work(self) -> None:
         memory = _spare.pop() if _spare else bytearray(RUN)
@@ -208,21 +208,6 @@ class _Slab:
         if self._parts:
             self._emit(self._parts, self._begin)
         self._parts, self._begin = [], self._end
-
-
-def _grouped(wanted: list[Wanted]) -> Iterator[list[Wanted]]:
-    """Runs of frames that lie in one pack without large gaps and fit into a buffer together."""
-    run: list[Wanted] = []
-    for one in wanted:
-        if run:
-            start, last = run[0].place, run[-1].place
-            near = one.place.pack == start.pack and one.place.offset - last.offset - last.size <= _GAP
-            if not near or one.place.offset + one.place.size - start.offset > RUN:
-                yield run
-                run = []
-        run.append(one)
-    if run:
-        yield run
 
 
 def _content(one: Wanted, frame: memoryview, seed: int) -> Buffer | None:
