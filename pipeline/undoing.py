@@ -25,6 +25,7 @@ from aq.store.unfinished import carry_out
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
+    from aq.store.checkout import Rewrite
 
 Refs = Mapping[str, Ref]
 
@@ -75,9 +76,16 @@ def _text(ref: Ref | None) -> str | None:
 def undo(repo: Repo) -> Undone:
     """Take back the newest operation that did something. Raises AqError where there is none."""
     with unfinished.held(repo.worktree, alone=True):
+        if unfinished.is_pending(repo.store):
+            _files_back(repo, _last_effective(repo.store)[1])  # refused before anything is finished
         with suppress(AqError):  # where the folder refuses, what was done of it is taken back
             unfinished.finish(repo.worktree)  # so that taking this back in turn brings all of it
         return _undone(repo)
+
+
+def _files_back(repo: Repo, operation: Operation) -> Rewrite | None:
+    """What taking an operation's files back takes. Raises Conflict where they changed since."""
+    return repo.worktree.prepare_put_back(Digest(operation.files)) if operation.files else None
 
 
 def _undone(repo: Repo) -> Undone:
@@ -96,7 +104,7 @@ def _undone(repo: Repo) -> Undone:
             change.set(name, before.get(name), expect=after.get(name))
     change.undoes = operation.sequence
     # the folder follows once the operation is durable, so that another undo can take even half of it back
-    back = repo.worktree.prepare_put_back(Digest(operation.files)) if operation.files else None
+    back = _files_back(repo, operation)
     new = carry_out(repo.worktree, change, back) if back else change.commit()
     unfinished.drop(store, operation.sequence)
     return Undone(

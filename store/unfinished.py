@@ -120,6 +120,11 @@ def warnings(work: Worktree) -> list[str]:
     return []
 
 
+def is_pending(store: Store) -> bool:
+    """Whether the folder has not followed some operation yet."""
+    return bool(_rows(store))
+
+
 def drop(store: Store, sequence: int) -> None:
     """Another operation has taken these files back."""
     if store.index.get("meta", _PREFIX + _sequence.pack(sequence)) is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aq.formats.errors import AqError
+from aq.formats.errors import AqError, Conflict
 from aq.pipeline.repo import Repo
 from aq.store import disk, unfinished
 from aq.store.rebuild import rebuild
@@ -117,6 +117,20 @@ def test_undo_takes_back_what_was_done(half: Path) -> None:
         assert lying(half) == HERE and repo.status().branch == "main" and repo.status().notes == []
         repo.undo()
         assert lying(half) == THERE
+
+
+def test_an_undo_that_is_refused_changes_nothing(half: Path) -> None:
+    """What was edited since is in its way: then nothing else is finished or taken back either."""
+    left = next(name for name, text in lying(half).items() if text == HERE.get(name))
+    (half / left).write_text("mine")
+    before = lying(half)
+    with open_repo(half) as repo:
+        with pytest.raises(Conflict, match=left):
+            repo.undo()
+        assert lying(half) == before and "was interrupted" in repo.status().notes[0]
+        (half / left).write_text(HERE[left])
+        repo.undo()
+        assert lying(half) == HERE and repo.status().notes == []
 
 
 def test_what_was_changed_since_stays(half: Path) -> None:
