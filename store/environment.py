@@ -8,28 +8,26 @@ Knows nothing of what the keys mean: see `store.index`.
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Iterable
 from contextlib import suppress
-from struct import Struct
 from threading import RLock
 from typing import Final
 
 import lmdb
 from aq.formats.errors import AqError, Damaged, Refused, Temporary
-from aq.store import pages
+from aq.store import pages, sums
+from aq.store.unopened import READERS, problem_before_opening, somebody_died
 
 MAP_SIZE = 64 << 30
 """Address space, not disk: the file is as long as what is in it."""
 MAP_SIZE_LEAST: Final = 16 << 20
-READERS: Final = 4_096
 REBUILD: Final = "aq fsck --rebuild"
 """The command that makes the index anew from the packs."""
 CHECKED_MOST: Final = 64
-"""An index of up to so many pages is looked through whenever it is opened: a millisecond."""
+"""An index of up to so many pages without checksums is looked through when it is opened: a millisecond."""
+_SMALL: Final = CHECKED_MOST * 4_096
 _TRIES: Final = 4
 _WRITES_PER_CHECK: Final = 64
-_SLOT: Final = Struct("=QiI48x")  # a reader in lock.mdb: transaction, process, (thread, padding)
-_SLOTS_AT: Final = {128: 56, 192: 64}  # where the slots begin on Linux, and their number stands
 _OF_DAMAGE: Final = (
     lmdb.CorruptedError,
     lmdb.PageNotFoundError,
@@ -151,26 +149,56 @@ class Environment:
                 return
             if self.key is not None and _opened.get(self.key) is self:
                 del _opened[self.key]
+            if self._writes and not self._inherited:
+                self._write_sums()
             self._env.close()
             os.close(self._fd)
 
-    def problem(self) -> str:
-        """What is wrong with the pages of the data file, or "". Reads all of them that are in use."""
+    def problem(self, *, suspected: bool = True) -> str:
+        """What is wrong with the pages of the data file, or "".
+
+        Each page in use is looked into where damage is `suspected`, where a checksum differs, or where
+        there are none and only a few pages.
+        """
         why = ""
         for _ in range(_TRIES):
             try:
                 with self.begin() as txn:  # keeps others from writing on these pages meanwhile
-                    found = [meta for meta in pages.metas(self._read) if meta.transaction == txn.id()]
-                    if found:  # and not overwritten already by the second transaction since
-                        pages.check(self._read, found[0])
+                    differing = self._differing(txn.id())
+                    if suspected or differing or (differing is None and self._size() <= _SMALL):
+                        self._look_into(txn.id(), differing or ())
                     return ""
             except pages.BadPage as error:
                 why = str(error)  # where nothing may be locked, perhaps somebody's half-written page
         return why
 
-    def is_small(self) -> bool:
-        """Whether looking at every page takes no time to speak of."""
-        return os.fstat(self._fd).st_size <= CHECKED_MOST * 4_096
+    def _look_into(self, transaction: int, differing: Iterable[int]) -> None:
+        """Look into every page in use; those that differ from their sums are damaged. Raises BadPage."""
+        for meta in pages.metas(self._read):
+            if meta.transaction == transaction:  # and not yet overwritten by the second one since
+                uses = pages.check(self._read, meta)
+                for number in differing:  # free ones may have been written by somebody who then died
+                    if number < len(uses) and uses[number] == pages.USED:
+                        raise pages.BadPage(f"page {number} of data.mdb is not what was written")
+
+    def _differing(self, transaction: int) -> list[int] | None:
+        """The pages that are not what was written, free ones too; None where nobody can tell."""
+        if self._size() > sums.BYTES_MOST:
+            return None
+        then = sums.load(self.folder)
+        if then is None or then.transaction != transaction:
+            return None
+        return sums.differing(then, sums.take(self._fd, transaction, then.page))
+
+    def _write_sums(self) -> None:
+        """For whoever opens it next. Without them damage is only found later, so nothing is to fail here."""
+        if self._size() <= sums.BYTES_MOST:
+            with suppress(Refused, OSError, lmdb.Error), self.begin() as txn:
+                page = self._env.stat()["psize"]
+                sums.store(self.folder, sums.take(self._fd, txn.id(), page))
+
+    def _size(self) -> int:
+        return os.fstat(self._fd).st_size
 
     def is_short(self) -> bool:
         """Whether the file ends before what its meta page counts: each check before opening reads it all."""
@@ -253,43 +281,13 @@ def _open_new(folder: str, *, readonly: bool) -> Environment:
     suspect = somebody_died(folder)
     try:
         found = Environment(folder, readonly=readonly)
-        problem = found.problem() if suspect or found.is_small() else ""
+        problem = found.problem(suspected=suspect)
     except lmdb.Error as error:
         raise explain(error) from error
     if problem:
         found.close()
         raise DamagedIndex(problem)
     return found
-
-
-def somebody_died(folder: str) -> bool:
-    """Whether a process ended while it read the index: its pages may have killed it.
-
-    To be asked before the environment is opened here, which may clear the table of readers. What the
-    table looks like is known for Linux; elsewhere the answer is no.
-    """
-    try:
-        with open(os.path.join(folder, "lock.mdb"), "rb") as file:
-            start = os.fstat(file.fileno()).st_size - READERS * _SLOT.size
-            if start not in _SLOTS_AT or sys.platform != "linux":
-                return False
-            table = file.read(start)
-            count = int.from_bytes(table[_SLOTS_AT[start] :][:4], sys.byteorder)
-            slots = file.read(min(count, READERS) * _SLOT.size)
-    except OSError:
-        return False
-    owners = {process for _transaction, process, _thread in _SLOT.iter_unpack(slots)}
-    return not all(process == 0 or _is_alive(process) for process in owners)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def is_open(folder: str) -> bool:
@@ -319,38 +317,6 @@ def _file_key(folder: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def problem_before_opening(folder: str) -> str:
-    """Why the data file must not be mapped, or "". Never to be called while the environment is open here.
-
-    A page in use behind the file's end would kill the process (SIGBUS) when it is read.
-    """
-    try:
-        with open(os.path.join(folder, "data.mdb"), "rb", buffering=0) as file:
-            return _problem_of_file(file.fileno())
-    except FileNotFoundError:
-        return "data.mdb is missing"
-    except OSError as error:
-        return str(error.strerror)
-
-
-def _problem_of_file(fd: int) -> str:
-    def read(size: int, offset: int) -> bytes:
-        return os.pread(fd, size, offset)
-
-    why = ""
-    for _ in range(_TRIES):
-        try:
-            newest = pages.newest(pages.metas(read))
-            if os.fstat(fd).st_size < newest.size:
-                pages.check(
-                    read, newest
-                )  # pages that were freed at once were never written: they may lie behind
-            return ""
-        except pages.BadPage as error:
-            why = str(error)  # perhaps of a page that somebody writes just now
-    return why
 
 
 def explain(error: lmdb.Error) -> AqError:

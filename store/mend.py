@@ -14,7 +14,6 @@ from aq.formats.errors import AqError
 from aq.formats.identity import Digest, Kind
 from aq.formats.packs import CONTENTS, HEADER_SIZE, Header, Place, encode_header
 from aq.store import disk, layout
-from aq.store.environment import problem_before_opening
 from aq.store.findings import Finding
 from aq.store.fsck_frames import Gap
 from aq.store.fsck_packs import PackCheck
@@ -24,6 +23,7 @@ from aq.store.layout import CONTROL
 from aq.store.packs import PackFiles, closing, read_header, sealed_places, walked_places
 from aq.store.rebuild import rebuild
 from aq.store.store import Store
+from aq.store.unopened import problem_before_opening
 
 
 def mend(root: Path) -> list[Finding]:

@@ -15,11 +15,12 @@ from aq.formats.objects import get_record
 from aq.formats.packs import NO_ID
 from aq.formats.records import Operation
 from aq.store import layout
-from aq.store.environment import DamagedIndex, is_open, problem_before_opening
+from aq.store.environment import DamagedIndex, is_open
 from aq.store.group import Group
 from aq.store.index import Index, Look, State
 from aq.store.journal import find_journal
 from aq.store.packs import PackFiles, read_header
+from aq.store.unopened import problem_before_opening
 
 
 def is_writable(control: str) -> bool:

@@ -14,6 +14,8 @@ from sys import byteorder
 from typing import Final, NamedTuple
 
 META_BYTES: Final = 152
+USED: Final = 1
+FREE: Final = 2
 _META_MAGIC: Final = 0xBEEFC0DE
 _PAGE_LEAST: Final = 512
 _PAGE_MOST: Final = 32_768
@@ -123,19 +125,21 @@ def _is_likely(tree: Tree, last: int) -> bool:
     return 2 <= tree.root <= last and 1 <= tree.depth <= _DEPTH_MOST and tree.leaves > 0 and pages < last
 
 
-def check(read: Read, meta: Meta) -> None:
+def check(read: Read, meta: Meta) -> bytearray:
     """Both trees as of a meta page, and the list of free pages. Raises BadPage.
 
-    The transaction must be kept from being overwritten meanwhile: by a read transaction, or a lock.
+    Returns for each page whether it is USED, FREE, or unknown to both (0). The transaction must
+    be kept from being overwritten meanwhile: by a read transaction, or a lock.
     """
     taken = bytearray(meta.last + 1)
-    taken[0] = taken[1] = 1
+    taken[0] = taken[1] = USED
     for tree, name in ((meta.main, "tree"), (meta.free, "list of free pages")):
         look = _Look(read, meta, tree, taken)
         if tree.root is not None:
             look.page(tree.root, tree.depth, None, None)
         if look.met != [tree.branches, tree.leaves, tree.overflows, tree.entries]:
             raise BadPage(f"the {name} of data.mdb is not as large as its meta page says")
+    return taken
 
 
 class _Look:
@@ -246,6 +250,7 @@ class _Look:
             raise BadPage("the list of free pages of data.mdb is damaged")
         for page in memoryview(value)[8 : 8 + count * 8].cast("Q"):
             self._take(page)
+            self.taken[page] = FREE
 
 
 def _damaged(number: int) -> BadPage:

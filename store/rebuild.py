@@ -20,13 +20,14 @@ from aq.formats.packs import HEADER_SIZE, NAME_SIZE, PACKS, Header, Place
 from aq.formats.prolly import map_items
 from aq.formats.records import Operation, Step
 from aq.store import disk
-from aq.store.environment import Environment, explain, is_open, problem_before_opening
+from aq.store.environment import Environment, explain, is_open
 from aq.store.group import Group
 from aq.store.index import Change, State
 from aq.store.journal import FolderLock
 from aq.store.packs import MissingPack, PackFiles, read_header, read_places
 from aq.store.reach import Item, Whole
 from aq.store.torn import is_torn, needed
+from aq.store.unopened import problem_before_opening
 
 _REGISTERED: Final = (Kind.STEP, Kind.RUN)
 Places = list[tuple[bytes, Place]]

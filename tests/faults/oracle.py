@@ -35,6 +35,7 @@ from aq.store.store import Store
 
 HOUR = 3_600 * 10**9
 IN_CONTROL = {"format", ".gitignore", "config", "packs", "index", "tmp", "leases", "turns"}
+IN_INDEX = {"data.mdb", "lock.mdb", "sums"}
 _numbers = count(1)
 
 Content = Mapping[str, bytes | str]
@@ -105,7 +106,7 @@ def litter(root: Path) -> list[str]:
     control = root / ".aq"
     found = [f".aq/{name}" for name in os.listdir(control) if name not in IN_CONTROL]
     found += [f"tmp/{name}" for name in os.listdir(control / "tmp")]
-    found += [f"index/{n}" for n in os.listdir(control / "index") if n not in ("data.mdb", "lock.mdb")]
+    found += [f"index/{n}" for n in os.listdir(control / "index") if n not in IN_INDEX]
     if (control / "leases").is_dir():
         found += [f"leases/{name}" for name in os.listdir(control / "leases")]
     found += [name for name in os.listdir(root) if name.startswith(".aq-")]

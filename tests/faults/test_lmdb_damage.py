@@ -15,19 +15,14 @@ import pytest
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.packs import HEADER_SIZE
-from aq.store import pages
-from aq.store.environment import (
-    CHECKED_MOST,
-    DamagedIndex,
-    open_environment,
-    problem_before_opening,
-    somebody_died,
-)
+from aq.store import pages, sums
+from aq.store.environment import CHECKED_MOST, DamagedIndex, open_environment
 from aq.store.fsck import fsck
 from aq.store.gc import collect
 from aq.store.index import Change, State
 from aq.store.mend import mend
 from aq.store.store import Store
+from aq.store.unopened import problem_before_opening, somebody_died
 
 from tests.faults import damage
 from tests.faults.damage import Outcome, Truth, ask_all, outcome, truth_of
@@ -68,6 +63,15 @@ def large(memory: Path) -> tuple[Path, Truth]:
     found = pages.newest(pages.metas(reader(data_file(root).read_bytes())))
     assert found.last > 4 * CHECKED_MOST and found.free.overflows
     return root, truth_of(root)
+
+
+def without_sums(made: tuple[Path, Truth]) -> tuple[Path, Truth]:
+    """As an index that was not closed by its last writer: LMDB alone has no checksums."""
+    template = made[0].parent / f"{made[0].name}-without"
+    if not template.exists():
+        copy_of(made[0], template)
+        (template / ".aq" / "index" / sums.NAME).unlink()
+    return template, made[1]
 
 
 def data_file(root: Path) -> Path:
@@ -121,8 +125,10 @@ def sweep(made: tuple[Path, Truth], points: list[tuple[int, int, int]]) -> list[
     for page, offset, bit in points:
         root = copy_of(template, template.parent / "damaged")
         flip(root, page, offset, bit)
+        summed = (root / ".aq" / "index" / sums.NAME).exists()
         try:
             found.append(survives(root, truth))
+            assert not summed or found[-1] == [Outcome.RIGHT], "found only by whoever met it"
         except AssertionError as error:
             raise AssertionError(f"page {page}, byte {offset}, bit {bit}: {error}") from None
     return found
@@ -140,24 +146,26 @@ def chosen(template: Path, count: int, seed: int) -> list[tuple[int, int, int]]:
 
 def test_a_flipped_bit_in_a_small_index(small: tuple[Path, Truth]) -> None:
     sweep(small, chosen(small[0], 24, seed=1))
+    sweep(without_sums(small), chosen(small[0], 12, seed=1))
 
 
 def test_a_flipped_bit_in_a_large_index(large: tuple[Path, Truth]) -> None:
     sweep(large, chosen(large[0], 16, seed=2))
+    sweep(without_sums(large), chosen(large[0], 16, seed=2))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10, 16))
 def test_many_flipped_bits(small: tuple[Path, Truth], large: tuple[Path, Truth], seed: int) -> None:
-    sweep(small, chosen(small[0], 150, seed))
-    sweep(large, chosen(large[0], 150, seed))
+    for made in (small, large, without_sums(small), without_sums(large)):
+        sweep(made, chosen(made[0], 100, seed))
 
 
 @pytest.mark.soak
 def test_every_bit_of_every_head_and_many_others(
     small: tuple[Path, Truth], large: tuple[Path, Truth]
 ) -> None:
-    for template, truth in (small, large):
+    for template, truth in (small, large, without_sums(small), without_sums(large)):
         points = [
             (page, offset, bit)
             for page in used(data_file(template).read_bytes())
@@ -168,7 +176,7 @@ def test_every_bit_of_every_head_and_many_others(
 
 
 def test_a_page_that_kills_a_process_is_repaired_by_the_next(large: tuple[Path, Truth]) -> None:
-    template, truth = large
+    template, truth = without_sums(large)
     root = copy_of(template, template.parent / "damaged")
     last = (pages.newest(pages.metas(reader(data_file(root).read_bytes()))).last + 1) * PAGE
     with data_file(root).open("r+b") as file:  # every entry of the root leads far behind the file's end
@@ -204,7 +212,7 @@ def test_a_death_is_seen_by_the_next_one(small: tuple[Path, Truth]) -> None:
 
 def test_the_death_of_a_writer_is_seen_by_the_next_one(large: tuple[Path, Truth]) -> None:
     """Within its transaction, as by a page that only writers read: all pages are looked at, and made anew."""
-    template, truth = large
+    template, truth = without_sums(large)
     root = copy_of(template, template.parent / "damaged")
     folder = str(root / ".aq" / "index")
 
@@ -256,6 +264,55 @@ def test_a_meta_page_that_could_not_be_written_is_no_damage(small: tuple[Path, T
     data_file(root).write_bytes(data)
     assert survives(root, small[1]) == [Outcome.RIGHT]
     check_oracle(root)
+
+
+def harmed(sums: bytes) -> list[bytes | None]:
+    """Each way in which the file of sums can be wrong while the index is right; None: it is gone."""
+    cut = [b"", sums[:8], sums[:20], sums[:-1]]
+    return [*cut, sums[:70] + bytes([sums[70] ^ 1]) + sums[71:], sums + b"more", None]
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_wrong_sums_accuse_nobody(small: tuple[Path, Truth], readonly: bool) -> None:
+    template, truth = small
+    for data in harmed((template / ".aq" / "index" / sums.NAME).read_bytes()):
+        root = copy_of(template, template.parent / "damaged")
+        inode = data_file(root).stat().st_ino
+        path = root / ".aq" / "index" / sums.NAME
+        path.unlink() if data is None else path.write_bytes(data)
+        open_environment(str(path.parent), readonly=readonly).close()
+        ask_all(root, truth)
+        assert data_file(root).stat().st_ino == inode, "the index was made anew"
+
+
+def test_pages_that_a_dead_writer_left_are_no_damage(large: tuple[Path, Truth]) -> None:
+    """Free pages are written before the meta page that names them; whoever dies in between leaves them."""
+    template, truth = large
+    root = copy_of(template, template.parent / "damaged")
+    data = bytearray(data_file(root).read_bytes())
+    uses = pages.check(reader(data), pages.newest(pages.metas(reader(data))))
+    free = [number for number, use in enumerate(uses) if use == pages.FREE][::50]
+    assert len(free) > 3
+    for number in free:
+        data[number * PAGE : number * PAGE + PAGE] = os.urandom(PAGE)
+    data_file(root).write_bytes(data)
+    inode = data_file(root).stat().st_ino
+    ask_all(root, truth)
+    assert data_file(root).stat().st_ino == inode, "the index was made anew"
+    check_oracle(root)
+
+
+def test_sums_follow_every_writer_that_closes(large: tuple[Path, Truth]) -> None:
+    root = copy_of(large[0], large[0].parent / "damaged")
+    folder = str(root / ".aq" / "index")
+    for turn in range(3):
+        with Store.open(root) as store:
+            store.index.put_many("stat", [(b"%016d" % turn, b"")])
+        found = sums.load(folder)
+        with data_file(root).open("rb", buffering=0) as file:
+            newest = pages.newest(pages.metas(reader(data_file(root).read_bytes())))
+            assert found is not None and found.transaction == newest.transaction
+            assert found == sums.take(file.fileno(), newest.transaction, PAGE)
 
 
 def somebody_died_beside(folder: str) -> bool:
