@@ -5,6 +5,7 @@ Invariant: everything comes from records and summaries; what a summary does not 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -46,6 +47,14 @@ def revision(record: ShowRevision, view: View) -> Iterator[str]:
     yield from paths(record.snapshot, view, indent=2)
 
 
+def _statuses(record: RunInfo) -> Counter[str]:
+    """How many steps came to which status, items of maps one by one."""
+    found: Counter[str] = Counter()
+    for step in record.steps:
+        found.update(step.counts or {step.status: 1})
+    return found
+
+
 def run(record: RunInfo, view: View) -> Iterator[str]:
     """A run in a few lines: what, how it ended, with which params, in which environment."""
     python = record.environment.get("python", "")
@@ -57,7 +66,7 @@ def run(record: RunInfo, view: View) -> Iterator[str]:
         ("status", Cell(record.status, RUN_STYLES.get(record.status, ""))),
         ("took", duration(record.seconds)),
         ("params", params_text(record.params)),
-        ("steps", step_counts([step.status for step in record.steps])),
+        ("steps", step_counts(_statuses(record))),
         ("code", code if view.verbose else cut(code, 72)),
         ("python", f"{python}, {plural(len(packages), 'package')}" if python else ""),
         ("accepted", "; ".join(f"{check}: {why}" for check, why in record.accepted.items())),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from aq.cli.text import Cell, Row, View, columns, duration, short
 from aq.cli.text_record import reasons
-from aq.cli.text_run import STEP_STYLES, STEP_WORDS
+from aq.cli.text_run import STEP_STYLES, STEP_WORDS, step_counts
 from aq.pipeline.outcomes import Downstream, Lineage
 from aq.pipeline.results import StepEntry
 from aq.store.paths import show as shown
@@ -28,7 +28,10 @@ def steps(found: Sequence[StepEntry], view: View) -> Iterator[str]:
         took = step.seconds if step.status in ("run", "failed") else 0.0
         name = step.step if step.role == "op" else f"{step.step} ({step.role})"
         spent = Cell(duration(took) if took else "", "dim", right=True)
-        rows.append([f"{lead}{name}", state, spent, Cell(plus, "dim"), step.error or reasons(step.reasons)])
+        told = step.error or reasons(step.reasons)
+        if step.counts:
+            told = "  ".join(part for part in (step_counts(step.counts), told) if part)
+        rows.append([f"{lead}{name}", state, spent, Cell(plus, "dim"), told])
     yield from columns(view, rows)
 
 

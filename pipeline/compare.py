@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from aq.formats.identity import Digest
 from aq.formats.objects import Source, get_record
-from aq.formats.records import Artifact, Run
+from aq.formats.records import Artifact, Run, Step
 from aq.pipeline import environment, facts
 from aq.pipeline.codediff import code_changes
 from aq.pipeline.facts import Facts
+from aq.pipeline.mapped import items_of
 from aq.pipeline.partitions import of_run
 from aq.pipeline.results import Diff, MetricDiff, PackageDiff, ParamDiff, PathDiff
 from aq.pipeline.typed import shown
@@ -95,6 +96,8 @@ def artifact_detail(
         from aq.pipeline.filediff import file_detail
 
         return file_detail(path, before, after, source)
+    if after.format == "items":
+        return _items_detail(source, old, new)
     if after.format in ("json", "metric"):
         from aq.formats import values
 
@@ -104,6 +107,24 @@ def artifact_detail(
 
         return {"value": {"from": value(before), "to": value(after)}}
     return {"size": size, **_summary_detail(store, source, (before, old), (after, new))}
+
+
+def _items_detail(source: Source, old: Entry, new: Entry) -> dict[str, Any]:
+    """Which items of a map came, went and changed."""
+
+    def outputs(entry: Entry) -> dict[str, list[tuple[bytes, str]]]:
+        step = None if entry.step is None else get_record(source, Step, entry.step)
+        return {one.key: one.outputs for one in items_of(source, step)} if step is not None else {}
+
+    before, after = outputs(old), outputs(new)
+    return {
+        "length": {"from": len(before), "to": len(after)},
+        "items": {
+            "added": [key for key in after if key not in before],
+            "removed": [key for key in before if key not in after],
+            "changed": [key for key in after if key in before and before[key] != after[key]],
+        },
+    }
 
 
 def _summary_detail(

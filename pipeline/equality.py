@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from aq.formats.objects import Source
+from aq.formats import collected
+from aq.formats.objects import Source, get_record
 from aq.formats.records import Artifact
 
 
@@ -28,9 +29,30 @@ def verdict(
         if _close(old, new, rtol, atol):
             return "equal", "equal within the tolerance"
         return "different", f"{_short(old)} became {_short(new)}"
+    if before.format == collected.FORMAT:
+        return _collections(before, after, source, rtol, atol)
     if before.format == "array":
         return _arrays(before, after, source, rtol, atol)
     return "different", f"{before.size:,} bytes became {after.size:,} other bytes"
+
+
+def _collections(
+    before: Artifact, after: Artifact, source: Source, rtol: float, atol: float
+) -> tuple[str, str]:
+    """Item by item: equal ids are not looked at."""
+    old, new = list(collected.elements(before, source)), list(collected.elements(after, source))
+    if [key for key, _ in old] != [key for key, _ in new]:
+        return "different", f"{len(old):,} items became {len(new):,}, or have other keys"
+    apart = []
+    for at, ((key, one), (_, other)) in enumerate(zip(old, new, strict=True)):
+        if one != other:
+            pair = (get_record(source, Artifact, one), get_record(source, Artifact, other))
+            found, detail = verdict(*pair, source, rtol=rtol, atol=atol)
+            if found == "different":
+                apart.append(f"item {at if key is None else key}: {detail}")
+    if not apart:
+        return "equal", "equal within the tolerance"
+    return "different", f"{len(apart):,} of {len(old):,} items differ, the first: {apart[0]}"
 
 
 def _value(record: Artifact, source: Source) -> Any:

@@ -12,7 +12,7 @@ from aq.formats import partitions
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run, Step
-from aq.pipeline import facts, show
+from aq.pipeline import facts, mapped, show
 from aq.pipeline.outcomes import Downstream, Lineage, Use
 from aq.pipeline.partitions import of_run
 from aq.pipeline.readings import Place, Readings
@@ -65,8 +65,29 @@ class _Tracer:
         name = show.step_name(path, entry) or path
         readings = self._readings.get(partitions.space_of(name))
         told = readings.paths(name, step.inputs) if readings is not None else {}
-        inputs = [self._read(told.get(place), place, bytes(id)) for place, id in step.inputs.items()]
+        inputs = [
+            self._of_item(path, place, bytes(id)) or self._read(told.get(place), place, bytes(id))
+            for place, id in step.inputs.items()
+        ]
         return Lineage(path=path, artifact=artifact, step=name, inputs=inputs)
+
+    def _of_item(self, path: str, place: str, artifact: bytes) -> Lineage | None:
+        """What an item of a map is made of: an item of another map, or what was gone through."""
+        above, _, key = path.rpartition("/")
+        entry = snapshots.get_entry(self._store, self._snapshot, above) if above else None
+        if entry is None or entry.step is None:
+            return None
+        step = get_record(self._store, Step, entry.step)
+        readings = self._readings.get(partitions.space_of(above))
+        if f"each {place}" not in step.inputs or readings is None:
+            return None
+        whole = readings.paths(above, step.inputs)[f"each {place}"]
+        if whole is None:
+            return None
+        item = mapped.entry(self._store, self._snapshot, f"{whole}/{key}")
+        if item is not None and item.artifact == artifact:
+            return self.trace(f"{whole}/{key}", item)
+        return self._read(whole, place, step.inputs[f"each {place}"])
 
     def _read(self, path: str | None, place: str, artifact: bytes) -> Lineage:
         """An input whose path the run tells, as that path is at the revision."""
@@ -110,8 +131,11 @@ def _parsed_tables(store: Store) -> Iterator[tuple[bytes, bytes]]:
 
 def downstream(store: Store, spec: str) -> Downstream:
     """Every path of every commit, on any branch or tag, that this artifact went into."""
-    _, path, entry = show.find(store, spec)
+    revision, path, entry = show.find(store, spec)
     tainted: set[Place] = {(path, bytes(entry.artifact))}
+    above = snapshots.get_entry(store, revision.snapshot, path.rpartition("/")[0] or path)
+    if above is not None and above.step is not None:  # an item is read as a part of its map's result
+        tainted.add((path.rpartition("/")[0], bytes(above.artifact)))
     tips = {bytes(ref.id): ref.id for ref in store.refs().values() if ref.id is not None}
     commits = [id for id in tips.values() if store.kind_of(id) is not None]
     used: list[Use] = []

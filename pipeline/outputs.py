@@ -64,7 +64,7 @@ def chunks(
     if part or (form is not None and form != "json"):
         what = "columns and rows" if part else f"{form} form"
         raise UsageError(f"{path} is no table: it has no {what}", hint=f"aq show {path}")
-    return _plain(store, record)
+    return _plain(store, record, path)
 
 
 def _stored(
@@ -86,10 +86,14 @@ def write(target: Path, pieces: Iterable[bytes]) -> None:
     disk.write_stream(str(target), pieces)
 
 
-def _plain(store: Store, record: Artifact) -> Iterator[bytes]:
-    from aq.formats import values
+def _plain(store: Store, record: Artifact, path: str) -> Iterator[bytes]:
+    from aq.formats import collected, values
 
-    if record.format == "bytes":
+    if record.format == collected.FORMAT:
+        if not collected.formats(record) <= {"json", "metric"}:
+            raise UsageError(f"{path} holds results of a map that are no JSON", hint=f"aq show {path}")
+        yield _json_text(values.decode(record, store)) + b"\n"
+    elif record.format == "bytes":
         yield from values.file_bytes(record, store)
     elif record.format == "raw":
         yield from _bytes(values.decode(record, store))

@@ -134,7 +134,10 @@ class PathEntry(Result, frozen=True, kw_only=True):
 
 
 class StepEntry(Result, frozen=True, kw_only=True):
-    """One step of a run, and what became of it. `status`: run | reused | failed | cancelled."""
+    """One step of a run, and what became of it. `status`: run | reused | failed | cancelled.
+
+    Of a map `counts` says how many of its items came to which status.
+    """
 
     step: str
     status: str
@@ -146,6 +149,7 @@ class StepEntry(Result, frozen=True, kw_only=True):
     outputs: list[str] = []
     error: str | None = None
     log: str | None = None
+    counts: dict[str, int] = {}
 
 
 class RunInfo(Result, frozen=True, kw_only=True):

@@ -5,13 +5,14 @@ Invariant: every run is listed, also failed, gated and uncommitted ones; reads r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Run, RunStep, Step
-from aq.pipeline import facts, log, show, times
+from aq.pipeline import facts, log, mapped, show, times
 from aq.pipeline.outcomes import LogText, RunEntry
 from aq.pipeline.results import PathEntry, StepEntry
 from aq.pipeline.typed import shown
@@ -110,7 +111,7 @@ def logs(store: Store, spec: str) -> LogText:
         op, text = text or spec, None
     cancelled: LogText | None = None
     for id, run in _runs_to_search(store, text):
-        step = _step(run, op, required=text is not None)
+        step = _step(store, run, op, required=text is not None)
         if step is None:
             continue
         found = _log_text(store, id, run, step)
@@ -128,15 +129,32 @@ def _runs_to_search(store: Store, text: str | None) -> list[tuple[Digest, Run]]:
     return [(id, get_record(store, Run, id)) for id in store.runs()]
 
 
-def _step(run: Run, op: str, *, required: bool) -> RunStep | None:
+def _step(store: Store, run: Run, op: str, *, required: bool) -> RunStep | None:
     known = [one for one in run.steps if one.role != "parse"]
     found = [one for one in known if one.name == op or one.name.endswith("/" + op)]
+    found = found or _item(store, known, op)
     if not found and required:
         names = [one.name for one in known]
         near = get_close_matches(op, [*names, *(name.rpartition("/")[2] for name in names)], n=1)
         guess = f" (did you mean {near[0]}?)" if near else ""
         raise NotFound(f"no step '{op}' in that run{guess}", hint="aq steps")
     return found[0] if found else None
+
+
+def _item(store: Store, known: list[RunStep], op: str) -> list[RunStep]:
+    """An item of a map: as it ran, else as what was reused."""
+    above, _, key = op.rpartition("/")
+    maps = [one for one in known if one.role == "map" and above and f"/{one.name}".endswith("/" + above)]
+    for one in maps:
+        ran = next((item for item in mapped.told_of(store, one) if item.name == f"{one.name}/{key}"), None)
+        if ran is not None:
+            return [ran]
+        step = None if one.step is None else get_record(store, Step, one.step)
+        for item in mapped.items_of(store, step) if step is not None else ():
+            if item.key == key:
+                log = (store.summary(item.step) or {}).get("log")
+                return [RunStep(name=f"{one.name}/{key}", status="reused", step=item.step, log=log)]
+    return []
 
 
 def _unknown_step(store: Store, op: str) -> NotFound:
@@ -153,6 +171,8 @@ def _log_text(store: Store, id: Digest, run: Run, step: RunStep) -> LogText:
     if step.log is not None:
         record = get_record(store, Artifact, step.log)
         text = b"".join(values.file_bytes(record, store)).decode("utf-8", "replace")
+    elif step.role == "map":
+        text = "".join(_of_items(store, id, step))
     return LogText(
         run=str(id),
         step=step.name,
@@ -161,6 +181,14 @@ def _log_text(store: Store, id: Digest, run: Run, step: RunStep) -> LogText:
         error=step.error or None,
         inputs=_inputs(store, run, step),
     )
+
+
+def _of_items(store: Store, id: Digest, step: RunStep) -> Iterator[str]:
+    """A line for each item of a map that ran or failed, with how to get its log where it wrote something."""
+    for item in mapped.told_of(store, step):
+        word = f"failed: {item.error}" if item.status == "failed" else "ran"
+        more = "" if item.log is None else f"  aq logs {str(id)[:8]}:{item.name}"
+        yield f"{item.name}  {word}{more}\n"
 
 
 def _inputs(store: Store, run: Run, step: RunStep) -> list[PathEntry]:

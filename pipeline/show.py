@@ -226,6 +226,7 @@ def step_entries(store: Store, run: Run) -> list[StepEntry]:
                 outputs=outputs.get(bytes(one.step), []) if one.step else [],
                 error=one.error or None,
                 log=bytes(one.log).hex() if one.log else None,
+                counts=one.counts,
             )
         )
     return result

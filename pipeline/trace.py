@@ -20,6 +20,7 @@ from aq.pipeline.handles import Handle, leaf_of, outputs_of
 from aq.pipeline.ops import Flow, Op, recorder
 
 _CONTAINERS: Final = (list, tuple, dict)
+_PLAIN: Final = frozenset({int, float, str, bytes, bool, type(None)})
 
 
 def trace(flow: Flow[..., Any], params: Mapping[str, Any], *, root: Path | None = None) -> Graph:
@@ -140,6 +141,8 @@ def argument(value: Any) -> Argument:
     if type(value) not in _CONTAINERS:
         _refuse_hidden(value)
         return Constant(fresh(value))
+    if type(value) is not dict and _PLAIN.issuperset(map(type, value)):  # ten thousand items of a map
+        return Constant(type(value)(value))
     keys = tuple(value) if type(value) is dict else tuple(range(len(value)))
     items = tuple(argument(item) for item in (value.values() if type(value) is dict else value))
     if all(isinstance(item, Constant) for item in items):

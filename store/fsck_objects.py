@@ -20,7 +20,7 @@ from aq.formats.records import Artifact, Commit, Node, Operation, Record, Run, S
 from aq.store import paths, tracking
 from aq.store.findings import REBUILD, Finding
 from aq.store.fsck_history import CondemnedCheck, OrderCheck, chain_findings, touched_problem
-from aq.store.fsck_runs import RunCheck
+from aq.store.fsck_runs import RunCheck, map_problems
 from aq.store.fsck_values import ValueCheck
 from aq.store.marking import horizon_of
 from aq.store.reach import KEYED, Item, Link, Role, Visit, Walk, Whole, shape
@@ -248,6 +248,8 @@ class ObjectCheck:
     def _step(self, item: Item, step: Step) -> None:
         if self._step_key is not None and self._step_key(step) != step.key:
             self._say(item, "its key is not that of its parts")
+        for problem in map_problems(self.store, step):
+            self._say(item, problem)
 
     def _run(self, item: Item, run: Run) -> None:
         for problem in self._runs.problems(run):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from aq.formats import collected
 from aq.formats.errors import Damaged
 from aq.formats.objects import get_record
-from aq.formats.records import Run, RunStep, Step
+from aq.formats.prolly import list_items
+from aq.formats.records import Artifact, MappedItem, Run, RunStep, Step, decode
 from aq.store.store import Store
 
 
@@ -81,3 +83,25 @@ class RunCheck:
             for _name, output in step.outputs if step is not None else ():
                 makers.setdefault(bytes(output), set()).add(bytes(id))
         return makers
+
+
+def map_problems(store: Store, step: Step) -> Iterator[str]:
+    """What is wrong with the items of a map's step: each made what it says, all together its result."""
+    if step.items is None:
+        return
+    try:
+        items = [decode(MappedItem, one) for one in list_items(store, step.items)]
+        if len({one.key for one in items}) != len(items):
+            yield "two of its items have one name"
+        for at, (name, id) in enumerate(step.outputs):
+            held = collected.elements(get_record(store, Artifact, id), store)
+            if [one.outputs[at][0] for one in items] != [artifact for _, artifact in held]:
+                yield f"its result {name} is not what its items made".replace("  ", " ")
+        for one in items:
+            made = [id for _, id in get_record(store, Step, one.step).outputs]
+            if made != [id for id, _ in one.outputs]:
+                yield f"its item {one.key} made something else"
+    except IndexError:
+        yield "its items have other outputs than it"
+    except Damaged:
+        return  # the object itself is named

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any, Final, TypeGuard
 
+from aq.formats import collected
 from aq.formats.errors import Damaged
 from aq.formats.files import parts, stream_bytes, whole_bytes
 from aq.formats.objects import Source
@@ -38,6 +39,7 @@ class ValueCheck:
             "array": self._array,
             "pickle": self._pickle,
             "table": self._table,
+            collected.FORMAT: self._items,
         }
 
     def problems(self, artifact: Artifact) -> Iterator[str]:
@@ -152,6 +154,17 @@ class ValueCheck:
             yield read_piece(self._source, piece)
             if not piece.goes_on:
                 return
+
+    # Collections (I36)
+
+    def _items(self, artifact: Artifact) -> Iterator[str]:
+        from aq.formats.objects import get_record
+
+        found = list(collected.elements(artifact, self._source))
+        if collected.is_dict(artifact) and len({key for key, _ in found}) != len(found):
+            yield "two of its items have one key"
+        if {get_record(self._source, Artifact, id).format for _, id in found} != collected.formats(artifact):
+            yield "its type does not say what formats its items have"
 
     # Tables (T2 to T4)
 
