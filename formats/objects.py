@@ -7,7 +7,7 @@ of exactly the bytes given. Formats know objects only through these two protocol
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.records import TYPES, Artifact, Record, decode, encode
@@ -122,6 +122,12 @@ class Overlay:
         if bytes(id) in self._memory.objects:
             return self._memory.get(kind, id)
         return self._source.get(kind, id)
+
+    def summary(self, id: bytes) -> dict[str, Any] | None:
+        """What the source below knows of an artifact."""
+        known = getattr(self._source, "summary", None)
+        found: dict[str, Any] | None = None if known is None else known(id)
+        return found
 
     def before_executing(self) -> None:
         """As the source below says."""

@@ -8,28 +8,21 @@ ops and outputs hold none. `component` and `parsed` are each other's inverse for
 from __future__ import annotations
 
 import datetime as dates
+import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 from urllib.parse import unquote
 
 from aq.formats.errors import UsageError
 
 PART_MOST: Final = 255
+_ALL_DEEP: Final = 2
 _ESCAPED: Final = frozenset("%/=:*?[]{}\\\"'<>|~^#")
 _CATEGORIES: Final = frozenset(("Cc", "Zl", "Zp"))
-_READERS: Final[dict[str, Callable[[str], Any]]] = {
-    "bool": {"true": True, "false": False}.__getitem__,
-    "int": int,
-    "float": float,
-    "Decimal": Decimal,
-    "date": dates.date.fromisoformat,
-    "datetime": dates.datetime.fromisoformat,
-    "time": dates.time.fromisoformat,
-}
-KINDS: Final = frozenset(_READERS)
-"""The types of values that sort, and stand in a table, as what they are."""
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+([+-][0-9:]+)?)?")
+Value = int | float | bool | dates.date | dates.datetime | str | None
 
 
 def component(name: str, text: str) -> str:
@@ -112,33 +105,68 @@ def of_flow(spaces: Iterable[str], flow: str) -> list[str]:
     return [space for space in spaces if flow_of(space) == flow]
 
 
-def typed(text: str, kind: str) -> Any:
-    """The value behind a text of one of KINDS, None where there is none; of any other kind the text."""
-    if kind not in _READERS:
-        return text
-    if text == "none":
-        return None
-    try:
-        return _READERS[kind](text)
-    except (ValueError, KeyError, ArithmeticError):
-        return text
+def agreeing(spaces: Iterable[str], wanted: Mapping[str, str]) -> list[str]:
+    """Those spaces whose values are the wanted ones, as far as these say."""
+    return [
+        space
+        for space in spaces
+        if all(wanted.get(name, text) == text for name, text in values(space).items())
+    ]
 
 
-def order(space: str, kinds: Mapping[str, str]) -> tuple[Any, ...]:
-    """What spaces are sorted by: value by value, numbers and times as such; missing ones first."""
-    return tuple(_place(text, kinds.get(name, "")) for name, text in values(space).items())
+def matches(space: str, pattern: str) -> bool:
+    """Whether a partition is meant by a pattern, in which * stands for any text without "/"."""
+    parts, wanted = space.split("/"), pattern.split("/")
+    if len(wanted) == _ALL_DEEP and wanted[1] == "*":
+        wanted = [wanted[0], *("*" for _ in parts[1:])]
+    return len(parts) == len(wanted) and all(map(_fits, parts, wanted))
 
 
-def _place(text: str, kind: str) -> tuple[int, float | Decimal, str]:
-    value = typed(text, kind)
+def _fits(part: str, wanted: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, wanted.split("*"))), part, re.DOTALL) is not None
+
+
+def pattern_of(path: str) -> tuple[str, str]:
+    """What stands for partitions in a path with *, and what follows: `delays/*`, `predictions`."""
+    parts = path.split("/")
+    end = 1
+    while end < len(parts) and ("=" in parts[end] or "*" in parts[end]):
+        end += 1
+    return "/".join(parts[:end]), "/".join(parts[end:])
+
+
+def typed(text: str) -> Value:
+    """What a text reads as: an int or float in plain digits, a date or time in ISO form, true, false, none;
+    all else, and a number that is not written as Python writes it (`03`), is the text.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if (found := _NUMBER.fullmatch(text)) is not None:
+        number = float(text) if found[2] else int(text)
+        return number if str(number) == text else text
+    if (found := _TIME.fullmatch(text)) is not None:
+        try:
+            return dates.datetime.fromisoformat(text) if found[1] else dates.date.fromisoformat(text)
+        except ValueError:
+            pass
+    return text
+
+
+_WORDS: Final[dict[str, Value]] = {"true": True, "false": False, "none": None}
+
+
+def order(space: str) -> tuple[tuple[int, float, str], ...]:
+    """What partitions are sorted by, value by value: numbers by size, times by the instant, texts by their
+    code points; nothing comes first.
+    """
+    return tuple(_place(typed(text), text) for text in values(space).values())
+
+
+def _place(value: Value, text: str) -> tuple[int, float, str]:
     if value is None:
         return 0, 0, ""
-    if isinstance(value, bool | int | float | Decimal):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return 1, value, text
-    if isinstance(value, dates.datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=dates.UTC)
-        return 1, (aware - _EPOCH) // dates.timedelta(microseconds=1), text
+    if isinstance(value, dates.datetime) and value.tzinfo is not None:
+        return 2, 0, value.astimezone(dates.UTC).replace(tzinfo=None).isoformat()
     return 2, 0, text
-
-
-_EPOCH: Final = dates.datetime(1970, 1, 1, tzinfo=dates.UTC)

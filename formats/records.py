@@ -124,7 +124,7 @@ class Run(Record, frozen=True, omit_defaults=True, kw_only=True):
     `status`: committed | unchanged | gated | failed | uncommitted. `code` is a snapshot of the
     project files that the flow reaches; `snapshot` is what the run would commit; `renamed` maps a
     metric to the name that it had before; `typed` holds the params that JSON has a type for, as such.
-    `partition` is the part of its paths behind the flow's name, `kinds` the types of its values.
+    `partition` is the part of its paths behind the flow's name.
     """
 
     flow: str
@@ -149,7 +149,6 @@ class Run(Record, frozen=True, omit_defaults=True, kw_only=True):
     accepted: dict[str, str] = {}
     renamed: dict[str, str] = {}
     partition: str = ""
-    kinds: dict[str, str] = {}
     seconds: float = 0.0
     error: dict[str, str] = {}
     author: str = ""

@@ -6,8 +6,8 @@ Invariant: told from the run's record alone; nothing of the user's is imported f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 from aq.formats.identity import Digest
@@ -17,6 +17,8 @@ from aq.pipeline.outcomes import RunDone, StepCounts
 from aq.pipeline.partitions import of_run
 from aq.pipeline.results import Violation
 from aq.pipeline.typed import shown
+
+_TOLD_MOST: Final = 3
 
 
 def counts(run: Run) -> StepCounts:
@@ -43,6 +45,21 @@ def message(run: Run) -> str:
     return f"run {of_run(run)}: {', '.join(parts)}"
 
 
+def messages(runs: Sequence[Run]) -> str:
+    """Those of several runs; of many partitions of one flow only how many there are."""
+    flows: dict[str, list[Run]] = {}
+    for run in runs:
+        flows.setdefault(run.flow, []).append(run)
+    return "; ".join(text for found in flows.values() for text in _messages(found))
+
+
+def _messages(runs: Sequence[Run]) -> list[str]:
+    if len(runs) <= _TOLD_MOST:
+        return [message(run) for run in runs]
+    ran, reused = (sum(getattr(counts(run), name) for run in runs) for name in ("run", "reused"))
+    return [f"run {runs[0].flow}: {len(runs)} partitions, {ran} ran, {reused} reused"]
+
+
 def done(id: Digest, run: Run, commit: str | None, notes: list[str]) -> RunDone:
     """The last record of a run's stream."""
     error: dict[str, Any] | None = dict(run.error) if run.error else None
@@ -63,6 +80,13 @@ def done(id: Digest, run: Run, commit: str | None, notes: list[str]) -> RunDone:
         params=shown(run, run.given),
         notes=notes,
     )
+
+
+def others_unchanged(flow: str, others: int) -> list[str]:
+    """The note of partitions that had nothing to do, and that nothing else is said of."""
+    if not others:
+        return []
+    return [f"{others} other partition{'s' * (others != 1)} of {flow} had nothing to do"]
 
 
 def kept_params(flow: str, kept: Mapping[str, str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aq.formats.errors import UsageError
 from aq.formats.identity import Digest
-from aq.formats.objects import get_record
+from aq.formats.objects import Overlay, get_record
 from aq.formats.records import Artifact as Record
 from aq.store.snapshots import Entry
 from aq.store.store import Store
@@ -31,7 +31,7 @@ class Artifact:
 
     __slots__ = ("_store", "entry", "path", "record", "revision")
 
-    def __init__(self, store: Store, path: str, revision: str, entry: Entry) -> None:
+    def __init__(self, store: Store | Overlay, path: str, revision: str, entry: Entry) -> None:
         self._store = store
         self.path = path
         self.revision = revision

@@ -24,8 +24,7 @@ from aq.store.store import Store
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`flows`: the newest run of each flow, or of each of its partitions, as of this commit, by where its
-    results lie (`partitions.of_run`); `given`: metrics committed as values; `kinds`: {flow: {param: type}} of
-    partitions whose values are more than text.
+    results lie (`partitions.of_run`); `given`: metrics committed as values.
 
     `renamed` maps former names of metrics to those that replaced them; `metrics` and `checks` are
     those of the current flows; `total`: logical bytes of the snapshot. `params` holds the explicit params
@@ -35,7 +34,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     flows: dict[str, bytes] = {}
     params: dict[str, dict[str, str]] = {}
     renamed: dict[str, str] = {}
-    kinds: dict[str, dict[str, str]] = {}
     given: dict[str, float | None] = {}
     metrics: dict[str, float | None] = {}
     checks: dict[str, str] = {}
@@ -60,8 +58,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def ordered(self, flow: str) -> list[str]:
         """The spaces of a flow, partitions from the smallest value to the largest."""
-        known = self.kinds.get(flow, {})
-        return sorted(paths.of_flow(self.flows, flow), key=lambda space: paths.order(space, known))
+        return sorted(paths.of_flow(self.flows, flow), key=paths.order)
 
 
 NONE = Facts()
@@ -116,15 +113,12 @@ def derive(store: Store, commit: Commit, parent: Facts, tally: Tally | None = No
     from its other parents stands in its record, so the first parent is enough.
     """
     flows, params = dict(parent.flows), dict(parent.params)
-    renamed, kinds = dict(parent.renamed), dict(parent.kinds)
+    renamed = dict(parent.renamed)
     for id in commit.runs:
         run = get_record(store, Run, id)
         space = of_run(run)
         flows[space] = bytes(id)
         params.pop(space, None)
-        kinds = {flow: known for flow, known in kinds.items() if flow != run.flow}
-        if run.kinds:
-            kinds[run.flow] = dict(run.kinds)
         for today, former in run.renamed.items():
             renamed.pop(today, None)
             renamed[former] = today
@@ -146,7 +140,6 @@ def derive(store: Store, commit: Commit, parent: Facts, tally: Tally | None = No
         flows=flows,
         params={**params, **commit.params},
         renamed=renamed,
-        kinds=kinds,
         given=_given(store, commit),
         metrics=metrics,
         checks=checks,

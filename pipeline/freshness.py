@@ -17,7 +17,7 @@ from aq.formats import documents, partitions
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Run, Source
-from aq.pipeline import facts
+from aq.pipeline import facts, gathering
 from aq.pipeline.partitions import of_run
 from aq.pipeline.results import Reason, StaleStep
 from aq.store import snapshots
@@ -243,7 +243,11 @@ def _touches(store: Store, run: bytes, changed: set[str]) -> bool:
     record = get_record(store, Run, run)
     prefix = of_run(record) + "/"
     sources = {source.path for source in record.sources}
-    return any(path in sources or path.startswith(prefix) for path in changed)
+    patterns = [path for path in sources if "*" in path]
+    return any(
+        path in sources or path.startswith(prefix) or any(gathering.means(one, path) for one in patterns)
+        for path in changed
+    )
 
 
 def _stale_at(store: Store, run: bytes, snapshot: Digest, environ: Mapping[str, str]) -> bool:
@@ -254,6 +258,8 @@ def _stale_at(store: Store, run: bytes, snapshot: Digest, environ: Mapping[str, 
 
     def lookup(source: Source) -> bytes | None:
         entry = snapshots.get_entry(store, snapshot, source.path)
+        if entry is None and source.origin == "made" and gathering.is_pattern(source.path):
+            return gathering.look(store, snapshot, source.path)
         return entry.artifact if entry else None
 
     def python_files() -> list[str]:

@@ -6,11 +6,11 @@ inherited from an older commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aq.formats import partitions
 from aq.formats.errors import NotFound, UsageError
@@ -280,20 +280,12 @@ def series(store: Store, name: str | None, range: str | None) -> dict[str, list[
             point = MetricPoint(commit=str(id), time=times.text(commit.time), value=value)
             found.setdefault(path, []).append(point)
     if name is None:
-        return dict(sorted(found.items(), key=_place(store)))
+        return dict(sorted(found.items(), key=_place))
     group = resolve_group(list(found) or metric_names(store), name)
-    return dict(sorted(((full, found.get(full, [])) for full in group), key=_place(store)))
+    return dict(sorted(((full, found.get(full, [])) for full in group), key=_place))
 
 
-def _place(store: Store) -> Callable[[tuple[str, object]], tuple[Any, ...]]:
+def _place(item: tuple[str, object]) -> tuple[object, ...]:
     """Sorts by name, and series of one metric from the smallest partition to the largest."""
-    at = history.head(store).commit
-    kinds = facts.of(store, at).kinds if at is not None else {}
-
-    def key(item: tuple[str, object]) -> tuple[Any, ...]:
-        path = item[0]
-        space = partitions.space_of(path)
-        order = partitions.order(space, kinds.get(partitions.flow_of(space), {}))
-        return partitions.general(path), order, path
-
-    return key
+    path = item[0]
+    return partitions.general(path), partitions.order(partitions.space_of(path)), path

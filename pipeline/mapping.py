@@ -18,6 +18,7 @@ from pathlib import PurePath
 from typing import Any, Final, Protocol, cast
 
 from aq.formats.errors import UsageError
+from aq.formats.partitions import split
 from aq.pipeline.graph import Argument, Constant, Group, Output, Read
 from aq.pipeline.ops import Op, recorder
 from blake3 import blake3
@@ -178,7 +179,7 @@ def _text(item: Any, at: int, digest: Callable[[int], str]) -> str:
     if isinstance(item, Read):
         return _fit(item.label)
     if isinstance(item, Output):
-        return _fit(item.path.partition("/")[2])
+        return _fit(split(item.path)[1])
     text = _scalar(item) if isinstance(item, _SCALARS) else _small(item)
     return _digested(digest(at), item) if text is None else _fit(text)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from aq.formats.errors import UsageError
+from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.pipeline import exporting
 from aq.pipeline.exporting import FORMS, Held, exported
 from aq.pipeline.selection import Rows, as_table, span
 from aq.store import disk
-from aq.store.store import Store
 
 _SUFFIXES: Final = {
     ".csv": "csv",
@@ -41,7 +41,7 @@ def form_of_name(target: Path) -> str | None:
 
 
 def chunks(
-    store: Store,
+    store: Source,
     record: Artifact,
     path: str,
     form: str | None,
@@ -68,7 +68,7 @@ def chunks(
 
 
 def _stored(
-    store: Store, record: Artifact, columns: Sequence[str] | None, rows: Rows | None
+    store: Source, record: Artifact, columns: Sequence[str] | None, rows: Rows | None
 ) -> exporting.Stored:
     from aq.formats.tables.described import described
     from aq.formats.tables.table import chosen
@@ -86,7 +86,7 @@ def write(target: Path, pieces: Iterable[bytes]) -> None:
     disk.write_stream(str(target), pieces)
 
 
-def _plain(store: Store, record: Artifact, path: str) -> Iterator[bytes]:
+def _plain(store: Source, record: Artifact, path: str) -> Iterator[bytes]:
     from aq.formats import collected, values
 
     if record.format == collected.FORMAT:

@@ -7,7 +7,7 @@ declaration. Which spaces there are is told from runs and snapshots alone, no co
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -62,19 +62,61 @@ def _components(flow: Flow[..., Any], values: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def kinds(flow: Flow[..., Any]) -> dict[str, str]:
-    """{param: type} of the partition's params whose values are more than text."""
-    from aq.pipeline.params import parameters
+def again(
+    flow: Flow[..., Any],
+    runs: Sequence[tuple[Run, Mapping[str, str]]],
+    asked: Mapping[str, Any],
+    rest: Container[str],
+) -> list[dict[str, Any]]:
+    """What to run a flow of HEAD with: the explicit params of each of its partitions.
 
+    `runs`: the last run of each partition and its explicit params, smallest first. `asked`: new values;
+    those of the partition choose among them, or make a new one. `rest` is left out. Of a flow that was
+    partitioned otherwise each run is repeated under what the flow is now; without partitions the largest.
+    """
+    chosen = _chosen_texts(flow, asked)
     if not flow.partition:
-        return {}
+        return [dict(runs[-1][1])]
+    found = []
+    for run, explicit in runs:
+        there = paths.values(of_run(run))
+        if paths.agreeing([of_run(run)], chosen) and of_run(run) not in rest:
+            found.append({**explicit, **there})
+    if not found and not any(of_run(run) in rest for run, _ in runs):
+        plain = {name: text for name, text in runs[-1][1].items() if name not in flow.partition}
+        found.append(plain)
+    return found
+
+
+def _chosen_texts(flow: Flow[..., Any], asked: Mapping[str, Any]) -> dict[str, str]:
+    """What of the asked values concerns the partition, as text. Raises UsageError for none at all."""
+    from aq.pipeline.params import accept, as_text, parameters
+
     known = parameters(flow)
     found = {}
     for name in flow.partition:
-        types = [getattr(one, "__name__", "") for one in known[name].types]
-        if len(types) == 1 and types[0] in paths.KINDS:
-            found[name] = types[0]
+        if asked.get(name) == "":
+            raise UsageError(
+                f"{name} names the partitions of {flow.name}: it cannot be cleared",
+                hint=f"aq run -p {name}=VALUE",
+            )
+        if name in asked:
+            found[name] = as_text(accept(flow.name, known[name], asked[name]), known[name])
     return found
+
+
+def spaces_read(path: str, spaces: Iterable[str]) -> list[str]:
+    """Those spaces that a path of `aq.read` leads into."""
+    if "*" in path:
+        pattern = paths.pattern_of(path)[0]
+        return [space for space in spaces if paths.matches(space, pattern)]
+    here = paths.space_of(path)
+    return [space for space in spaces if space == here and path != here]
+
+
+def run_values(run: Run) -> dict[str, str]:
+    """{param: text} of the partition that a run is of; {} where it is of none."""
+    return paths.values(of_run(run))
 
 
 def of_run(run: Run) -> str:

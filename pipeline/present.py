@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aq.formats.records import Run, Source
-from aq.pipeline import freshness
+from aq.pipeline import freshness, gathering
 from aq.pipeline.hidden_reads import ABSENT, Files, plain_id
 from aq.pipeline.recording import Head
 from aq.store import snapshots
@@ -101,6 +101,8 @@ def sources(repo: Repo, at: Head, *, strict: bool = False) -> freshness.Lookup:
         entry = snapshots.get_entry(repo.store, at.snapshot, source.path)
         if entry is not None and entry.origin is not Origin.FILE:
             return entry.artifact
+        if entry is None and source.origin == "made" and gathering.is_pattern(source.path):
+            return gathering.look(repo.store, at.snapshot, source.path)
         found = repo.worktree.look(source.path)
         return found.artifact if found and not (strict and found != entry) else None
 

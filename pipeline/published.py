@@ -236,10 +236,13 @@ def _check_name(checks: Mapping[str, str], name: str) -> str:
     raise NotFound(f"no check '{name}' in this flow{guess}", hint="aq checks")
 
 
-def is_unchanged(repo: Repo, at: Head, job: Job, snapshot: Digest, sources: Sequence[Source]) -> bool:
+def is_unchanged(
+    repo: Repo, at: Head, job: Job, working: Digest, snapshot: Digest, sources: Sequence[Source]
+) -> bool:
     """Whether HEAD holds this very result already: same made paths, sources, params, and code.
 
-    Code is the same where its syntax is: an edited comment is left for `aq commit`.
+    `working`: HEAD's snapshot with what flows before this one changed. Code is the same where its syntax
+    is: an edited comment is left for `aq commit`.
     """
     if at.id is None or at.commit is None:
         return False
@@ -251,7 +254,7 @@ def is_unchanged(repo: Repo, at: Head, job: Job, snapshot: Digest, sources: Sequ
         return False
     if snapshot == at.snapshot:
         return True
-    changed = [path for path, _, _ in snapshots.changes(repo.store, at.snapshot, snapshot)]
+    changed = [path for path, _, _ in snapshots.changes(repo.store, working, snapshot)]
     if any(path.startswith(job.name + "/") or not path.endswith(".py") for path in changed):
         return False
     return not _code_is_stale(repo, run, sources)

@@ -11,22 +11,23 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from aq.formats.errors import Conflict, UsageError
+from aq.formats.errors import UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
-from aq.formats.records import Run, Source
+from aq.formats.records import Run, RunStep, Source
 from aq.pipeline import (
     dry,
-    ended,
     environment,
     executors,
+    gathering,
     git,
-    partitions,
     published,
+    publishing,
     rowwise,
     runner,
     selecting,
     settings,
+    settled,
     staffing,
 )
 from aq.pipeline.crew import Crew
@@ -36,14 +37,13 @@ from aq.pipeline.graph import Read
 from aq.pipeline.load import Project
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
 from aq.pipeline.present import file_ids
-from aq.pipeline.recording import Head, Proposal, head, record
+from aq.pipeline.publishing import Outcome
+from aq.pipeline.recording import Head, head
 from aq.pipeline.selecting import Job
 from aq.pipeline.sources import FolderReader
 from aq.pipeline.task import Code
 from aq.pipeline.typed import typed
 from aq.store import snapshots
-from aq.store.refs import check_name
-from aq.store.snapshots import Entry
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -77,7 +77,7 @@ class Asked(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked of `run`; see `Repo.run`."""
+    """What was asked of `run`, see `Repo.run`; `rest`: partitions that have nothing to do."""
 
     target: object = None
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -90,17 +90,7 @@ class Request:
     verify: bool = False
     jobs: int = 1
     executor: Executor | str | None = None
-
-
-@dataclass(slots=True)
-class Outcome:
-    """One flow's run: its record, what it would commit, and how it ended."""
-
-    job: Job
-    run: Run
-    execution: Execution
-    edits: dict[str, Entry | None]
-    id: Digest
+    rest: frozenset[str] = frozenset()
 
 
 def request(repo: Repo, target: object, asked: Asked) -> Request:
@@ -116,7 +106,8 @@ def request(repo: Repo, target: object, asked: Asked) -> Request:
     }
     if asked.get("verify"):
         plain["executor"], jobs = None, 1
-    return Request(**{**plain, "target": target, "jobs": jobs})
+    rest = settled.at_rest(repo, target, asked)
+    return Request(**{**plain, "target": target, "jobs": jobs, "rest": rest})
 
 
 @contextmanager
@@ -148,19 +139,22 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
             raise UsageError(
                 "a tag names a commit: --tag and --no-commit exclude each other", hint="aq help run"
             )
-        _require_free_tag(repo, request.tag)
+        publishing.require_free_tag(repo, request.tag)
     at = head(repo.store)
     outcomes = []
     working = at.snapshot
     with project_of(repo) as project, crew_of(repo, request) as crew, rowwise.verified(on=request.verify):
-        for job in selecting.jobs(repo, project, request.target, request.params):
+        jobs = selecting.jobs(repo, project, request.target, request.params, request.rest)
+        for flow in dict.fromkeys(job.name for job in jobs):
+            published.refuse_files_inside(repo, at, flow)
+        for job in jobs:
             reader = FolderReader(repo, working, job.space)
             attempt = _Attempt(repo, project, request, at, working, job, reader, repo.context.now(), crew)
             outcome = attempt.execute(on_event)
             outcomes.append(outcome)
             if outcome.run.status in ("committed", "unchanged", "uncommitted"):
                 working = Digest(outcome.run.snapshot)
-    return _publish(repo, request, at, outcomes)
+    return publishing.publish(repo, request, at, outcomes)
 
 
 def _accept_hint(request: Request) -> str:
@@ -175,8 +169,10 @@ def plan(repo: Repo, request: Request) -> Plan:
     made: dict[str, Made] = {}
     notes: list[str] = []
     with project_of(repo) as project:
-        for job in selecting.jobs(repo, project, request.target, request.params):
-            published.refuse_files_inside(repo, at, job.name)
+        jobs = selecting.jobs(repo, project, request.target, request.params, request.rest)
+        for flow in dict.fromkeys(job.name for job in jobs):
+            published.refuse_files_inside(repo, at, flow)
+        for job in jobs:
             project.before = published.code_at(repo, at, job.space)
             with project.beside(job.file):
                 steps += dry.plan(
@@ -189,8 +185,8 @@ def plan(repo: Repo, request: Request) -> Plan:
                     force=request.force,
                     made=made,
                 )
-            notes += _kept(request, job)
-    return Plan(steps=steps, notes=notes)
+            notes += publishing.kept(request, job)
+    return Plan(steps=steps, notes=[*notes, *publishing.rested(request.rest)])
 
 
 def _read_after(
@@ -198,14 +194,28 @@ def _read_after(
 ) -> Callable[[Read], Digest | None]:
     """Reads of a flow as they will be once those planned before it have run; None where they make it."""
     running = [one.step for one in planned if one.action == "run"]
+    reader.also = {path: Digest(one.artifact) for path, one in made.items()}
 
     def read(wanted: Read) -> Digest | None:
-        if any(wanted.path == name or wanted.path.startswith(f"{name}/") for name in running):
+        if any(_is_of(wanted.path, name) for name in running):
             return None
         known = made.get(wanted.path)
         return reader(wanted) if known is None else Digest(known.artifact)
 
     return read
+
+
+def _is_of(path: str, step: str) -> bool:
+    """Whether what is read at a path is, or holds, something that a step makes."""
+    if gathering.is_pattern(path):
+        return gathering.means(path, step) or any(gathering.means(one, step) for one in _above(path))
+    return path == step or path.startswith(f"{step}/")
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders of a path, which may be the steps of its outputs."""
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 @dataclass(slots=True)
@@ -224,7 +234,6 @@ class _Attempt:
 
     def execute(self, on_event: OnEvent) -> Outcome:
         """Run the flow. An interruption leaves a run that failed, with what had finished."""
-        published.refuse_files_inside(self.repo, self.at, self.job.name)
         self.project.before = published.code_at(self.repo, self.at, self.job.space)
         with self.project.beside(self.job.file):
             found = runner.execute(
@@ -251,7 +260,7 @@ class _Attempt:
     def _interrupted(self, found: Execution) -> None:
         """A run that failed, unless the signal came while the store was about to take in what it made."""
         if not self.repo.store.dropped:
-            _register(self.repo, [self.outcome(found)])
+            publishing.register(self.repo, [self.outcome(found)])
 
     def outcome(self, found: Execution) -> Outcome:
         """The record of what happened, stored."""
@@ -261,7 +270,10 @@ class _Attempt:
         snapshot = snapshots.edit(repo.store, self.working, edits)
         checks, accepted = published.judged(repo, self.request.accept, self.request.message or "", found)
         sources = self.sources()
-        same = published.is_unchanged(repo, self.at, job, snapshot, sources) and not self.request.tag
+        same = (
+            published.is_unchanged(repo, self.at, job, self.working, snapshot, sources)
+            and not self.request.tag
+        )
         if same:
             published.keep_accepted(repo, self.at, job, checks, accepted)
         made = Run(
@@ -278,7 +290,7 @@ class _Attempt:
             environment=environment.store(repo.store, environment.capture()),
             git=git.state(repo.root),
             sources=sources,
-            steps=list(found.steps),
+            steps=[*self.gathered(), *found.steps],
             static=published.static_of(repo, self.project, job, found, self.reader.sources),
             metrics=dict(found.metrics),
             checks=checks,
@@ -286,12 +298,16 @@ class _Attempt:
             accepted=accepted,
             renamed=published.renamed(job),
             partition=job.space.partition("/")[2],
-            kinds=partitions.kinds(job.flow),
             seconds=max(0, repo.context.now() - self.started) / 1e9,
             error=_error(found),
             author=repo.author(),
         )
         return Outcome(job, made, found, edits, put_record(repo.store, made))
+
+    def gathered(self) -> list[RunStep]:
+        """What brought partitions together for a read."""
+        steps = self.reader.gathered.items()
+        return [RunStep(name=path, status="reused", role="parse", step=id) for path, id in steps]
 
     def sources(self) -> list[Source]:
         """What was read, in the order of the flow."""
@@ -314,64 +330,3 @@ def _status(request: Request, found: Execution, checks: Mapping[str, str], *, sa
     if not request.commit:
         return "uncommitted"
     return "unchanged" if same else "committed"
-
-
-def _publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome]) -> list[RunDone]:
-    """One commit of the flows that passed, and one operation that names the other runs."""
-    passed = [one for one in outcomes if one.run.status == "committed"]
-    others = [one for one in outcomes if one.run.status != "committed"]
-    commit = None
-    if passed:
-        edits = {path: entry for one in passed for path, entry in one.edits.items()}
-        message = request.message or "; ".join(ended.message(one.run) for one in passed)
-        proposal = Proposal(
-            command="run",
-            base=at.snapshot,
-            edits=edits,
-            message=message,
-            author=repo.author(),
-            runs=[one.id for one in passed],
-            git=passed[0].run.git,
-            tags=[request.tag] if request.tag else [],
-            ref=at.ref,
-        )
-        try:
-            recorded = record(repo.store, repo.context, proposal)
-        except Conflict:
-            _register(repo, outcomes)
-            raise
-        commit = str(recorded.id) if recorded else None
-    if others:
-        _register(repo, others)
-    commits = {"committed": commit, "unchanged": str(at.id) if at.id else None}
-    return [
-        ended.done(one.id, one.run, commits.get(one.run.status), _notes(request, one)) for one in outcomes
-    ]
-
-
-def _notes(request: Request, one: Outcome) -> list[str]:
-    """What the steps noted, and the params that were taken over from the last run."""
-    return [*_kept(request, one.job), *one.execution.notes]
-
-
-def _kept(request: Request, job: Job) -> list[str]:
-    kept = {name: text for name, text in job.bound.given.items() if name not in request.params}
-    return ended.kept_params(job.name, kept)
-
-
-def _register(repo: Repo, outcomes: Sequence[Outcome]) -> None:
-    """Name runs that no commit holds in the operation log, so that they can be found."""
-    names = ", ".join(f"{one.job.space}: {one.run.status}" for one in outcomes)
-    change = repo.transaction("run", names)
-    for one in outcomes:
-        change.add_run(one.id)
-    change.commit()
-
-
-def _require_free_tag(repo: Repo, name: str) -> None:
-    from aq.pipeline.naming import refuse_hidden
-
-    check_name(f"tag/{name}")
-    refuse_hidden(repo, "tag", name)
-    if f"tag/{name}" in repo.store.refs():
-        raise Conflict(f"tag '{name}' is there already", hint=f"aq tag remove {name}")

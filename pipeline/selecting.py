@@ -7,7 +7,7 @@ of the same command makes comes after it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.objects import get_record
+from aq.formats.partitions import flow_of
 from aq.formats.records import Run
 from aq.pipeline import facts
 from aq.pipeline.graph import Graph
 from aq.pipeline.load import Project
 from aq.pipeline.ops import Flow, flows_of
 from aq.pipeline.params import Bound, bind, parameters
+from aq.pipeline.partitions import again, spaces_read
 from aq.pipeline.recording import head
 from aq.pipeline.trace import trace
 
@@ -48,10 +50,15 @@ class Job:
         return self.graph.space
 
 
-def jobs(repo: Repo, project: Project, target: object, params: Mapping[str, Any]) -> list[Job]:
-    """The jobs of one command, in dependency order. Raises NotFound, UsageError, OpFailed."""
+def jobs(
+    repo: Repo, project: Project, target: object, params: Mapping[str, Any], rest: Container[str] = ()
+) -> list[Job]:
+    """The jobs of one command, in dependency order. Raises NotFound, UsageError, OpFailed.
+
+    `rest`: partitions of HEAD that are known to have nothing to do.
+    """
     if target is None:
-        found = _of_head(repo, project, params)
+        found = _of_head(repo, project, params, rest)
     elif isinstance(target, Flow):
         file = _file_of(repo, target)
         found = [_job(project, file, _named(_load(project, file), target.name, file), params)]
@@ -69,25 +76,26 @@ def _of_file(repo: Repo, project: Project, target: str, params: Mapping[str, Any
     return [_job(project, path, flow, _known(flow, params)) for flow in chosen]
 
 
-def _of_head(repo: Repo, project: Project, params: Mapping[str, Any]) -> list[Job]:
+def _of_head(repo: Repo, project: Project, params: Mapping[str, Any], rest: Container[str]) -> list[Job]:
     """Every flow of HEAD, with the explicit parameters of its last run; an empty text clears one."""
     at = head(repo.store)
     known = facts.of(repo.store, at.id) if at.id else facts.NONE
     if not known.flows:
         raise UsageError("no flow has been run here yet: name a file", hint="aq run FILE.py")
-    flows: list[tuple[str, Flow[..., Any], dict[str, Any]]] = []
-    for name, id in sorted(known.flows.items()):
-        run = get_record(repo.store, Run, id)
-        flow = _named(_load(project, run.file), name, run.file)
-        explicit = known.explicit(run)
-        flows.append((run.file, flow, {k: v for k, v in explicit.items() if k in parameters(flow)}))
+    flows: list[tuple[str, Flow[..., Any], list[Run]]] = []
+    for name in sorted({flow_of(space) for space in known.flows}):
+        runs = [get_record(repo.store, Run, known.flows[space]) for space in known.ordered(name)]
+        file = max(runs, key=lambda run: run.time).file
+        flows.append((file, _named(_load(project, file), name, file), runs))
     _require_parameters([flow for _, flow, _ in flows], params)
     found = []
-    for file, flow, given in flows:
-        explicit = {**given, **_known(flow, params)}
-        cleared = {key for key, value in _known(flow, params).items() if value == ""}
-        found.append(_job(project, file, flow, {k: v for k, v in explicit.items() if k not in cleared}))
-    return found
+    for file, flow, runs in flows:
+        asked = _known(flow, params)
+        cleared = {key for key, value in asked.items() if value == ""}
+        for explicit in again(flow, [(run, known.explicit(run)) for run in runs], asked, rest):
+            given = {**{k: v for k, v in explicit.items() if k in parameters(flow)}, **asked}
+            found.append(_job(project, file, flow, {k: v for k, v in given.items() if k not in cleared}))
+    return list({job.space: job for job in found}.values())
 
 
 def _job(project: Project, file: str, flow: Flow[..., Any], given: Mapping[str, Any]) -> Job:
@@ -149,23 +157,24 @@ def _ordered(found: Sequence[Job]) -> list[Job]:
     """Depth first by what each reads of the others. Raises UsageError on a cycle and on a name twice."""
     by_name: dict[str, Job] = {}
     for job in found:
-        if job.name in by_name:
-            raise UsageError(f"two flows are named {job.name}: {by_name[job.name].file} and {job.file}")
-        by_name[job.name] = job
+        other = by_name.setdefault(job.name, job)
+        if other.flow is not job.flow:
+            raise UsageError(f"two flows are named {job.name}: {other.file} and {job.file}")
+    by_space = {job.space: job for job in found}
     order: list[Job] = []
     state: dict[str, str] = {}
 
     def visit(job: Job, trail: tuple[str, ...]) -> None:
-        if state.get(job.name) == "done":
+        if state.get(job.space) == "done":
             return
-        if state.get(job.name) == "open":
-            raise UsageError(f"the flows read one another in a circle: {' → '.join((*trail, job.name))}")
-        state[job.name] = "open"
+        if state.get(job.space) == "open":
+            raise UsageError(f"the flows read one another in a circle: {' → '.join((*trail, job.space))}")
+        state[job.space] = "open"
         for read in job.graph.reads:
-            other = read.path.split("/")[0]
-            if other in by_name and other != job.name and "/" in read.path:
-                visit(by_name[other], (*trail, job.name))
-        state[job.name] = "done"
+            for space in spaces_read(read.path, by_space):
+                if space != job.space:
+                    visit(by_space[space], (*trail, job.space))
+        state[job.space] = "done"
         order.append(job)
 
     for job in found:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
+from aq.formats.partitions import agreeing, flow_of
 from aq.formats.records import Run, RunStep
 from aq.pipeline import facts, freshness, settings
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
+from aq.pipeline.partitions import of_run, run_values, spaces_read
 from aq.pipeline.present import present, sources
 from aq.pipeline.recording import Head, head
 from aq.pipeline.redacted import recorded
@@ -31,10 +33,20 @@ _STEERING = frozenset({"params", "message", "keep_going", "jobs", "executor", "c
 
 
 class Settled(NamedTuple):
-    """A flow with nothing to do: its newest run, and the params that it takes over from there."""
+    """A flow with nothing to do: its newest run, and the params that it takes over from there.
+
+    Of a flow in partitions it is the largest one's; `others`: how many more there are.
+    """
 
     run: Run
     kept: dict[str, str]
+    others: int = 0
+
+    def notes(self) -> list[str]:
+        """What is said of what was not asked for."""
+        from aq.pipeline.ended import kept_params, others_unchanged
+
+        return [*kept_params(of_run(self.run), self.kept), *others_unchanged(self.run.flow, self.others)]
 
 
 def unchanged(
@@ -51,7 +63,7 @@ def unchanged(
         for step in run.steps:
             for event in _events(repo, step):
                 on_event(event)
-    return _done(repo, at, made, [one.kept for one in found])
+    return _done(repo, at, made, found)
 
 
 def plan(repo: Repo, target: object, asked: Mapping[str, Any]) -> Plan | None:
@@ -59,10 +71,8 @@ def plan(repo: Repo, target: object, asked: Mapping[str, Any]) -> Plan | None:
     found = _settled(repo, target, asked)
     if found is None:
         return None
-    from aq.pipeline.ended import kept_params
-
     steps = [planned for one in found for step in one.run.steps for planned in _planned(repo, step)]
-    return Plan(steps=steps, notes=[note for one in found for note in kept_params(one.run.flow, one.kept)])
+    return Plan(steps=steps, notes=[note for one in found for note in one.notes()])
 
 
 # --- the decision
@@ -70,26 +80,97 @@ def plan(repo: Repo, target: object, asked: Mapping[str, Any]) -> Plan | None:
 
 def _settled(repo: Repo, target: object, asked: Mapping[str, Any]) -> list[Settled] | None:
     """Each flow that was asked for, in the order of running; None where one may not be settled."""
+    look = _look(repo, target, asked)
+    if look is None or not look.runs:
+        return None
+    found: list[Settled] = []
+    for run in look.runs:
+        settled = look.at_run(run)
+        if settled is None:
+            return None
+        found.append(settled)
+    repo.worktree.keep_cache()
+    return _told(found)
+
+
+def at_rest(repo: Repo, target: object, asked: Mapping[str, Any]) -> frozenset[str]:
+    """The partitions that have nothing to do while something else has: a run can leave them out.
+
+    Of a flow that is at rest as a whole the largest one is not among them: it stands for the flow.
+    """
+    look = _look(repo, target, asked)
+    if look is None or all(not run.partition for run in look.runs):
+        return frozenset()
+    resting: dict[str, list[str]] = {}
+    moving: set[str] = set(look.begun)
+    for run in look.runs:
+        space = of_run(run)
+        if look.reads_any(run, moving) or look.at_run(run) is None:
+            moving.add(space)
+        elif run.partition:
+            resting.setdefault(run.flow, []).append(space)
+    flows = {flow_of(space) for space in moving}
+    return frozenset(
+        space
+        for flow, spaces in resting.items()
+        for space in (spaces if flow in flows else look.known.ordered(flow)[:-1])
+        if space in spaces
+    )
+
+
+def _told(found: Iterable[Settled]) -> list[Settled]:
+    """One a flow: of partitions the largest, which comes last, with the number of the others."""
+    told: dict[str, Settled] = {}
+    for one in found:
+        before = told.pop(one.run.flow, None)
+        told[one.run.flow] = one._replace(others=before.others + 1) if before else one
+    return list(told.values())
+
+
+class _Look(NamedTuple):
+    """What was asked for: the newest runs of flows and partitions, in the order of running.
+
+    `begun`: flows of which a partition is asked for that is not there yet.
+    """
+
+    repo: Repo
+    at: Head
+    known: facts.Facts
+    runs: list[Run]
+    begun: list[str]
+    params: Mapping[str, str]
+    lookup: freshness.Lookup
+    is_of_head: bool
+
+    def at_run(self, run: Run) -> Settled | None:
+        """A run that has nothing to do; None where it may have."""
+        explicit = self.known.explicit(run) if self.is_of_head else {}
+        asked = recorded(self.params)
+        given = {name: text for name, text in {**explicit, **asked}.items() if text != ""}
+        if any(name not in run.params for name in self.params):
+            return None
+        if not _is_settled(self.repo, self.at, run, given, self.lookup):
+            return None
+        return Settled(run, {k: v for k, v in given.items() if k not in {*self.params, *run_values(run)}})
+
+    def reads_any(self, run: Run, spaces: Iterable[str]) -> bool:
+        """Whether a run read what is made in one of these spaces, or in a flow."""
+        made = [source.path for source in run.sources if source.origin == "made" and not source.pinned]
+        return any(space == flow_of(path) or spaces_read(path, [space]) for path in made for space in spaces)
+
+
+def _look(repo: Repo, target: object, asked: Mapping[str, Any]) -> _Look | None:
+    """What is to be looked at; None where something is asked for that only running can do."""
     params = _plain_params(repo, asked)
     if params is None or not (target is None or isinstance(target, str)):
         return None
     at = head(repo.store)
     if at.id is None or unfinished.warnings(repo.worktree):
         return None
-    runs = _chosen(repo, at, target)
     known = facts.of(repo.store, at.id)
-    if not runs or any(name not in run.params for name in params for run in runs):
-        return None
-    found = []
+    runs, begun = _chosen(repo, known, target, params)
     lookup = sources(repo, at, strict=True)
-    for run in runs:
-        explicit = known.explicit(run) if target is None else {}
-        given = {name: text for name, text in {**explicit, **recorded(params)}.items() if text != ""}
-        if not _is_settled(repo, at, run, given, lookup):
-            return None
-        found.append(Settled(run, {k: v for k, v in given.items() if k not in params}))
-    repo.worktree.keep_cache()
-    return found
+    return _Look(repo, at, known, runs, begun, params, lookup, target is None)
 
 
 def _plain_params(repo: Repo, asked: Mapping[str, Any]) -> Mapping[str, str] | None:
@@ -104,17 +185,27 @@ def _plain_params(repo: Repo, asked: Mapping[str, Any]) -> Mapping[str, str] | N
     return params if all(isinstance(value, str) for value in params.values()) else None
 
 
-def _chosen(repo: Repo, at: Head, target: str | None) -> list[Run]:
-    """The newest runs of the flows that a target means, in dependency order; none where that is unknown."""
-    known = facts.of(repo.store, at.id or b"").flows
-    runs = {flow: get_record(repo.store, Run, id) for flow, id in sorted(known.items())}
+def _chosen(
+    repo: Repo, known: facts.Facts, target: str | None, params: Mapping[str, str]
+) -> tuple[list[Run], list[str]]:
+    """The newest runs of the flows and partitions that are meant, in dependency order, and the flows of
+    which another partition is meant; none where all that is unknown.
+    """
+    runs = {space: get_record(repo.store, Run, known.flows[space]) for space in known.spaces()}
     if target is not None:
         file, _, name = target.partition(":")
         path = repo.worktree.relative(file, repo.context.cwd)
-        runs = {flow: run for flow, run in runs.items() if run.file == path and name in ("", flow)}
-        if not name and not all(_holds_all(repo, run, runs) for run in runs.values()):
-            return []
-    return _ordered(runs)
+        runs = {space: run for space, run in runs.items() if run.file == path and name in ("", run.flow)}
+        one_of_each = {run.flow: run for run in runs.values()}
+        if not name and not all(_holds_all(repo, run, one_of_each) for run in one_of_each.values()):
+            return [], []
+        if any(not set(run_values(run)) <= params.keys() for run in runs.values()):
+            return [], []
+    meant = {space: runs[space] for space in agreeing(runs, params)}
+    begun = {run.flow for run in runs.values()} - {run.flow for run in meant.values()}
+    if begun and target is not None:
+        return [], []
+    return _ordered(meant), sorted(begun)
 
 
 def _holds_all(repo: Repo, run: Run, runs: Mapping[str, Run]) -> bool:
@@ -130,26 +221,27 @@ def _holds_all(repo: Repo, run: Run, runs: Mapping[str, Run]) -> bool:
 
 
 def _ordered(runs: Mapping[str, Run]) -> list[Run]:
-    """A flow that reads what another made comes after it."""
+    """A flow, or partition, that reads what another made comes after it."""
     order: dict[str, Run] = {}
 
-    def visit(flow: str) -> None:
-        if flow in runs and flow not in order:
-            for source in runs[flow].sources:
-                above = source.path.partition("/")[0]
-                if source.origin == "made" and above != flow:
-                    visit(above)
-            order[flow] = runs[flow]
+    def visit(space: str) -> None:
+        if space not in order:
+            for source in runs[space].sources:
+                if source.origin == "made":
+                    for above in spaces_read(source.path, runs):
+                        if above != space:
+                            visit(above)
+            order[space] = runs[space]
 
-    for flow in runs:
-        visit(flow)
+    for space in runs:
+        visit(space)
     return list(order.values())
 
 
 def _is_settled(repo: Repo, at: Head, run: Run, given: Mapping[str, str], lookup: freshness.Lookup) -> bool:
     """Whether a flow is current at HEAD, and everything that its run depended on is as it was."""
     current = at.commit.current if at.commit else []
-    if run.flow not in current or dict(run.given) != dict(given) or isdir(repo.root / run.flow):
+    if of_run(run) not in current or dict(run.given) != dict(given) or isdir(repo.root / run.flow):
         return False
     if any(step.status not in ("run", "reused") for step in run.steps):
         return False
@@ -243,17 +335,14 @@ def _event(step: RunStep) -> dict[str, Any]:
     }
 
 
-def _done(repo: Repo, at: Head, made: Iterable[Run], kept: Iterable[dict[str, str]]) -> list[RunDone]:
+def _done(repo: Repo, at: Head, made: Iterable[Run], found: Iterable[Settled]) -> list[RunDone]:
     """Name the runs in the operation log, as those that no commit holds."""
-    from aq.pipeline.ended import done, kept_params
+    from aq.pipeline.ended import done
 
     runs = [(put_record(repo.store, run), run) for run in made]
-    change = repo.transaction("run", ", ".join(f"{run.flow}: unchanged" for _, run in runs))
+    change = repo.transaction("run", ", ".join(f"{of_run(run)}: unchanged" for _, run in runs))
     for id, _ in runs:
         change.add_run(id)
     change.commit()
     commit = str(Digest(at.id)) if at.id else None
-    return [
-        done(id, run, commit, kept_params(run.flow, params))
-        for (id, run), params in zip(runs, kept, strict=True)
-    ]
+    return [done(id, run, commit, one.notes()) for (id, run), one in zip(runs, found, strict=True)]

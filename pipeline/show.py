@@ -12,16 +12,16 @@ import msgspec
 from aq.formats import partitions
 from aq.formats.errors import AqError, NotFound, UsageError
 from aq.formats.identity import Digest
-from aq.formats.objects import get_record
+from aq.formats.objects import Overlay, get_record
 from aq.formats.records import Artifact, Commit, Run, Step
-from aq.pipeline import environment, log, mapped, times
+from aq.pipeline import environment, gathering, log, mapped, times
 from aq.pipeline.face import Artifact as Face
 from aq.pipeline.partitions import of_run
 from aq.pipeline.results import PathEntry, Reason, RunInfo, ShowPath, ShowRevision, StepEntry, Violation
 from aq.pipeline.typed import shown
 from aq.store import revisions, snapshots
 from aq.store.revisions import Revision
-from aq.store.snapshots import Entry
+from aq.store.snapshots import Entry, Origin
 from aq.store.store import Store
 
 KINDS = ("file", "table", "model", "array", "value")
@@ -104,8 +104,23 @@ def find(store: Store, spec: str) -> tuple[Revision, str, Entry]:
 
 def get(store: Store, spec: str) -> Face:
     """The artifact that REV:PATH, or PATH at HEAD, names."""
+    text, path = revisions.split_path(store, spec)
+    path, text = (path, text) if path is not None else (text or spec, None)
+    if gathering.is_pattern(path):
+        return _gathered(store, revisions.resolve(store, text or "HEAD"), path)
     revision, path, entry = find(store, spec)
     return Face(store, path, revision.text, entry)
+
+
+def _gathered(store: Store, revision: Revision, path: str) -> Face:
+    """All partitions of a path as one value, which is stored nowhere unless a flow read it so."""
+    found = gathering.parts(store, revision.snapshot, path)
+    gathering.require(found, path)
+    before = gathering.known(store, found)
+    if before is not None:
+        return Face(store, path, revision.text, Entry(before.artifact, Origin.MADE, before.step))
+    memory = Overlay(store)
+    return Face(memory, path, revision.text, Entry(gathering.made_of(found, store, memory), Origin.MADE))
 
 
 def show(store: Store, spec: str) -> ShowRevision | ShowPath:

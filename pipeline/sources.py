@@ -20,6 +20,7 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
 from aq.formats.records import Artifact as Record
 from aq.formats.records import Source
+from aq.pipeline import gathering
 from aq.pipeline.graph import Read
 from aq.store import revisions, snapshots, unfinished
 from aq.store.snapshots import Entry, Origin
@@ -41,7 +42,8 @@ class Reader(Protocol):
 class FolderReader:
     """Reads for a run: the folder's files now, other flows' paths as of `snapshot`.
 
-    `edits` are the entries of files that were read: what the run's commit tracks.
+    `edits` are the entries of files that were read: what the run's commit tracks; `gathered` the steps that
+    brought partitions together, by what was asked for; `also` made paths that the snapshot is to have.
     """
 
     def __init__(self, repo: Repo, snapshot: Digest, space: str) -> None:
@@ -50,6 +52,8 @@ class FolderReader:
         self._space = space
         self.sources: dict[int, Source] = {}
         self.edits: dict[str, Entry] = {}
+        self.gathered: dict[str, Digest] = {}
+        self.also: Mapping[str, Digest] = {}
 
     def __call__(self, read: Read) -> Digest:
         """See `Reader`."""
@@ -68,6 +72,8 @@ class FolderReader:
             return self._outside(read)
         path = self._repo.worktree.relative(read.path, self._repo.root)
         entry = snapshots.get_entry(self._repo.store, self._snapshot, path)
+        if entry is None and gathering.is_pattern(path):
+            return self._gathered(read, path), None
         if entry is not None and entry.origin is not Origin.FILE:
             if entry.origin is Origin.MADE and partitions.space_of(path) == self._space:
                 raise UsageError(
@@ -82,6 +88,14 @@ class FolderReader:
         with unfinished.held(self._repo.worktree, alone=False):
             file = self._repo.worktree.store_file(path)
         return Source(path=path, artifact=file.artifact, options=options), file
+
+    def _gathered(self, read: Read, path: str) -> Source:
+        """All partitions of a path, brought together."""
+        gathering.refuse_own(path, self._space, read.where)
+        found = gathering.parts(self._repo.store, self._snapshot, path, self.also)
+        gathering.require(found, path, read.where)
+        artifact, self.gathered[path] = gathering.gathered(self._repo.store, found)
+        return Source(path=path, artifact=artifact, origin="made")
 
     def _followed(self, read: Read, path: str) -> str:
         """The path of the file that a symbolic link leads to; links themselves hold no data."""
@@ -155,12 +169,21 @@ class CommitReader:
         elif pinned is not None:
             source = pinned
         else:
-            entry = snapshots.get_entry(self._store, self._snapshot, read.label)
-            if entry is None:
-                raise NotFound(f"{read.where}: this commit holds no {read.label}", hint="aq ls REV")
-            source = Source(path=read.label, artifact=entry.artifact, origin=entry.origin.name.lower())
+            source = self._found(read)
         self.sources[read.index] = source
         return Digest(source.artifact)
+
+    def _found(self, read: Read) -> Source:
+        entry = snapshots.get_entry(self._store, self._snapshot, read.label)
+        if entry is not None:
+            return Source(path=read.label, artifact=entry.artifact, origin=entry.origin.name.lower())
+        if not gathering.is_pattern(read.label):
+            raise NotFound(f"{read.where}: this commit holds no {read.label}", hint="aq ls REV")
+        found = gathering.parts(self._store, self._snapshot, read.label)
+        gathering.require(found, read.label, read.where)
+        return Source(
+            path=read.label, artifact=gathering.gathered(self._store, found).artifact, origin="made"
+        )
 
 
 def value(repo: Repo, path: str, name: str | None, options: Mapping[str, Any]) -> Any:
@@ -208,5 +231,11 @@ def pinned_source(store: Store, text: str) -> Source | None:
         return None
     from aq.pipeline.show import locate
 
-    full, entry = locate(store, revisions.resolve(store, revision), path)
+    at = revisions.resolve(store, revision)
+    if gathering.is_pattern(path):
+        found = gathering.parts(store, at.snapshot, path)
+        gathering.require(found, path)
+        artifact = gathering.gathered(store, found).artifact
+        return Source(path=path, artifact=artifact, origin="made", pinned=revision)
+    full, entry = locate(store, at, path)
     return Source(path=full, artifact=entry.artifact, origin=entry.origin.name.lower(), pinned=revision)
