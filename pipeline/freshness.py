@@ -35,8 +35,9 @@ Lookup = Callable[[Source], bytes | None]
 class Static(msgspec.Struct, frozen=True):
     """What a run leaves for later looks: `code` (pipeline.static), readers of each source, upstream steps.
 
-    `hidden`: the files that each step read by itself; `loose`: those of them that the run did not record;
-    `always`: steps that run each time; `flows`: those that the flow's file defines; `links`: sources
+    `hidden`: the files that each step read by itself, and under "" what importing the code looked at;
+    `loose`: those of them that the run did not record; `always`: steps that run each time; `flows`:
+    those that the flow's file defines; `links`: sources
     that were asked for by a symbolic link → where it led.
     `form` numbers what these mean; of another form nothing can be told.
     """
@@ -133,7 +134,8 @@ def _changes(run: Run, static: Static, present: Present) -> Iterator[tuple[str |
                 yield step, True, Reason(kind="data", detail=f"{name} leads elsewhere")
     for step, files in static.hidden.items():
         for what in _reads_changed(files, present):
-            yield step, True, Reason(kind="data", detail=f"{what} (read by itself)")
+            how = "read by itself" if step else "read on import"
+            yield step or None, bool(step), Reason(kind="data", detail=f"{what} ({how})")
     from aq.pipeline.static import compare_static
 
     changes = compare_static(

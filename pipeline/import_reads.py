@@ -1,19 +1,29 @@
-"""Which files of a project its modules read while they are imported: settings, lists, styles.
+"""What the modules of a project read while they are imported: settings, lists, tables, names in folders.
 
 Invariant: it only looks on. The hook of Python's audit events cannot be taken out again; it is put in
-when the first project module is loaded and does nothing while none is.
+when the first project module is loaded and does nothing while none is. Readers of `native_reads` tell
+what they read meanwhile; a name that a module keeps of them is the reader itself again afterwards.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from aq.pipeline import elsewhere
+from aq.pipeline.frames import asked
+from aq.pipeline.hidden_reads import file_digest, names_digest
+from aq.pipeline.native_reads import Telling, original
 
 if TYPE_CHECKING:
     from aq.pipeline.load import Project
 
 _watching: list[Project] = []
+_telling: list[Telling] = []
+_busy: list[bool] = []
 _installed: list[bool] = []
 
 
@@ -22,24 +32,67 @@ def watch(project: Project) -> None:
     if not _installed:
         sys.addaudithook(_hook)
         _installed.append(True)
+    if not _watching:
+        telling = Telling(_note)
+        telling.__enter__()
+        _telling.append(telling)
     _watching.append(project)
 
 
-def unwatch() -> None:
-    """Stop noting for the project that was watched last."""
+def unwatch(module: ModuleType) -> None:
+    """Stop noting for the project that was watched last; `module`: what was loaded."""
     _watching.pop()
+    for name, value in list(vars(module).items()):
+        if (reader := original(value)) is not None:
+            setattr(module, name, reader)
+    if not _watching:
+        _telling.pop().__exit__()
 
 
-def _hook(event: str, arguments: tuple[object, ...]) -> None:
-    if event != "open" or not _watching or len(arguments) < 3:
+def _note(path: object) -> None:
+    if isinstance(path, str | os.PathLike):
+        _hook("open", (os.fspath(path), "r", 0))
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _watching or _busy or event not in ("open", "os.listdir", "os.scandir", "import"):
         return
-    file, mode, flags = arguments[:3]
     project = _watching[-1]
-    if not project.loading or not isinstance(file, str | bytes) or _writes(mode, flags):
+    if event == "import":
+        _telling[-1].on_import(arguments[0])
         return
-    name = os.fsdecode(file)
-    if not name.endswith((".py", ".pyc")) and (path := project.files.relative(os.path.abspath(name))):
+    name = "." if arguments[0] is None else arguments[0]
+    if not project.loading or not isinstance(name, str | bytes):
+        return
+    _busy.append(True)  # a digest is made by reading
+    try:
+        with suppress(OSError, ValueError):
+            if event != "open":
+                _listed(project, os.path.abspath(os.fsdecode(name)), sys._getframe(1))
+            elif not _writes(*arguments[1:3]):
+                _opened(project, os.path.abspath(os.fsdecode(name)), sys._getframe(1))
+    finally:
+        _busy.clear()
+
+
+def _opened(project: Project, place: str, frame: FrameType) -> None:
+    if place.endswith((".py", ".pyc")):
+        return
+    path = project.files.relative(place)
+    if path and os.path.lexists(place):
         project.reads.setdefault(project.loading[-1], set()).add(path)
+    elif asked(frame) and (path or elsewhere.counts(place, lambda: True, is_name=False)):
+        known = path or place.removeprefix(project.files.prefix)
+        if known not in project.looked:
+            project.looked[known] = file_digest(place, project.file_id)
+
+
+def _listed(project: Project, place: str, frame: FrameType) -> None:
+    name = os.path.join(place, "_")
+    path = project.files.relative(name)
+    if asked(frame) and (path or elsewhere.counts(name, lambda: True, is_name=True)):
+        known = path or name.removeprefix(project.files.prefix)
+        project.looked.setdefault(known[:-1] or "./", names_digest(place))
 
 
 def _writes(mode: object, flags: object) -> bool:

@@ -119,7 +119,7 @@ class SourceLoader:
             project.modules.pop(self.name, None)
             raise
         finally:
-            unwatch()
+            unwatch(module)
             project.loading.pop()
 
     def get_code(self, name: str) -> CodeType:

@@ -30,7 +30,8 @@ class Project:
     """The user's code under `root`: a work tree, or an exported commit.
 
     `exclude` says of a path from the root whether it is no part of the project. `files`: its Python
-    files; `modules`: those loaded; `loaders`: which module's import first loaded which. `file_id` gives
+    files; `modules`: those loaded; `looked`: what they read elsewhere, listed, or found missing while they
+    were (as in `hidden_reads`); `loaders`: which module's import first loaded which. `file_id` gives
     the id of a file's content, for files that ops read by themselves; `before` the bytes of a file at the
     flow's last run, for reasons.
     """
@@ -44,6 +45,7 @@ class Project:
         self.loaders: dict[str, str] = {}
         self.loading: list[str] = []
         self.reads: dict[str, set[str]] = {}
+        self.looked: dict[str, str] = {}
         self.forced: set[str] = set()
         self.file_id: Callable[[str], str] = plain_id
         self.before: Callable[[str], bytes | None] = lambda path: None

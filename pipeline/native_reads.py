@@ -14,9 +14,12 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from types import FunctionType
 from typing import Any, Final, Self
 
 from aq.pipeline.watching import note_read
+
+Hear = Callable[[object], None]
 
 _CLASSES_TEXT: Final = """
 pyarrow.parquet.ParquetFile pyarrow.parquet.ParquetDataset h5py.File lightgbm.Booster
@@ -37,9 +40,13 @@ LIBRARIES: Final = frozenset(name.partition(".")[0] for name in (*_CLASSES, *_FU
 
 
 class Telling:
-    """A context within which readers tell what they read, those of libraries loaded meanwhile too."""
+    """A context within which readers tell what they read, those of libraries loaded meanwhile too.
 
-    def __init__(self) -> None:
+    `hear` gets each path.
+    """
+
+    def __init__(self, hear: Hear = note_read) -> None:
+        self._hear = hear
         self._before: dict[str, tuple[Any, str, Any]] = {}
 
     def __enter__(self) -> Self:
@@ -71,7 +78,7 @@ class Telling:
         if dotted in self._before or before is None or isinstance(before, type):
             return
         with suppress(AttributeError, TypeError):  # a class in C cannot be changed
-            setattr(owner, name, _telling(before, at=at))
+            setattr(owner, name, _telling(before, self._hear, at=at))
             self._before[dotted] = (owner, name, before)
 
 
@@ -84,12 +91,21 @@ def _owner(path: str) -> Any:
     return found
 
 
-def _telling(reader: Callable[..., Any], *, at: int) -> Callable[..., Any]:
+def original(value: object) -> Callable[..., Any] | None:
+    """The reader behind one that tells; None for anything else."""
+    code = getattr(value, "__code__", None)
+    if code is None or code.co_filename != __file__ or not isinstance(value, FunctionType):
+        return None
+    found: Callable[..., Any] | None = getattr(value, "__wrapped__", None)
+    return found and (original(found) or found)
+
+
+def _telling(reader: Callable[..., Any], hear: Hear, *, at: int) -> Callable[..., Any]:
     @functools.wraps(reader)
     def told(*args: Any, **kwargs: Any) -> Any:
         given = [*args[at : at + 1], *(kwargs[name] for name in _PATHS if name in kwargs)]
         for one in given:
-            _tell(one)
+            _tell(one, hear)
         return reader(*args, **kwargs)
 
     return told
@@ -101,25 +117,25 @@ source path path_or_paths where input_file file name database model_file filenam
 _PATHS: Final = tuple(_PATHS_TEXT.split())
 
 
-def _tell(given: object) -> None:
+def _tell(given: object, hear: Hear) -> None:
     """A path, a folder with all below it, a pattern, or several of these."""
     if isinstance(given, list | tuple | set):
         for one in given:
-            _tell(one)
+            _tell(one, hear)
     elif isinstance(given, str | os.PathLike):
         text = os.fspath(given)
         if not isinstance(text, str) or "://" in text or "\n" in text:
             return
         found = sorted(glob.glob(text, recursive=True)) if glob.has_magic(text) else [text]
         for place in found:
-            _tell_place(place)
+            _tell_place(place, hear)
 
 
-def _tell_place(place: str) -> None:
+def _tell_place(place: str, hear: Hear) -> None:
     if not os.path.isdir(place):
-        note_read(place)
+        hear(place)
         return
     for folder, folders, files in os.walk(place):
         folders.sort()
         for name in sorted(files):
-            note_read(os.path.join(folder, name))
+            hear(os.path.join(folder, name))

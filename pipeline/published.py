@@ -170,7 +170,7 @@ def static_of(
                 readers[leaf.label].append(node.name)
     ops = {node.name: node.op for node in job.graph.steps}
     code = snapshot_static(job.flow, ops, project, reached=found.fingerprints)
-    hidden = hidden_of(repo, found)
+    hidden = {**hidden_of(repo, found), **({"": dict(project.looked)} if project.looked else {})}
     recorded = _hidden_entries(repo, found)
     loose = sorted({path for files in hidden.values() for path in files if path not in recorded})
     static = Static(
