@@ -96,9 +96,9 @@ def parameter(op: Op[..., Any], shared: Mapping[str, Any], where: str) -> str:
 def spread(items: Any, where: str) -> list[Any] | dict[Any, Any]:
     """The items of a collection, in order. Raises UsageError for what is none, or has no order."""
     if isinstance(items, Mapping):
-        odd = next((key for key in items if type(key) not in (str, int)), None)
-        if odd is not None:
-            raise UsageError(f"{where}: the key {odd!r} of the items is neither a text nor a whole number")
+        odd = [key for key in items if type(key) not in (str, int)]
+        if odd:
+            raise UsageError(f"{where}: the key {odd[0]!r} of the items is neither a text nor a whole number")
         return dict(items)
     if isinstance(items, set | frozenset):
         raise UsageError(f"{where}: a set has no order: sorted(…) gives it one")
