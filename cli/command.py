@@ -73,7 +73,7 @@ class Command(click.Command):
     """A click command with examples, exit codes and the common options.
 
     `dashed` names the parameter that takes everything behind `--`. `hosts_code` says that a user's
-    code runs in this process, so that it must end the slow way.
+    code runs in this process, so that it must end the slow way where it imported any.
     """
 
     def __init__(

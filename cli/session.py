@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -28,20 +27,20 @@ class ClosedOutput(Exception):
     """Nobody reads standard output any more: what is left of the answer is not wanted."""
 
 
-@dataclass(slots=True)
 class Session:
     """The switches that hold for every command, and the ways to answer."""
 
-    command: str = ""
-    json: bool = False
-    quiet: bool = False
-    verbose: int = 0
-    color: str = "auto"
-    hosts_code: bool = False
-    outlive_reader: bool = False
-    opened: Repo | None = field(default=None, init=False)
-    closed: bool = field(default=False, init=False)
-    sign: Waiting | None = field(default=None, init=False)
+    def __init__(self) -> None:
+        self.command = ""
+        self.json = False
+        self.quiet = False
+        self.verbose = 0
+        self.color = "auto"
+        self.hosts_code = False
+        self.outlive_reader = False
+        self.opened: Repo | None = None
+        self.closed = False
+        self.sign: Waiting | None = None
 
     def repo(self) -> Repo:
         """The nearest repository upward from the working directory."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -18,15 +17,14 @@ MINUS: Final = "−"
 _STYLES: Final[Mapping[str, str]] = {
     "id": "33", "good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1", "ref": "36",
 }  # fmt: skip
-_CONTROLS: Final = re.compile(
+_CONTROLS: Final = (
     r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
 """Also what turns the direction of a line, or breaks it in some terminals."""
-_COLORS: Final = re.compile(r"\x1b\[[0-9;]*m")
+_COLORS: Final = r"\x1b\[[0-9;]*m"
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """Where text goes: `width` is 0 where nothing is cut, `now` seconds since 1970."""
 
     color: bool = False
@@ -78,10 +76,10 @@ def _line(view: View, cells: Sequence[tuple[Cell, int]], indent: int, gap: int) 
 def width(text: str) -> int:
     """Columns that a text takes on a terminal; styles take none."""
     if text.isascii():
-        return len(_COLORS.sub("", text)) if "\x1b" in text else len(text)
+        return len(re.sub(_COLORS, "", text)) if "\x1b" in text else len(text)
     from unicodedata import combining, east_asian_width
 
-    bare = _COLORS.sub("", text)
+    bare = re.sub(_COLORS, "", text) if "\x1b" in text else text
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in bare)
 
 
@@ -94,7 +92,9 @@ def cut(text: str, most: int) -> str:
 
 def visible(text: str) -> str:
     """Control characters, which could steer a terminal, as escapes; line ends, tabs, colours stay."""
-    return _CONTROLS.sub(lambda found: _escaped(ord(found[0])), text)
+    if text.isprintable():
+        return text  # and the pattern is not even compiled: half a millisecond
+    return re.sub(_CONTROLS, lambda found: _escaped(ord(found[0])), text)
 
 
 def _escaped(code: int) -> str:

@@ -7,7 +7,6 @@ formatting and moved lines do not show here (they show in the file's own diff).
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -114,6 +113,8 @@ def _change(old: Definition | None, new: Definition | None) -> str | None:
 
 
 def _unified(old: Definition | None, new: Definition | None, label: str) -> str:
+    import difflib
+
     before = old[1].splitlines() if old else []
     after = new[1].splitlines() if new else []
     lines = difflib.unified_diff(before, after, f"a/{label}", f"b/{label}", lineterm="", n=3)

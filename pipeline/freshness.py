@@ -8,7 +8,6 @@ parsed, never imported. Downstream steps are listed as inexact: an equal output 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,8 +68,7 @@ def load_static(store: Store, run: Run) -> Static | None:
     return found if found.form == FORM else None
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
+class Present(msgspec.Struct, frozen=True):
     """What a flow is compared with: the code, what a source would be read as, the environment.
 
     `python_files` lists the project's Python files, for code that may import any of them. `hidden` tells

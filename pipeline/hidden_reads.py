@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -44,11 +43,11 @@ def seen(watch: Watch, before: Mapping[str, str]) -> Seen:
     return Seen(dict(sorted({**before, **watch.files}.items())), list(watch.memoised))
 
 
-@dataclass(slots=True)
 class Kept:
     """What functions that remember their results have read in this run, by function."""
 
-    by_function: dict[str, dict[str, str]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.by_function: dict[str, dict[str, str]] = {}
 
     def hidden(self, step: Step, found: Seen) -> dict[str, str]:
         """What the step's result may depend on: what its op read, and what functions that it calls
@@ -64,13 +63,13 @@ class Kept:
         return dict(sorted({**result, **found.files}.items()))
 
 
-@dataclass(slots=True)
 class Files:
     """The folder's files as they are now, each looked at once. `file_id` gives a file's id."""
 
-    root: Path
-    file_id: FileId
-    _known: dict[str, str] = field(default_factory=dict)
+    def __init__(self, root: Path, file_id: FileId) -> None:
+        self.root = root
+        self.file_id = file_id
+        self._known: dict[str, str] = {}
 
     def digest(self, path: str) -> str:
         """What a path counts by."""

@@ -7,7 +7,6 @@ inherited from an older commit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from itertools import islice
 from types import EllipsisType
 from typing import TYPE_CHECKING
@@ -158,6 +157,8 @@ def _touches(store: Store, commit: Commit, paths: Sequence[str]) -> bool:
 
 def require_paths(store: Store, range: str | None, paths: Sequence[str]) -> None:
     """Raise NotFound for a path that no commit up to the end of the range ever had."""
+    from difflib import get_close_matches
+
     end = str(ends(store, range)[1]) if range is not None and ".." in range else range
     history_of = list(commits(store, end))
     for path in paths:
@@ -187,6 +188,8 @@ def resolve_metric(known: Sequence[str], name: str) -> str:
         return found[0]
     if found:
         raise NotFound(f"'{name}' could be {', '.join(found)}", hint=f"aq metrics {found[0]}")
+    from difflib import get_close_matches
+
     last = {full.rpartition("/")[2]: full for full in known}
     near = get_close_matches(name, [*known, *last], n=1, cutoff=0.4)
     if near:

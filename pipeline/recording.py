@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 
+import msgspec
 from aq.formats.errors import Conflict, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
@@ -21,10 +21,10 @@ from aq.store import snapshots
 from aq.store.refs import TRACKING, Ref
 from aq.store.snapshots import Entry, Tally
 from aq.store.store import Store
+from msgspec.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """Where HEAD points: a branch (None when detached), its commit (None when unborn), its snapshot."""
 
     branch: str | None
@@ -38,16 +38,14 @@ class Head:
         return f"branch/{self.branch}" if self.branch else "HEAD"
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """A snapshot that was made already, and its tally against the one that it was made from."""
 
     snapshot: Digest
     tally: Tally
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(msgspec.Struct, frozen=True):
     """A commit to be: edits {path: entry, or None to drop it}, message, author and runs.
 
     `base` is the snapshot that the edits were made from; where they are many, they are given as what
@@ -70,8 +68,7 @@ class Proposal:
     ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(msgspec.Struct, frozen=True):
     """What was committed; `created` is false where there was nothing to commit."""
 
     id: Digest

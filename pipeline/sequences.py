@@ -7,7 +7,6 @@ Invariant: looking at the first entries of a log costs these entries, however lo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from itertools import islice
 from typing import Any, Final, overload
 
@@ -64,6 +63,8 @@ class Log(Sequence[LogEntry]):
         return text if len(self._known) > _SHOWN else ""
 
     def _repr_html_(self) -> str:
+        from html import escape
+
         rows = "".join(
             f"<tr><td>{one.id[:8]}</td><td>{one.time}</td><td>{escape(one.message)}</td></tr>"
             for one in self[:_SHOWN]

@@ -6,9 +6,6 @@ that names the line, never silently ignored.
 
 from __future__ import annotations
 
-import json
-import tomllib
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +32,8 @@ def load(control: Path) -> dict[str, str]:
         return {}
     except UnicodeDecodeError as error:
         raise AqError(f".aq/config cannot be read: {error}", hint="edit .aq/config") from None
+    import tomllib  # most repositories have no file of settings: 4 ms
+
     try:
         sections = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -51,6 +50,8 @@ def require_known(name: str) -> None:
     """Raise NotFound, with the nearest names, for what is no setting."""
     if name in KNOWN:
         return
+    from difflib import get_close_matches
+
     near = get_close_matches(name, KNOWN, n=1, cutoff=0.4)
     hint = f"aq config get {near[0]}" if near else "aq config"
     raise NotFound(f"no setting '{name}' (there are {', '.join(KNOWN)})", hint=hint)
@@ -58,6 +59,8 @@ def require_known(name: str) -> None:
 
 def save(control: Path, name: str, value: str) -> None:
     """Set one setting; an empty value removes it."""
+    import json
+
     require_known(name)
     if "\n" in value or "\0" in value:
         raise UsageError(f"the value of {name} must be one line")

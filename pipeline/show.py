@@ -5,7 +5,6 @@ Invariant: summaries and records only; no value is loaded, no pickle opened.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -78,6 +77,8 @@ def locate(store: Store, revision: Revision, path: str) -> tuple[str, Entry]:
         return inside
     if any(full.startswith(path.rstrip("/") + "/") for full in known):
         raise NotFound(f"{path} is a folder at {revision.text}", hint=f"aq ls {revision.text}:{path}")
+    from difflib import get_close_matches
+
     near = get_close_matches(path, known, n=1, cutoff=0.5)
     guess = f" (did you mean {near[0]}?)" if near else ""
     hint = f"aq show {revision.text}:{near[0]}" if near else f"aq ls {revision.text}"

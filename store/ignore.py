@@ -10,14 +10,15 @@ import os
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Container, Sequence
-from dataclasses import dataclass, replace
 from operator import methodcaller
 from stat import S_IFDIR, S_IFLNK, S_IFREG
 from typing import Any, Final
 
+import msgspec
 from aq.formats.errors import AqError, UsageError
 from aq.store.folders import is_real_folder, join, kind_of, list_folder
 from aq.store.paths import decode, show
+from msgspec.structs import replace
 
 AQIGNORE: Final = b".aqignore"
 CONTROL: Final = frozenset((b".aq", b".git"))
@@ -44,8 +45,7 @@ def is_environment(names: Collection[bytes]) -> bool:
     return any(mark in names for mark in _ENVIRONMENT_MARKS)
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """The rules that hold inside one folder. `patterns` is None where no `.aqignore` lies there.
 
     `dark`: the folder is itself ignored, and is only looked into for what was added with force.
@@ -99,8 +99,7 @@ class Scope:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """The ignored files of a folder, each found out when it is asked for."""
 
     scope: Scope

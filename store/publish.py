@@ -18,12 +18,11 @@ from aq.formats.records import Operation, encode
 from aq.store import statblocks
 from aq.store.environment import Environment, Writing, explain
 from aq.store.group import Group
-from aq.store.index import Change, Collected, Index, State
+from aq.store.index import Change, Collected, Index, Look, State
 from aq.store.journal import FolderLock, Journal
 from aq.store.objects import Batch
 from aq.store.packs import SEAL_AT, PackFiles
 from aq.store.recover import catch_up, new_only, register
-from aq.store.reliance import is_quiet, rely
 
 Make = Callable[[Change, State, Group], Operation]
 """Checks what the caller expects of the refs, changes them in the index, and says what was done."""
@@ -126,7 +125,9 @@ class _Attempt:
         runs = new_only(change, batch.runs)
         change.add_places(places)
         register(change, batch.steps, runs)
-        if not is_quiet(change, self.began):
+        if not _is_quiet(change, self.began):
+            from aq.store.reliance import rely
+
             rely(change, group, places)
         statblocks.update(change, batch.stat)
         size = sum(map(len, pieces))
@@ -170,6 +171,11 @@ class _Attempt:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+
+
+def _is_quiet(look: Look, began: Collected) -> bool:
+    """Whether nothing was swept since then and nothing is condemned: what is relied on is there."""
+    return look.collected().swept == began.swept and next(look.items("condemned"), None) is None
 
 
 def _describe(change: Change, state: State, group: Group, batch: Batch, make: Make | None) -> State:

@@ -15,7 +15,7 @@ from aq.formats.objects import Source, get_record
 from aq.formats.packs import NO_ID, Place
 from aq.formats.prolly import map_diff, map_items
 from aq.formats.records import TYPES, Operation, decode
-from aq.store.index import Change, Collected, Condemned, Look, bases_in
+from aq.store.index import Change, Condemned, bases_in
 from aq.store.reach import Item, Role, links, ref_links
 from aq.store.refs import decode_ref
 
@@ -24,11 +24,6 @@ _RECORDS: Final = (Kind.ARTIFACT, Kind.STEP, Kind.RUN, Kind.COMMIT, Kind.OPERATI
 
 AT_BIRTH: Final = (1 << 63) - 1
 """The time of what was condemned when it was published; the next collector gives it another one."""
-
-
-def is_quiet(look: Look, began: Collected) -> bool:
-    """Whether nothing was swept since then and nothing is condemned: there is nothing to look at."""
-    return look.collected().swept == began.swept and next(look.items("condemned"), None) is None
 
 
 def rely(change: Change, source: Source, places: Sequence[tuple[bytes, Place]]) -> None:

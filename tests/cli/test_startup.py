@@ -25,6 +25,10 @@ LIGHT = [
 LIGHT += ["branch", "tag", "ops", "ls", "show", "metrics", "runs", "config"]
 
 
+SLOW = {"dataclasses", "difflib", "html", "json", "socket", "tomllib"}
+SLOW |= {"aq.store.reach", "aq.pipeline.running"}
+"""A millisecond each, or more: what is typed all day has better ways."""
+
 FLOW = """
 import aq
 
@@ -83,3 +87,27 @@ def test_only_the_command_that_is_called_is_loaded(repository: Shell) -> None:
     assert not loaded & {"aq.cli.run", "aq.cli.show", "aq.cli.bisect", "aq.cli.demo", "aq.cli.text_run"}
     overview = {name for name in imported(repository.folder, "--help") if name.startswith("aq.")}
     assert not [name for name in overview if name.startswith(("aq.store", "aq.pipeline"))]
+
+
+@pytest.mark.parametrize("line", ["log", "status", "run"])
+def test_what_is_typed_all_day_loads_nothing_slow(line: str, repository: Shell) -> None:
+    assert not imported(repository.folder, *line.split()) & SLOW
+
+
+ENDING = """
+import atexit, sys
+from aq.cli.main import main
+atexit.register(print, "torn down")
+main()
+"""
+
+
+def ends_slowly(folder: Path, *words: str) -> bool:
+    argv = [sys.executable, "-c", ENDING, *words]
+    return "torn down" in subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_process_is_torn_down_where_it_imported_code_of_the_user(repository: Shell) -> None:
+    assert ends_slowly(repository.folder, "run", "-q", "--force")
+    assert not ends_slowly(repository.folder, "run", "-q")
+    assert not ends_slowly(repository.folder, "log")

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aq.pipeline.repo import Repo
+from msgspec.structs import replace
 
 from tests.faults.crowd import context, created, opened
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from aq.pipeline.repo import Repo
 from aq.pipeline.results import LogEntry, Merged
 from aq.store import history
 from aq.store.refs import Ref
+from msgspec.structs import replace
 
 from tests.pipeline.repository import context, create
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aq.pipeline.repo import Repo
+from msgspec.structs import replace
 
 from tests.pipeline.repository import create
 
@@ -185,7 +186,7 @@ def test_an_op_that_is_never_reused(looks: Looks) -> None:
 
 def test_a_variable_and_a_package(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
     environ = {"MODE": "a"}
-    object.__setattr__(looks.repo.context, "environ", environ)
+    looks.repo.context = replace(looks.repo.context, environ=environ)
     replaced("def again(x: int) -> int:\n", "def again(x: int) -> int:\n    os.environ.get('MODE')\n")(
         looks.repo.root
     )
