@@ -35,6 +35,6 @@ def cat(session: Session, spec: str, form: str | None, columns: str | None, rows
 
     artifact = session.repo().get(spec)
     wanted = None if columns is None else names_of(columns)
-    span = None if rows is None else rows_of(rows)
+    span = None if rows is None else rows_of(rows, f"aq cat {spec}")
     for piece in artifact.chunks(form, columns=wanted, rows=span):
         session.write_bytes(piece)

@@ -39,8 +39,14 @@ def diff(record: Diff, view: View) -> Iterator[str]:
         sampled = view.verbose > 0 or len(record.paths) <= _SAMPLED
         for one in record.paths:
             yield from path_diff(one, view, sampled=sampled)
-        if not sampled and any(one.detail.get("sample") for one in record.paths):
-            yield view.paint("  rows of a table: aq diff … -- PATH", "dim")
+        tables = [one.path for one in record.paths if one.detail.get("sample")]
+        if tables and not sampled:
+            sides = (
+                f"{short(record.from_)}{f'..{short(record.to)}' if record.to else ''} "
+                if record.from_
+                else ""
+            )
+            yield view.paint(f"  rows of a table: aq diff {sides}-- {shown(tables[0])}", "dim")
     if record.code:
         yield from heading(view, "Code")
         for changed in record.code:
@@ -167,7 +173,14 @@ def _from_to(item: Mapping[str, Any]) -> list[str | Cell]:
     before, after = item.get("from"), item.get("to")
     numbers = all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in (before, after))
     change = _step(before, after) if numbers else ""
-    return [value(before, 60), "→", value(after, 60), change]
+    return [_side(item, "from", "added"), "→", _side(item, "to", "removed"), change]
+
+
+def _side(item: Mapping[str, Any], side: str, absent: str) -> str:
+    """One side of a change; of a key of a JSON file null is a value, which may be there or not."""
+    if item.get(side) is None and item.get("change", absent) != absent:
+        return "null"
+    return value(item.get(side), 60)
 
 
 def unified(text: str, view: View, *, indent: int) -> Iterator[str]:

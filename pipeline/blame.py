@@ -31,9 +31,10 @@ _KEYS_MOST: Final = 10_000
 
 
 class _Asked(NamedTuple):
-    """What is traced: a path as it is at a commit."""
+    """What is traced: a path as it is at a commit; `spec` is how it was asked for."""
 
     store: Store
+    spec: str
     path: str
     tip: Version
     since: int | None
@@ -61,7 +62,7 @@ def blame(repo: Repo, spec: str, *, column: str | None, since: str | None) -> Bl
     if revision.commit is None:
         raise UsageError(f"'{revision.text}' is a run that no commit holds", hint=f"aq lineage {spec}")
     tip = Version(revision.commit, entry.artifact, get_record(store, Artifact, entry.artifact))
-    asked = _Asked(store, path, tip, None if since is None else times.parse(since))
+    asked = _Asked(store, spec, path, tip, None if since is None else times.parse(since))
     found = _found(asked, column)
     told: list[ColumnBlame | Range | ItemBlame] = [*found.columns, *found.ranges, *found.items]
     return Blame(
@@ -113,7 +114,8 @@ def _table(asked: _Asked, column: str | None) -> _Found:
     found = described(table)
     names = [found.names[at] for at in found.shown]
     if column is not None and column not in names:
-        raise NotFound(f"no column {column!r}; the table has {', '.join(names[:20])}")
+        hint = f"aq blame {asked.spec}"
+        raise NotFound(f"no column {column!r}; the table has {', '.join(names[:20])}", hint=hint)
     runs = RowParts(_whole(found.rows), column)
     ends = list(asked.walk(RowTracer(tables), runs))
     ranges = list(_ranges((id, parts.runs) for id, parts in ends))

@@ -8,10 +8,11 @@ from __future__ import annotations
 import builtins
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from aq.formats.errors import UsageError
+from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import Overlay, get_record
 from aq.formats.records import Artifact as Record
@@ -84,7 +85,8 @@ class Artifact:
         """
         from aq.pipeline import selection
 
-        return selection.loaded(self._store, self.record, self.path, columns, rows)
+        with self._hinting():
+            return selection.loaded(self._store, self.record, self.path, columns, rows)
 
     def to_pandas(
         self, *, columns: Sequence[str] | None = None, rows: Rows | None = None
@@ -108,7 +110,18 @@ class Artifact:
     def _table(self, form: Form, columns: Sequence[str] | None, rows: Rows | None) -> Any:
         from aq.pipeline import selection
 
-        return selection.as_table(self._store, self.record, self.path, form, columns, rows)
+        with self._hinting():
+            return selection.as_table(self._store, self.record, self.path, form, columns, rows)
+
+    @contextmanager
+    def _hinting(self) -> Iterator[None]:
+        """Who names a column that is not there is told where they are listed."""
+        try:
+            yield
+        except NotFound as error:
+            raise NotFound(
+                error.message, hint=error.hints or f"aq show {self.revision}:{self.path}"
+            ) from None
 
     def bytes(self) -> builtins.bytes:
         """The raw bytes of a file; a table as CSV; a value as JSON. Raises UsageError for models."""
@@ -124,7 +137,8 @@ class Artifact:
         """The same piecewise, in bounded memory. `form`: parquet | arrow | json | csv for tables."""
         from aq.pipeline import outputs
 
-        return outputs.chunks(self._store, self.record, self.path, form, columns=columns, rows=rows)
+        with self._hinting():
+            return outputs.chunks(self._store, self.record, self.path, form, columns=columns, rows=rows)
 
     def open(self) -> BinaryIO:
         """The bytes of a file as a stream that seeks; only the pieces that are read are fetched.

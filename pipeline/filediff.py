@@ -102,8 +102,12 @@ def _within(above: str, before: dict[str, Any], after: dict[str, Any]) -> Iterat
         name, old, new = f"{above}{key}", before.get(key), after.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             yield from _within(f"{name}.", old, new)
-        elif old != new or type(old) is not type(new) or (key in before) != (key in after):
-            yield {"name": name, "from": old, "to": new}
+        elif key not in before:
+            yield {"name": name, "change": "added", "from": None, "to": new}
+        elif key not in after:
+            yield {"name": name, "change": "removed", "from": old, "to": None}
+        elif json.dumps(old) != json.dumps(new):  # 1 is neither True nor 1.0, at any depth
+            yield {"name": name, "change": "changed", "from": old, "to": new}
 
 
 def _line_detail(old: str, new: str) -> dict[str, Any]:

@@ -146,7 +146,9 @@ def diff(
     if output is not None:
         from aq.pipeline import rowdiff
 
-        written = rowdiff.save(before, after, paths, repo.context.cwd / output)
+        range_ = f"{a}..{b}" if b is not None else a
+        asked = " ".join(["aq diff", *([range_] if range_ else []), f"-o {output}"])
+        written = rowdiff.save(before, after, paths, repo.context.cwd / output, asked)
         found = msgspec.structs.replace(found, written=written)
     return found
 

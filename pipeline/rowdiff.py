@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def save(before: Side, after: Side, paths: Sequence[str], target: Path) -> int:
+def save(before: Side, after: Side, paths: Sequence[str], target: Path, asked: str) -> int:
     """Write the rows as Parquet, or in the form that the file's name asks for; how many they are.
 
-    Raises UsageError unless exactly one table differs.
+    `asked`: the command so far, for hints. Raises UsageError unless exactly one table differs.
     """
     found = {}
     for path, old, new in differing(before, after, paths):
@@ -36,7 +36,7 @@ def save(before: Side, after: Side, paths: Sequence[str], target: Path) -> int:
                 found[path] = sides
     if len(found) != 1:
         several = f"{len(found)} tables differ: name one" if found else "no table differs in its rows"
-        hints = [f"aq diff … -o {target.name} -- {show(path)}" for path in sorted(found)[:2]]
+        hints = [f"{asked} -- {show(path)}" for path in sorted(found)[:2]]
         raise UsageError(several, hint=hints)
     [(path, sides)] = found.items()
     rows = _rows(path, sides, after)

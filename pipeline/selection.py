@@ -49,17 +49,21 @@ def names_of(text: str) -> list[str]:
     return next(csv.reader([text]), [])
 
 
-def rows_of(text: str) -> slice:
-    """`A:B`, `A:` or `:B` as a slice; one number N is its row. Raises UsageError."""
+def rows_of(text: str, asked: str) -> slice:
+    """`A:B`, `A:` or `:B` as a slice; one number N is its row. Raises UsageError.
+
+    `asked`: the command without it, for the hint.
+    """
+    hint = f"{asked} --rows 0:100"
     first, colon, last = text.partition(":")
     try:
         start, stop = (int(part) if part else None for part in (first, last))
     except ValueError:
-        raise UsageError(f"rows are A:B, not '{text}'", hint="aq cat … --rows 0:100") from None
+        raise UsageError(f"rows are A:B, not '{text}'", hint=hint) from None
     if colon:
         return slice(start, stop)
     if start is None:
-        raise UsageError("rows are A:B, not ''", hint="aq cat … --rows 0:100")
+        raise UsageError("rows are A:B, not ''", hint=hint)
     return slice(start, start + 1 if start != -1 else None)
 
 

@@ -76,5 +76,7 @@ def test_json(shell: Shell) -> None:
 
 
 def test_what_is_unknown_is_said(shell: Shell) -> None:
-    assert "no column 'x'" in shell.aq("blame", "sales", "--column", "x", code=2).err
+    unknown = shell.aq("blame", "sales", "--column", "x", code=2).err.splitlines()
+    assert unknown[0].startswith("error: no column 'x'; the table has ")
+    assert unknown[1:] == ["hint: aq blame sales"]
     assert "did you mean sales" in shell.aq("blame", "sale", code=2).err

@@ -50,7 +50,9 @@ def test_the_rows_go_to_a_file(shell: Shell, path: str) -> None:
 
 def test_rows_of_several_tables_or_of_none(shell: Shell) -> None:
     done = shell.aq("diff", "main~2..main", "-o", "rows.parquet", code=2)
-    assert done.err.startswith("error: 2 tables differ: name one\nhint: aq diff … -o rows.parquet -- sales\n")
+    assert done.err.startswith(
+        "error: 2 tables differ: name one\nhint: aq diff main~2..main -o rows.parquet -- sales\n"
+    )
     done = shell.aq("diff", "main~2..main", "-o", "rows.parquet", "--", "conf.json", code=2)
     assert done.err.startswith("error: no table differs in its rows\n")
     assert not (shell.folder / "rows.parquet").exists()
@@ -66,3 +68,26 @@ def test_a_sampled_row_says_which_one_it_is(shell: Shell) -> None:
         lines = shell.aq("diff", "main~2..main", "--", path).out.splitlines()
         (line,) = [one for one in lines if "x: 7 → 0.5" in one]
         assert line.split() == ["changed", *which, "x:", "7", "→", "0.5"]
+
+
+def test_null_is_told_from_a_key_that_is_missing(tmp_path: Path) -> None:
+    with aq.init(tmp_path) as repo:
+        for text in ('{"a": null, "b": 1, "c": null}', '{"b": null, "c": 2, "d": null}'):
+            (tmp_path / "conf.json").write_text(text)
+            repo.add(["conf.json"])
+            repo.commit(message="files")
+    lines = Shell(tmp_path).aq("diff", "main~1..main").out.splitlines()
+    assert [line.split() for line in lines[-4:]] == [
+        ["a", "null", "→", "–"], ["b", "1", "→", "null"], ["c", "null", "→", "2"], ["d", "–", "→", "null"],
+    ]  # fmt: skip
+
+
+def test_where_rows_are_to_be_had_is_a_command(tmp_path: Path) -> None:
+    with aq.init(tmp_path) as repo:
+        for step in (1.0, 2.0):
+            repo.commit({name: ROWS.assign(x=ROWS["x"] * step) for name in "abcd"}, message="m")
+        ids = [str(entry.id)[:8] for entry in repo.log()]
+    shell = Shell(tmp_path)
+    command = f"aq diff {ids[1]}..{ids[0]} -- a"
+    assert f"rows of a table: {command}" in shell.aq("diff", "main~1..main").out
+    assert "sample" in shell.aq(*command.split()[1:]).out

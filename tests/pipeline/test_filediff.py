@@ -77,16 +77,24 @@ def test_json_keys(repo: aq.Repo) -> None:
     before = b'{"model": {"depth": 6, "rate": 0.1}, "seed": 1, "gone": null, "same": [1]}'
     after = b'{"model": {"depth": 8, "rate": 0.1}, "seed": true, "new": "x", "same": [1]}'
     assert detail(repo, "conf.json", before, after)["keys"] == [
-        {"name": "model.depth", "from": 6, "to": 8},
-        {"name": "seed", "from": 1, "to": True},
-        {"name": "gone", "from": None, "to": None},
-        {"name": "new", "from": None, "to": "x"},
+        {"name": "model.depth", "change": "changed", "from": 6, "to": 8},
+        {"name": "seed", "change": "changed", "from": 1, "to": True},
+        {"name": "gone", "change": "removed", "from": None, "to": None},
+        {"name": "new", "change": "added", "from": None, "to": "x"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("[1]", "[1.0]"), ("[1]", "[true]"), ('[{"a": 0}]', '[{"a": null}]')]
+)
+def test_json_values_differ_at_any_depth(repo: aq.Repo, before: str, after: str) -> None:
+    sides = [f'{{"a": {text}, "n": NaN}}'.encode() for text in (before, after)]
+    assert [key["name"] for key in detail(repo, "conf.json", *sides)["keys"]] == ["a"]
 
 
 def test_a_json_object_of_objects_is_no_table(repo: aq.Repo) -> None:
     found = detail(repo, "conf.json", b'{"a": {"x": 1}, "b": {"x": 2}}', b'{"a": {"x": 1}, "b": {"x": 3}}')
-    assert found["keys"] == [{"name": "b.x", "from": 2, "to": 3}]
+    assert found["keys"] == [{"name": "b.x", "change": "changed", "from": 2, "to": 3}]
 
 
 def test_a_json_array_of_objects_is_a_table(repo: aq.Repo) -> None:
