@@ -95,6 +95,13 @@ class RunStep(Record, frozen=True, omit_defaults=True, kw_only=True):
     counts: dict[str, int] = {}
     items: Id | None = None
 
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many steps this stands for, by status: none where it parsed a file."""
+        if self.role == "parse":
+            return {}
+        return self.counts if self.role == "map" else {self.status: 1}
+
 
 class Git(Record, frozen=True, omit_defaults=True, kw_only=True):
     """The Git commit of the surrounding work tree and whether it had uncommitted changes."""

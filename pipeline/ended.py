@@ -12,7 +12,6 @@ from typing import Any, Final
 import msgspec
 from aq.formats.identity import Digest
 from aq.formats.records import Run
-from aq.pipeline.execution import statuses
 from aq.pipeline.outcomes import RunDone, StepCounts
 from aq.pipeline.partitions import of_run
 from aq.pipeline.results import Violation
@@ -25,7 +24,8 @@ def counts(run: Run) -> StepCounts:
     """How many steps ran, were reused, failed; parsing is no step."""
     found: Counter[str] = Counter()
     for one in run.steps:
-        found.update(statuses(one))
+        for status, count in one.statuses.items():
+            found[status] += count
     return StepCounts(
         total=found.total(),
         run=found["run"],

@@ -119,14 +119,7 @@ class Execution:
         """`{total, run, reused, failed, cancelled}`, parsing left out."""
         found = {"total": 0, "run": 0, "reused": 0, "failed": 0, "cancelled": 0}
         for one in self.steps:
-            for status, count in statuses(one).items():
+            for status, count in one.statuses.items():
                 found["total"] += count
                 found[status] += count
         return found
-
-
-def statuses(one: RunStep) -> Mapping[str, int]:
-    """How many steps a record of a run stands for, by status: none where it parsed a file."""
-    if one.role == "parse":
-        return {}
-    return one.counts if one.role == "map" else {one.status: 1}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from aq.formats import partitions as paths
@@ -32,6 +31,8 @@ def declared(function: Callable[..., Any], partition: str | Sequence[str]) -> tu
     ]
     for name in names:
         if name not in known:
+            from difflib import get_close_matches
+
             near = get_close_matches(str(name), known, n=1)
             guess = f" (did you mean {near[0]}?)" if near else f" (there are {', '.join(known) or 'none'})"
             raise UsageError(f"partition={name!r} is no parameter of {name_of}{guess}")
