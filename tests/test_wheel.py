@@ -83,6 +83,13 @@ def test_aq_runs_from_the_wheel(shipped: dict[str, Path], tmp_path: Path) -> Non
     assert "bisect" in run(shipped["site"] / "bin" / "aq", "--help", cwd=tmp_path, PYTHONPATH=site)
 
 
+def test_whoever_opens_urls_finds_aq(shipped: dict[str, Path], tmp_path: Path) -> None:
+    code = "import fsspec; print(fsspec.get_filesystem_class('aq').__module__)"
+    assert run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(shipped["site"])) == (
+        "aq.pipeline.filesystem\n"
+    )
+
+
 def test_the_tests_pass_against_the_wheel(shipped: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(ROOT / "tests", tmp_path / "tests")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
