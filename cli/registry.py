@@ -41,6 +41,7 @@ _TABLE: Final = (
     ("tag", "branch", "List, add, remove or rename tags"),
     ("restore", "branch", "Bring back files as they were at a revision"),
     ("run", "run", "Bring flows up to date: run what changed, reuse the rest"),
+    ("worker", "run", "Execute steps for an `aq run` elsewhere: tasks come in, answers go out"),
     ("runs", "run", "List runs, also failed and uncommitted ones"),
     ("steps", "run", "Draw the steps of a revision's run"),
     ("logs", "run", "Print what a step wrote"),

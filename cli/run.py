@@ -27,6 +27,7 @@ WORST_FIRST: Final = (1, 4, 3)
         "aq run flights.py:delays -p depth=8 --tag deeper",
         "aq run -n",
         "aq run -j 4 --keep-going",
+        "aq run -j 2 --executor 'cmd:docker exec -i CONTAINER aq -C /repo worker'",
         'aq run --accept auc_holds -m "a short month, agreed with Ann"',
     ],
     exits=(1, 2, 3, 4, 5, 6),
@@ -47,7 +48,11 @@ WORST_FIRST: Final = (1, 4, 3)
 @click.option("--keep-going", is_flag=True, help="Steps that do not depend on a failed one still run")
 @click.option("--verify", is_flag=True, help="What row-wise ops make of new rows is compared with the whole")
 @click.option("-j", "--jobs", metavar="N", type=int, help="Steps at once, each in a process (1: in this one)")
-@click.option("--executor", metavar="local|dask://HOST:PORT", help="Whose processes do the steps")
+@click.option(
+    "--executor",
+    metavar="ADDRESS",
+    help="Who does the steps: local, dask://HOST:PORT, cmd:COMMAND",
+)
 def run(
     session: Session, target: str | None, params: Sequence[str], dry_run: bool, no_commit: bool, **given: Any
 ) -> int:

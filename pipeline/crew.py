@@ -6,10 +6,13 @@ with a limit, which always run in one that can be ended. Nothing here decides wh
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from io import SEEK_END, BytesIO
+from itertools import count
 from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING
 
 from aq.formats import values
@@ -18,47 +21,80 @@ from aq.pipeline.execute import Outcome
 from aq.pipeline.execution import Failure, StepStore
 from aq.pipeline.frames import one_line
 from aq.pipeline.graph import Read
+from aq.pipeline.matching import needs
 from aq.pipeline.relay import CARRIED_MOST, Packed
-from aq.pipeline.task import Answer, Code, Parsing, Task, perform
+from aq.pipeline.task import (
+    Answer,
+    Code,
+    Parsing,
+    Task,
+    begin_asking,
+    end_asking,
+    perform,
+    turn_of,
+)
 from aq.pipeline.work import Own, ParseWork, Result, StepWork, Work
+from aq.store.turns import Turns
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
-    from aq.pipeline.workers import Workers
+    Opener = Callable[[], tuple[Executor, int]]
+
+_number = count(1)
 
 
 class Crew:
-    """Who may work beside this process, for one command: own workers, or an executor that was given.
+    """Who may work beside this process, for one command: own workers, or an executor.
 
-    A given executor stays open, and who gave it closes it.
+    `executor`: one that was given, which stays open, or what opens one and tells how many steps it does at
+    once (0: unknown); it is called when the first step is to be done.
     """
 
-    def __init__(self, control: Path, jobs: int = 1, executor: Executor | None = None) -> None:
+    def __init__(self, control: Path, jobs: int = 1, executor: Executor | Opener | None = None) -> None:
         self.jobs = jobs
-        self.given = executor
+        self.has_executor = executor is not None
+        self.asker = f"{gethostname()} {os.getpid()} {next(_number)}"
         self._control = control
-        self._workers: Workers | None = None
+        self._executor = executor
+        self._hired: Executor | None = None
+        self._turns: Turns | None = None
 
     def hire(self) -> Executor:
-        """The executor; own workers come when they are first needed."""
-        if self.given is not None:
-            return self.given
-        if self._workers is None:
-            from aq.pipeline.workers import Workers
+        """The executor; own workers come when they are first needed. Raises Temporary, UsageError."""
+        if self._hired is None:
+            if self._executor is None:
+                from aq.pipeline.workers import Workers
 
-            self._workers = Workers(self.jobs, self._control)
-        return self._workers
+                self._hired = Workers(self.jobs, self._control)
+            elif callable(self._executor):
+                self._hired, width = self._executor()
+                self.jobs = width if width and self.jobs == 1 else self.jobs
+            else:
+                self._hired = self._executor
+            self._begin_asking()
+        return self._hired
+
+    def _begin_asking(self) -> None:
+        """Let whoever does a task know that somebody waits for it, until this is closed."""
+        if self.has_executor:
+            self._turns = Turns(self._control)
+            self._turns.take(turn_of(self.asker))
+            begin_asking(self.asker)
 
     def close(self, *, at_once: bool = False) -> None:
         """Let own workers go, once they are idle or `at_once`."""
-        if self._workers is not None:
-            self._workers.shutdown(cancel_futures=at_once)
-            self._workers = None
+        if self._hired is not None and self._executor is None:
+            self._hired.shutdown(cancel_futures=at_once)
+        if self._turns is not None:
+            end_asking(self.asker, at_once=at_once)
+            self._turns.close()
+            self._turns = None
+        self._hired = None
 
 
 class Many:
-    """A crew: steps as tasks of an executor; `code` stores the flow's code, once it is needed."""
+    """A crew: steps as tasks of an executor; `code` stores the flow's code, as far as it is known."""
 
     def __init__(self, own: Own, crew: Crew, code: Callable[[], Code]) -> None:
         self._own, self._crew, self._make_code = own, crew, code
@@ -84,15 +120,17 @@ class Many:
             self._own.begin(work)
             self._is_behind = True
             return
-        if self._code is None:
-            self._code = self._make_code()
+        executor = self._crew.hire()
+        code = self._make_code()
+        if code is not self._code:
+            self._code = code
             self._is_behind = True
         task = self._task(work)
-        self._under_way[self._crew.hire().submit(perform, self._code, task)] = work
+        self._under_way[executor.submit(perform, code, task)] = work
 
     def _runs_here(self, work: Work) -> bool:
         limited = isinstance(work, StepWork) and work.node.op.options.is_limited
-        return self._crew.jobs == 1 and self._crew.given is None and not limited
+        return self._crew.jobs == 1 and not self._crew.has_executor and not limited
 
     # --- tasks
 
@@ -100,7 +138,7 @@ class Many:
         if isinstance(work, ParseWork):
             one = work.wanted
             index = one.read.index if isinstance(one.read, Read) else -1
-            parsing = Parsing(bytes(one.file), one.parser, index, one.label)
+            parsing = Parsing(bytes(one.file), one.parser, index, one.label, one.step.packages)
             last = self._own.planner.previous(one.label)
             return Task(one.label, parsing=parsing, last=last, carried=self._carried([one.file]))
         node, options = work.node, work.node.op.options
@@ -116,6 +154,7 @@ class Many:
             timeout=options.timeout,
             memory=options.memory,
             item=work.item,
+            needs=needs(work.step, self._own.planner.project),
         )
 
     def _carried(self, artifacts: Iterable[bytes]) -> tuple[Packed, ...]:
@@ -151,7 +190,7 @@ class Many:
     def _answer(self, future: Future[Answer]) -> tuple[Work, Answer]:
         """What came of a task; an executor that was given may have lost it, in ways of its own."""
         work = self._under_way.pop(future)
-        name = work.node.name if isinstance(work, StepWork) else work.wanted.label
+        name = self._name(work)
         try:
             return work, future.result()
         except Refused as error:  # by its own disk, or in its own store: here nothing is lost
@@ -159,17 +198,22 @@ class Many:
         except AqError:
             raise
         except Exception as error:
-            if self._crew.given is None:
+            if not self._crew.has_executor:
                 raise
             failure = Failure(name, "killed", f"its executor lost it: {one_line(error)}")
         return work, Answer(Outcome([], failure, None))
+
+    def _name(self, work: Work) -> str:
+        return work.node.name if isinstance(work, StepWork) else work.wanted.label
 
     def _result(self, work: Work, answer: Answer) -> Result:
         outcome = answer.outcome
         if outcome is None:  # the flow says something else each time: only this process knows what it said
             self._own.begin(work)
             self._is_behind = True
-            return self._own.results(None)[0]
+            found = self._own.results(None)[0]
+            notes = (f"{self._name(work)} ran in this process: {answer.note}",) if answer.note else ()
+            return replace(found, outcome=replace(found.outcome, notes=(*found.outcome.notes, *notes)))
         for one in answer.objects:
             self._store.put(one.kind, one.data, base=one.base)
         for id, value in answer.summaries:

@@ -45,7 +45,7 @@ class ProjectFinder:
         inside = [folder for folder in folders if self.project.files.holds(folder)]
         for folder in inside:
             for file in (Path(folder, last, "__init__.py"), Path(folder, last + PYTHON)):
-                if file.is_file() and self.project.files.holds(file):
+                if self.project.files.holds_file(file):
                     return self.spec(name, file)
         found = None if name in self.project.forced else self.elsewhere(name, path, target)
         if found is not None and (found.origin or not inside):
@@ -62,7 +62,10 @@ class ProjectFinder:
             spec = finder.find_spec(name, path, target)
             if spec is None:
                 continue
-            if spec.origin and spec.origin.endswith(PYTHON) and self.project.files.holds(spec.origin):
+            files = self.project.files
+            if spec.origin and spec.origin.endswith(PYTHON) and files.holds(spec.origin):
+                if not files.holds_file(spec.origin):
+                    continue  # it lies in the folder, and is none of the files that were given
                 return self.spec(name, Path(spec.origin))
             return spec
         return None
@@ -83,7 +86,7 @@ class ProjectFinder:
 
     def namespace(self, name: str, folders: list[Path]) -> ModuleSpec | None:
         """A folder without `__init__.py` is a package too."""
-        found = [str(folder) for folder in folders if folder.is_dir() and self.project.files.holds(folder)]
+        found = [str(folder) for folder in folders if self.project.files.holds_folder(folder)]
         if not found:
             return None
         self.project.names.add(name)
@@ -151,7 +154,8 @@ class SourceLoader:
 
     def get_data(self, path: str) -> bytes:
         """A file beside the module, as `pkgutil.get_data` reads it."""
-        return Path(path).read_bytes()
+        known = self.project.files.data.get(self.project.files.relative(path) or "")
+        return Path(path).read_bytes() if known is None else known
 
     def get_resource_reader(self, name: str) -> Any:
         """Files beside the module, as `importlib.resources` reads them."""

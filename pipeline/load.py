@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import format_exception_only
@@ -29,15 +29,21 @@ from blake3 import blake3
 class Project:
     """The user's code under `root`: a work tree, or an exported commit.
 
-    `exclude` says of a path from the root whether it is no part of the project. `files`: its Python
-    files; `modules`: those loaded; `looked`: what they read elsewhere, listed, or found missing while they
-    were (as in `hidden_reads`); `loaders`: which module's import first loaded which. `file_id` gives
-    the id of a file's content, for files that ops read by themselves; `before` the bytes of a file at the
-    flow's last run, for reasons.
+    `exclude` says of a path from the root whether it is no part of the project; `given` are its files, where
+    it is not what lies in the folder. `files`: its Python files; `modules`: those loaded; `looked`: what they
+    read elsewhere, listed, or found missing while they were (as in `hidden_reads`); `loaders`: which module's
+    import first loaded which. `file_id` gives the id of a file's content, for files that ops read by
+    themselves; `before` the bytes of a file at the flow's last run, for reasons.
     """
 
-    def __init__(self, root: Path, *, exclude: Callable[[str], bool] | None = None) -> None:
-        self.files = CodeTree(root, exclude)
+    def __init__(
+        self,
+        root: Path,
+        *,
+        exclude: Callable[[str], bool] | None = None,
+        given: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.files = CodeTree(root, exclude, given)
         self.root = self.files.root
         self.memo: dict[object, object] = {}
         self.names: set[str] = set()
@@ -121,8 +127,11 @@ class Project:
     def search_paths(self) -> list[str]:
         """Beside the file that runs, then the root, then `src`; as paths from the root, "" being it."""
         paths = [self._folder, "", *(["src"] if self.files.has_plain_src() else [])]
-        paths += [path for one in sys.path if (path := self._own_entry(one)) is not None]
-        return list(dict.fromkeys(paths))
+        return list(dict.fromkeys([*paths, *self.folders_on_path()]))
+
+    def folders_on_path(self) -> list[str]:
+        """The folders of the project that `sys.path` has by itself, as paths from the root."""
+        return [path for one in sys.path if (path := self._own_entry(one)) is not None]
 
     def _own_entry(self, entry: str) -> str | None:
         """An entry of `sys.path` below the root (an editable install), but not one that aq put there."""
@@ -198,7 +207,7 @@ class Project:
         path = self.files.relative(there)
         if path is None:
             raise UsageError(f"{file} is not part of the project in {self.root}", hint="aq help runs")
-        if not there.is_file():
+        if not self.files.holds_file(there):
             raise NotFound(f"no file {file}", hint=self._closest(path))
         if there.suffix != ".py":
             what = "is not a Python file: a flow is defined in a .py file"

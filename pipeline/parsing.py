@@ -85,7 +85,6 @@ def parser_for(filename: str, form: Form) -> Parser:
 
 def parse_step(file: Digest, parser: Parser, options: Mapping[str, Any]) -> Step:
     """The step, without its output yet. Raises Unstorable for an option that has no fingerprint."""
-    versions = {name: str(import_module(name).__version__) for name in parser.libraries}
     recorded = {"parser": parser.name}
     if parser.compression:
         recorded["compression"] = parser.compression
@@ -98,10 +97,15 @@ def parse_step(file: Digest, parser: Parser, options: Mapping[str, Any]) -> Step
             for name, value in _merged(parser, options).items()
         },
         inputs={"file": bytes(file)},
-        packages=versions,
+        packages=versions(parser),
         options=recorded,
     )
     return msgspec.structs.replace(step, key=bytes(step_key(step)))
+
+
+def versions(parser: Parser) -> dict[str, str]:
+    """{library: version} of those that read a file."""
+    return {name: str(import_module(name).__version__) for name in parser.libraries}
 
 
 def _merged(parser: Parser, options: Mapping[str, Any]) -> dict[str, Any]:

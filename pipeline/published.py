@@ -143,8 +143,10 @@ def _code_entries(repo: Repo, project: Project) -> dict[str, Entry]:
     found = {}
     for path, data in project.loaded().items():
         artifact = put_record(repo.store, encode_stream(io.BytesIO(data), repo.store))
-        present = repo.worktree.store_file(path)
-        mode = present.mode if present is not None else Mode.FILE
+        try:
+            mode = repo.worktree.store_file(path).mode
+        except NotFound:  # it was deleted since
+            mode = Mode.FILE
         found[path] = Entry(artifact, Origin.FILE, None, mode)
     return found
 

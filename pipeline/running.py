@@ -7,8 +7,9 @@ a flow that failed or was gated leaves a run that can be looked into, and HEAD a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from aq.formats.errors import UsageError
@@ -41,7 +42,6 @@ from aq.pipeline.publishing import Outcome
 from aq.pipeline.recording import Head, head
 from aq.pipeline.selecting import Job
 from aq.pipeline.sources import FolderReader
-from aq.pipeline.task import Code
 from aq.pipeline.typed import typed
 from aq.store import snapshots
 
@@ -59,8 +59,8 @@ class Asked(TypedDict, total=False):
     `params`: values or texts; `message`, `tag`: of the commit; `commit=False`: the branch stays; `force`:
     every step; `accept`: checks that may fail this once; `keep_going`: past a failed step. `verify`:
     what row-wise ops make of new rows is compared with one call for all, in this process. `jobs`: steps
-    at once (1: in this process; not given: the setting run.jobs); `executor`: of processes that reach the
-    repository, in place of own ones, or where one is (`dask://HOST:PORT`).
+    at once (1: in this process; not given: the setting run.jobs); `executor`: one whose processes or threads
+    reach the repository, in place of own processes, or where one is (`dask://HOST:PORT`, `cmd:COMMAND`).
     """
 
     params: Mapping[str, Any] | None
@@ -104,6 +104,7 @@ def request(repo: Repo, target: object, asked: Asked) -> Request:
         "params": dict(asked.get("params") or {}),
         "accept": tuple(asked.get("accept", ())),
     }
+    executors.require_valid(asked.get("executor"))
     if asked.get("verify"):
         plain["executor"], jobs = None, 1
     rest = settled.at_rest(repo, target, asked)
@@ -113,12 +114,13 @@ def request(repo: Repo, target: object, asked: Asked) -> Request:
 @contextmanager
 def crew_of(repo: Repo, request: Request) -> Iterator[Crew]:
     """Who may work beside this process, until the command ends."""
-    address = request.executor if isinstance(request.executor, str) else "local"
-    with executors.opened(address) as (executor, width):
-        given = executor if isinstance(request.executor, str) else request.executor
-        jobs = width if width and request.jobs == 1 else request.jobs
-        with closing(Crew(repo.store.control, jobs, given)) as crew:
-            yield crew
+    given = request.executor
+    with ExitStack() as stack:
+        control = repo.store.control
+        where = executors.address(given if isinstance(given, str) else executors.LOCAL)
+        opener = partial(executors.opened, where, request.jobs, control, stack)
+        executor = (None if where.is_local else opener) if isinstance(given, str) else given
+        yield stack.enter_context(closing(Crew(control, request.jobs, executor)))
 
 
 def project_of(repo: Repo) -> Project:
@@ -246,16 +248,18 @@ class _Attempt:
                 previous=published.last_steps(self.repo.store, self.at, self.job.space).get,
                 force=self.request.force,
                 keep_going=self.request.keep_going,
-                staff=runner.Staff(self.crew, self._code),
+                staff=runner.Staff(self.crew, self._code()),
                 on_event=on_event,
                 on_interrupt=self._interrupted,
             )
         return self.outcome(found)
 
-    def _code(self) -> Code:
+    def _code(self) -> staffing.FlowCode:
         """The flow's code, for other processes."""
         bound = {**self.job.bound.given, **self.job.bound.secrets}
-        return staffing.code_of(self.repo, self.project, self.job.file, self.job.name, bound)
+        return staffing.FlowCode(
+            self.repo, self.project, self.job.file, self.job.name, bound, self.crew.asker
+        )
 
     def _interrupted(self, found: Execution) -> None:
         """A run that failed, unless the signal came while the store was about to take in what it made."""

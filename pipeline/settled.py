@@ -14,7 +14,7 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
 from aq.formats.partitions import agreeing, flow_of
 from aq.formats.records import Run, RunStep
-from aq.pipeline import facts, freshness, settings
+from aq.pipeline import executors, facts, freshness, settings
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
 from aq.pipeline.partitions import of_run, run_values, spaces_read
 from aq.pipeline.present import present, sources
@@ -180,6 +180,7 @@ def _plain_params(repo: Repo, asked: Mapping[str, Any]) -> Mapping[str, str] | N
     if asked.get("commit") is False or (jobs is not None and jobs < 1):
         return None
     settings.jobs(repo.settings)  # one that is none is refused whether or not there is something to do
+    executors.require_valid(asked.get("executor"))
     if any(value and name not in _STEERING for name, value in asked.items()):
         return None
     return params if all(isinstance(value, str) for value in params.values()) else None

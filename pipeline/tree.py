@@ -1,14 +1,16 @@
 """The Python files below a folder: which belong to the project, how each is named, what it holds.
 
 Invariant: a file is read once for the life of this object, and its module has one name, told from
-its path alone. Nothing is imported here.
+its path alone. What was read stays there whatever becomes of the file; a tree of given files never
+looks at the folder. Nothing is imported here.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -33,13 +35,22 @@ def _real_folder(folder: str) -> str:
 
 
 class CodeTree:
-    """The code below `root`. `exclude` says of a path from the root whether it is no part of it."""
+    """The code below `root`. `exclude` says of a path from the root whether it is no part of it.
 
-    def __init__(self, root: Path, exclude: Callable[[str], bool] | None = None) -> None:
+    `given`: its files, by their paths; then no other exists, whatever lies in the folder.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        exclude: Callable[[str], bool] | None = None,
+        given: Mapping[str, bytes] | None = None,
+    ) -> None:
         self.root = Path(os.path.realpath(root))
         self.prefix = str(self.root).rstrip(os.sep) + os.sep
         self.exclude = exclude
-        self.data: dict[str, bytes] = {}
+        self.data: dict[str, bytes] = dict(given or {})
+        self.is_given = given is not None
         self._sources: dict[str, Source] = {}
         self._environments: dict[str, bool] = {}
 
@@ -62,7 +73,25 @@ class CodeTree:
 
     def has(self, path: str) -> bool:
         """Whether there is a file at a path from the root, and it is part of the project."""
-        return (self.root / path).is_file() and not self._is_ignored(path)
+        return self._is_file(path) and not self._is_ignored(path)
+
+    def holds_file(self, file: str | Path) -> bool:
+        """Whether there is a file, and it is part of the project."""
+        path = self.relative(file)
+        return path is not None and self._is_file(path)
+
+    def holds_folder(self, folder: str | Path) -> bool:
+        """Whether there is a folder, and it is part of the project."""
+        path = self.relative(folder)
+        return path is not None and self._is_folder(path)
+
+    def _is_file(self, path: str) -> bool:
+        return path in self.data or (not self.is_given and (self.root / path).is_file())
+
+    def _is_folder(self, path: str) -> bool:
+        if not self.is_given and (self.root / path).is_dir():
+            return True
+        return any(one.startswith(f"{path}/") for one in self.data)
 
     def _is_ignored(self, path: str) -> bool:
         parts = path.split("/")
@@ -76,6 +105,8 @@ class CodeTree:
         return bool(path) and self.exclude is not None and self.exclude(path)
 
     def _is_environment(self, folder: str) -> bool:
+        if self.is_given:
+            return False
         known = self._environments.get(folder)
         if known is None:
             there = self.root / folder
@@ -85,6 +116,9 @@ class CodeTree:
 
     def python_files(self) -> Iterator[str]:
         """The paths of all Python files of the project, sorted within each folder."""
+        if self.is_given:
+            yield from sorted(path for path in self.data if path.endswith(".py"))
+            return
         for folder, folders, files in os.walk(self.root):
             prefix = os.path.relpath(folder, self.root).replace(os.sep, "/") + "/"
             prefix = "" if prefix == "./" else prefix
@@ -115,10 +149,10 @@ class CodeTree:
 
     def has_plain_src(self) -> bool:
         """Whether there is a folder `src` that only keeps packages apart."""
-        return (self.root / "src").is_dir() and not (self.root / "src" / "__init__.py").exists()
+        return self._is_folder("src") and not self._is_file("src/__init__.py")
 
     def _at_root(self, name: str) -> bool:
-        return (self.root / name).is_dir() or (self.root / f"{name}.py").is_file()
+        return self._is_folder(name) or self._is_file(f"{name}.py")
 
     def finds(self, name: str, folders: list[str]) -> str | None:
         """The path of the file that a module's name means, looked for in folders by their paths."""
@@ -128,7 +162,7 @@ class CodeTree:
         """Whether a module's name may mean a folder."""
         place = name.replace(".", "/")
         paths = [f"{folder}/{place}" if folder else place for folder in folders]
-        return any((self.root / one).is_dir() and not self._is_ignored(one) for one in paths)
+        return any(self._is_folder(one) and not self._is_ignored(one) for one in paths)
 
     # --- content
 
@@ -137,6 +171,8 @@ class CodeTree:
         path = self.relative(file) or str(file)
         data = self.data.get(path)
         if data is None:
+            if self.is_given:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             data = self.data[path] = (self.root / path).read_bytes()
         return data
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 from aq.formats.errors import AqError
@@ -20,7 +21,7 @@ from aq.pipeline.capture import Log
 from aq.pipeline.execute import Outcome
 from aq.pipeline.execution import Failure
 from aq.pipeline.frames import trimmed
-from aq.pipeline.task import Answer, Code, Site, Task, site
+from aq.pipeline.task import Answer, Code, Task, done
 from aq.pipeline.workers import length, receive
 
 _DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG
@@ -54,22 +55,16 @@ def _answer(stream: socket.socket, code: Code, task: Task, log: Log) -> None:
         stream.sendall(length.pack(len(data)) + data)
 
     try:
-        place = site(code)
-        answer = _done(place, task, log, lambda trial: send("trial", trial))
+        answer = done(code, task, log, lambda trial: send("trial", trial))
+    except KeyboardInterrupt as error:  # raised by the op itself: signals do not come here
+        failure = Failure(task.step, "op_failed", "KeyboardInterrupt", trimmed(error, Path(code.root)))
+        send("answer", Answer(Outcome([], failure, None)))
     except (AqError, MemoryError, OSError) as error:
         send("error", error)
     except Exception:
         send("error", RuntimeError(f"in a worker:\n{traceback.format_exc()}"))
     else:
         send("answer", answer)
-
-
-def _done(place: Site, task: Task, log: Log, on_trial: Any) -> Answer:
-    try:
-        return place.do(task, log, on_trial)
-    except KeyboardInterrupt as error:  # raised by the op itself: signals do not come here
-        failure = Failure(task.step, "op_failed", "KeyboardInterrupt", trimmed(error, place.project.root))
-        return Answer(Outcome([], failure, None))
 
 
 def _die_with(owner: int) -> None:

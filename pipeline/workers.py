@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from struct import Struct
 from threading import Lock
@@ -33,6 +34,8 @@ from aq.pipeline.task import Answer, Code, Task, perform
 length: Final = Struct("<Q")
 LOOK: Final = 0.02
 """Seconds between two looks at the memory of a worker whose op has a limit."""
+ASK: Final = 1.0
+"""Seconds between two looks whether somebody still waits for a task of another process."""
 SPARED_MOST: Final = 2
 """How often a task is given to another worker when one dies before the op has begun."""
 _LEAVE: Final = 5.0
@@ -40,7 +43,7 @@ _GONE: Final = "its process ended before it could answer"
 
 
 class Lost(Exception):
-    """A worker is gone: `kind` of the failure (killed | timeout | memory), and why in one line."""
+    """A worker is gone: `kind` of the failure (killed | timeout | memory | unwanted), and why in one line."""
 
     def __init__(self, kind: str, why: str) -> None:
         super().__init__(why)
@@ -48,9 +51,13 @@ class Lost(Exception):
 
 
 class Workers(Executor):
-    """At most `jobs` processes, started when they are needed; `control` holds their logs."""
+    """At most `jobs` processes, started when they are needed; `control` holds their logs.
 
-    def __init__(self, jobs: int, control: Path) -> None:
+    `is_wanted` tells, of what a task's step is part of, whether somebody still waits for it.
+    """
+
+    def __init__(self, jobs: int, control: Path, is_wanted: Callable[[Code], bool] | None = None) -> None:
+        self._is_wanted = is_wanted
         self._folder = control / "tmp"
         self._folder.mkdir(exist_ok=True)
         self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="aq-worker")
@@ -85,10 +92,13 @@ class Workers(Executor):
         spared = 0
         while True:
             worker = self._take(log)
+            wanted = None if self._is_wanted is None else partial(self._is_wanted, code)
             try:
-                answer = worker.do(code, task)
+                answer = worker.do(code, task, wanted)
             except Lost as lost:
                 log = self._drop(worker)
+                if lost.kind == "unwanted":
+                    return Answer(Outcome([], Failure(task.step, "killed", lost.why), None), log=log)
                 if not worker.trial and spared < SPARED_MOST and not self._closed:
                     spared += 1  # it had died before, or while it loaded the code
                     continue
@@ -144,6 +154,7 @@ class _Worker:
         self.log = log
         self.trial = 0
         self._code: Code | None = None
+        self._is_wanted: Callable[[], bool] | None = None
         self._socket, theirs = socket.socketpair()
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         with theirs:
@@ -164,9 +175,10 @@ class _Worker:
                 process_group=0,  # Ctrl-C is for aq itself, which then ends its workers
             )
 
-    def do(self, code: Code, task: Task) -> Answer:
+    def do(self, code: Code, task: Task, is_wanted: Callable[[], bool] | None = None) -> Answer:
         """Do one task. Raises Lost, and whatever the worker met that is no failure of the step."""
         self.trial = 0
+        self._is_wanted = is_wanted
         try:
             self._send((None if code is self._code else code, task))
             self._code = code
@@ -193,11 +205,13 @@ class _Worker:
     def _await(self, task: Task) -> None:
         """Until there is something to receive. Raises Lost where a limit is passed before."""
         end = None if task.timeout is None or not self.trial else monotonic() + task.timeout
+        asked = monotonic()
         ready = select.poll()
         ready.register(self._socket, select.POLLIN)
         while True:
             left = None if end is None else max(0.0, end - monotonic())
-            wait = left if task.memory is None else min(LOOK, left if left is not None else LOOK)
+            waits = [left, None if task.memory is None else LOOK, None if self._is_wanted is None else ASK]
+            wait = min((one for one in waits if one is not None), default=None)
             if ready.poll(None if wait is None else wait * 1000):
                 return
             if left == 0.0:
@@ -206,6 +220,10 @@ class _Worker:
                 )
             if self.trial and task.memory is not None:
                 self._look(task.memory)
+            if self._is_wanted is not None and monotonic() - asked >= ASK:
+                asked = monotonic()
+                if not self._is_wanted():
+                    raise Lost("unwanted", "nobody waits for it any more")
 
     def _look(self, most: int) -> None:
         used = limits.resident(self._process.pid)

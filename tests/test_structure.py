@@ -46,6 +46,7 @@ OUTSIDE_CALLS = {"print", "input", "breakpoint"}
 ALLOWED = {
     ("pipeline/capture.py", "sys.stderr"): "flushes what an op wrote before its output is put back",
     ("pipeline/capture.py", "sys.stdout"): "flushes what an op wrote before its output is put back",
+    ("pipeline/matching.py", "os.environ"): "a worker compares its own variables with those of a step's key",
     ("pipeline/worker.py", "sys.argv"): "the entry point of a process: which socket, and whose",
     ("pipeline/presets.py", "datetime.datetime.now"): "the age of data is that at the moment of the check",
     ("pipeline/replay.py", "pathlib.Path.cwd"): "the entry point of a process: its folder is its argument",
