@@ -14,7 +14,9 @@ from aq.cli.session import Session
 def metrics(session: Session, name: str | None, revisions: str | None) -> None:
     """Show the recorded series of metrics
 
-    Oldest first, both ends of RANGE included. NAME is a path or any unique end of one.
+    Oldest first, both ends of RANGE included, each with its change against the one before. NAME
+    is a path or any unique end of one. An arrow marks a step that stands out, in either
+    direction: what is too good may be a leak.
     """
     if revisions is None and name is not None and ".." in name:
         name, revisions = None, name

@@ -65,5 +65,9 @@ def change(before: Amount | None, now: Amount | None) -> str:
     if before is None or now is None or before.unit != now.unit:
         return ""
     if before.number == now.number:
-        return "" if now.unit == "bytes" else f" ({now.number:,} {now.unit} as before)"
-    return f": {before.number:,} → {now.number:,} {now.unit}"
+        return "" if now.unit == "bytes" else f" ({now.number:,} {_units(now)} as before)"
+    return f": {before.number:,} → {now.number:,} {_units(now)}"
+
+
+def _units(amount: Amount) -> str:
+    return amount.unit.removesuffix("s") if amount.number == 1 else amount.unit

@@ -132,7 +132,8 @@ def _parsed_tables(store: Store) -> Iterator[tuple[bytes, bytes]]:
 def downstream(store: Store, spec: str) -> Downstream:
     """Every path of every commit, on any branch or tag, that this artifact went into."""
     revision, path, entry = show.find(store, spec)
-    tainted: set[Place] = {(path, bytes(entry.artifact))}
+    own: set[Place] = {(path, bytes(entry.artifact))}
+    tainted = set(own)
     above = snapshots.get_entry(store, revision.snapshot, path.rpartition("/")[0] or path)
     if above is not None and above.step is not None:  # an item is read as a part of its map's result
         tainted.add((path.rpartition("/")[0], bytes(above.artifact)))
@@ -143,7 +144,8 @@ def downstream(store: Store, spec: str) -> Downstream:
     for id, commit in reversed(walked):
         for flow_run in commit.runs:
             _spread(store, get_record(store, Run, flow_run), tainted)
-        used += [Use(commit=str(id), path=path) for path in _uses(store, commit, tainted)]
+        found = _uses(store, commit, tainted - own)
+        used += [Use(commit=str(id), path=path) for path in found]
     return Downstream(used_by=used)
 
 

@@ -16,7 +16,7 @@ from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Git, Run
-from aq.pipeline import facts, times
+from aq.pipeline import facts, jumps, times
 from aq.pipeline.outcomes import MetricPoint
 from aq.pipeline.results import LogEntry
 from aq.store import history, revisions, snapshots
@@ -282,6 +282,7 @@ def series(store: Store, name: str | None, range: str | None) -> dict[str, list[
         for path, value in recorded(store, id, names).items():
             point = MetricPoint(commit=str(id), time=times.text(commit.time), value=value)
             found.setdefault(path, []).append(point)
+    found = {path: jumps.marked(points) for path, points in found.items()}
     if name is None:
         return dict(sorted(found.items(), key=_place))
     group = resolve_group(list(found) or metric_names(store), name)

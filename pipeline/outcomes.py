@@ -184,11 +184,16 @@ class Downstream(Result, frozen=True, kw_only=True):
 
 
 class MetricPoint(Result, frozen=True, kw_only=True):
-    """One recorded value of a series."""
+    """One recorded value of a series.
+
+    `change`: from the value before, None where there is none; `jump`: "up" or "down" where that stands out.
+    """
 
     commit: str
     time: str
     value: float | None
+    change: float | None = None
+    jump: str | None = None
 
 
 class CheckPoint(Result, frozen=True, kw_only=True):

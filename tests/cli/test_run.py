@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,9 @@ def test_lineage_both_ways(shell: Shell) -> None:
     down = shell.data("lineage", "t0:data.txt", "--downstream")
     has_keys(down, KEYS["downstream"])
     assert {"small/predictions", "small/score"} <= {one["path"] for one in down["used_by"]}
+    made = shell.data("lineage", "t0:small/numbers", "--downstream")["used_by"]
+    follow = {"small/largest", "small/predictions", "small/score", "small/positive"}
+    assert {one["path"] for one in made} == follow
     assert f"{down['used_by'][0]['commit'][:8]}  " in shell.aq("lineage", "t0:data.txt", "--downstream").out
 
 
@@ -192,7 +196,12 @@ def test_metrics_are_series_oldest_first(shell: Shell) -> None:
     assert len(shell.data("metrics", "score", "t1..t3")["small/score"]) == 3
     assert shell.data("metrics", "t1..t3").keys() == {"small/score"}
     text = shell.aq("metrics", "score").out.splitlines()
-    assert text[0] == "small/score" and sum("▼" in line for line in text) == 1
+    assert text[0].split() == ["small/score", "▅▆▇█▁▁"] and sum("▼" in line for line in text) == 1
+    series = data["small/score"]
+    assert [one["jump"] for one in series] == [None, None, None, None, "down", None]
+    assert [one["change"] for one in series[1:]] == [
+        now["value"] - before["value"] for before, now in pairwise(series)
+    ]
     assert shell.aq("metrics", "scoer", "--json", code=2).error["kind"] == "not_found"
 
 

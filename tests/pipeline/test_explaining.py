@@ -71,6 +71,7 @@ def repo(tmp_path: Path) -> Repo:
         ("flow.py", "< LIMIT", "<= LIMIT", "code: clean() changed (flow.py:14)"),
         ("a.csv", "300\n", "300\n7\n8\n", "data: a.csv changed: 4 → 6 lines"),
         ("a.csv", "300\n", "30", "data: a.csv changed (4 lines as before)"),
+        ("a.csv", "delay\n1\n2\n300\n", "delay", "data: a.csv changed: 4 → 1 line"),
     ],
 )
 def test_all_three_say_the_same(repo: Repo, file: str, old: str, new: str, told: str | None) -> None:
