@@ -1,4 +1,5 @@
-"""What running costs: trivial steps cold, with nothing to do, and with one leaf changed, beside other tools.
+"""What running costs: trivial steps cold, with nothing to do, and with one leaf changed, beside other tools;
+and the items of a map likewise.
 
 Every run is a process of its own. Interleaved, one warm-up round discarded, the median of the rest. What a
 step costs is the difference between a flow of many steps and one of few, so that starting Python and
@@ -8,14 +9,15 @@ loading libraries do not count. Peers come into the temporary folder unless `--p
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from beside.flows import PACKAGES, FlowTool, aq, peers
-from beside.timing import Cost, Costs, Failed, Limit, ratio, run
+from beside.flows import AQ_MAP, PACKAGES, FlowTool, aq, peers
+from beside.timing import Cost, Costs, Failed, Limit, disk_bytes, ratio, run
 from beside.workloads import Bench
 
 STEPS = ("cold", "no-op", "one leaf")
@@ -86,6 +88,40 @@ def limits(many: Costs, few: Costs, tools: list[FlowTool], count: int) -> list[L
     return found
 
 
+def unfold(bench: Bench, count: int) -> Costs:
+    """One warm-up and `rounds` measured rounds of a map; the bytes are those that `.aq` grew by."""
+    tool, costs = aq("aq.map", source=AQ_MAP), Costs()
+    for _ in range(bench.rounds + 1):
+        with bench.fresh(tool.name) as (home, variables):
+            work, size = home / "work", 0
+            tool.write(work, count, 0)
+            run(tool.setup, work, variables)
+            for step, leaf in zip(STEPS, (0, 0, count + 7), strict=True):
+                tool.write(work, count, leaf)
+                cost, before = run(tool.run, work, variables), size
+                size = disk_bytes(work / ".aq")
+                costs.add(tool.name, step, Cost(cost.wall, cost.cpu, size - before))
+                argv = [*tool.run[0][:-3], "cat", "HEAD:flow/step"]
+                made = subprocess.run(argv, cwd=work, env=dict(variables), check=True, capture_output=True)
+                if json.loads(made.stdout) != [leaf + 1, *range(2, count + 1)]:
+                    raise Failed(f"{step} gave something else")
+    return costs
+
+
+def limits_of_maps(many: Costs, few: Costs, count: int) -> list[Limit]:
+    """What is promised of a map with one item changed, and with none; `few` has `FEW` items."""
+    cold, none, one = (many.median("aq.map", step) for step in STEPS)
+    return [
+        Limit("items, nothing to do, wall", none.wall if none else None, 1, "s"),
+        Limit("items, one changed, wall", one.wall if one else None, 1, "s"),
+        Limit("items, one changed, CPU", one.cpu if one else None, 1, "s"),
+        Limit(
+            "an item in-process, CPU", each(cold, few.median("aq.map", "cold"), count, wall=False), 1, "ms"
+        ),
+        Limit("items, one changed, bytes", (one.bytes or 0) / 1e3 if one else None, 100, "kB"),
+    ]
+
+
 def install(folder: Path, wanted: set[str]) -> Path:
     """A virtual environment with the peers."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
@@ -98,6 +134,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few steps, one round, no peers: does it run?")
     parser.add_argument("--steps", type=int, default=1_000, help="in the flow")
+    parser.add_argument("--items", type=int, default=10_000, help="of the map")
+    parser.add_argument("--only", choices=("steps", "map"), help="of the two")
     parser.add_argument("--rounds", type=int, default=5, help="measured, after the warm-up")
     parser.add_argument("--peers", default=",".join(PACKAGES), help="of " + ",".join(PACKAGES))
     parser.add_argument("--programs", type=Path, help="bin/ of an environment that has the peers")
@@ -105,8 +143,30 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     options.peers = set(filter(None, options.peers.split(",")))
     if options.quick:
-        vars(options).update({"steps": 10, "rounds": 1, "peers": set()})
+        vars(options).update({"steps": 10, "items": 10, "rounds": 1, "peers": set()})
     return options
+
+
+def steps(folder: Path, options: argparse.Namespace) -> list[Limit]:
+    """Measure steps, beside the peers."""
+    tools = [aq("aq"), aq("aq -j 2", "-j", "2")]
+    if options.peers:
+        known = peers(options.programs or install(folder / "peers", options.peers))
+        tools += [tool for name, tool in known.items() if name in options.peers]
+    bench = Bench(folder, options.rounds)
+    few = measure(bench, tools[:2], FEW)
+    many = measure(bench, tools, options.steps)
+    print(f"{options.steps} trivial steps\n(seconds wall/CPU)\n{many.table(STEPS)}")
+    print(f"\n{FEW} of them\n{few.table(STEPS)}\n")
+    return limits(many, few, tools, options.steps)
+
+
+def items(folder: Path, options: argparse.Namespace) -> list[Limit]:
+    """Measure the items of a map."""
+    bench = Bench(folder, options.rounds)
+    few, many = unfold(bench, FEW), unfold(bench, options.items)
+    print(f"{options.items} items of a map\n(seconds wall/CPU)\n{many.table(STEPS)}\n")
+    return limits_of_maps(many, few, options.items)
 
 
 def main() -> int:
@@ -114,16 +174,8 @@ def main() -> int:
     options = arguments()
     with tempfile.TemporaryDirectory(prefix="aq-bench-", dir=options.folder) as scratch:
         folder = Path(scratch)
-        tools = [aq("aq"), aq("aq -j 2", "-j", "2")]
-        if options.peers:
-            known = peers(options.programs or install(folder / "peers", options.peers))
-            tools += [tool for name, tool in known.items() if name in options.peers]
-        bench = Bench(folder, options.rounds)
-        few = measure(bench, tools[:2], FEW)
-        many = measure(bench, tools, options.steps)
-    print(f"{options.steps} trivial steps\n(seconds wall/CPU)\n{many.table(STEPS)}")
-    print(f"\n{FEW} of them\n{few.table(STEPS)}\n")
-    found = limits(many, few, tools, options.steps)
+        found = steps(folder, options) if options.only != "map" else []
+        found += items(folder, options) if options.only != "steps" else []
     for limit in found:
         print(limit)
     over = [limit.name for limit in found if limit.over]

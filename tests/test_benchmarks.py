@@ -58,7 +58,8 @@ def test_pipeline_quick(tmp_path: Path) -> None:
     argv = [sys.executable, str(ROOT / "benchmarks" / "pipeline.py"), "--quick", "--folder", str(tmp_path)]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    for figure in ("no-op, CPU", "a step in-process, CPU", "a step in a warm worker, wall"):
+    promised = ("items, nothing to do, wall", "items, one changed, wall", "an item in-process, CPU")
+    for figure in ("no-op, CPU", "a step in-process, CPU", "a step in a warm worker, wall", *promised):
         measured = next(line for line in done.stdout.splitlines() if line.startswith(figure))
         assert "not measured" not in measured and "at most" in measured
     assert os.listdir(tmp_path) == []

@@ -36,6 +36,18 @@ def flow():
     total([step.named(f"step{k}")(start, LEAF if k == 0 else k) for k in range(COUNT)])
 """
 
+AQ_MAP = """
+import aq
+
+@aq.op
+def step(k: int) -> int:
+    return k + 1
+
+@aq.flow
+def flow():
+    aq.map(step, [LEAF if k == 0 else k for k in range(COUNT)])
+"""
+
 JOBLIB = """
 from joblib import Memory
 memory = Memory(".cache", verbose=0)
@@ -170,12 +182,12 @@ class FlowTool:
         (folder / self.file).write_text(self.source(count, leaf))
 
 
-def aq(name: str, *options: str) -> FlowTool:
+def aq(name: str, *options: str, source: str = AQ) -> FlowTool:
     """aq, as installed beside this Python."""
     beside = Path(sys.executable).parent / "aq"
     program = [str(beside)] if beside.exists() else [sys.executable, "-m", "aq"]
     run = [[*program, "run", "flow.py", "-q", *options]]
-    return FlowTool(name, "flow.py", _plain(AQ), [[*program, "init"]], run, durable=True)
+    return FlowTool(name, "flow.py", _plain(source), [[*program, "init"]], run, durable=True)
 
 
 def peers(programs: Path) -> dict[str, FlowTool]:

@@ -1,4 +1,4 @@
-"""Maps by property, through the public face: after any edits of items, code, params, variables and of files that
+"""Maps by property, through the public face: after any edits of items, code, params, variables and files that
 single items read in secret, a run gives what a fresh repository gives, and runs no item that it has seen.
 """
 
