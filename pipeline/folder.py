@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from aq.formats import partitions
@@ -26,6 +26,9 @@ from aq.store.unfinished import carry_out
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
+
+
+_NAMED: Final = 3
 
 
 def add(repo: Repo, paths: Sequence[str | Path], *, force: bool) -> Tracked:
@@ -56,9 +59,15 @@ def _refuse_made(repo: Repo, at: Head, wanted: Sequence[str]) -> None:
 
 @finishing(alone=True)
 def remove(repo: Repo, paths: Sequence[str | Path], *, delete: bool) -> Tracked:
-    """See `Repo.remove`. A given value is dropped by a commit of its own."""
+    """See `Repo.remove`. A partition, or a given value, is dropped by a commit of its own."""
     at = head(repo.store)
     wanted = [repo.worktree.relative(path, repo.context.cwd) for path in paths]
+    dropped = {path: _partitions(repo, at, path) for path in wanted if "=" in path or "*" in path}
+    gone = [space for spaces in dropped.values() for space in spaces]
+    if gone:
+        _drop_partitions(repo, at, gone)
+        at = head(repo.store)
+        wanted = [path for path in wanted if not dropped.get(path)]
     given = [path for path in wanted if _origin(repo, at, path) is Origin.GIVEN]
     for path in wanted:
         if _origin(repo, at, path) is Origin.MADE:
@@ -67,7 +76,7 @@ def remove(repo: Repo, paths: Sequence[str | Path], *, delete: bool) -> Tracked:
         _drop_given(repo, at, given)
     files = [path for path in wanted if path not in given]
     if not files:
-        return Tracked(removed=given)
+        return Tracked(removed=[*gone, *given])
     move = repo.transaction("remove", " ".join(files))
     change = repo.worktree.remove(files, delete=delete, apply=False)
     move.set("tracking", change.ref, expect=change.expect)
@@ -75,7 +84,29 @@ def remove(repo: Repo, paths: Sequence[str | Path], *, delete: bool) -> Tracked:
         carry_out(repo.worktree, move, change.rewrite)
     else:
         move.commit()
-    return Tracked(removed=given + change.paths, notes=change.notes)
+    return Tracked(removed=[*gone, *given, *change.paths], notes=change.notes)
+
+
+def _partitions(repo: Repo, at: Head, path: str) -> list[str]:
+    """The partitions of HEAD that a path means: one, those below it, or those of a pattern with *."""
+    known = facts.of(repo.store, at.id).spaces() if at.id else []
+    return [
+        space
+        for space in known
+        if partitions.names(space)
+        and (space == path or space.startswith(path + "/") or partitions.matches(space, path))
+    ]
+
+
+def _drop_partitions(repo: Repo, at: Head, spaces: Sequence[str]) -> None:
+    """A commit without what was made in these partitions; its runs stay, and so do older commits."""
+    edits: dict[str, Entry | None] = {
+        path: None
+        for space in spaces
+        for path, entry in snapshots.entries(repo.store, at.snapshot, prefix=space + "/")
+        if entry.origin is Origin.MADE
+    }
+    _commit_without(repo, at, edits, spaces)
 
 
 def _origin(repo: Repo, at: Head, path: str) -> Origin | None:
@@ -84,10 +115,13 @@ def _origin(repo: Repo, at: Head, path: str) -> Origin | None:
 
 
 def _drop_given(repo: Repo, at: Head, given: Sequence[str]) -> None:
+    _commit_without(repo, at, dict.fromkeys(given), given)
+
+
+def _commit_without(repo: Repo, at: Head, edits: Mapping[str, Entry | None], names: Sequence[str]) -> None:
     from aq.pipeline.recording import Proposal, record
 
-    edits: dict[str, Entry | None] = dict.fromkeys(given)
-    message = f"remove {', '.join(given)}"
+    message = f"remove {', '.join(names[:_NAMED])}{' and more' if len(names) > _NAMED else ''}"
     proposal = Proposal(
         command="remove", base=at.snapshot, edits=edits, message=message, author=repo.author()
     )

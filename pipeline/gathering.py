@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from aq.store.store import Store
 
 VERSION: Final = "1"
+OP: Final = "partitions"
+"""The op of a step that brings partitions together."""
 Parts = Mapping[str, Digest]
 """{space: artifact}, from the smallest partition to the largest."""
 
@@ -81,9 +83,14 @@ def known(store: Store, found: Parts) -> Gathered | None:
 
 
 def look(store: Store, snapshot: bytes, path: str) -> Digest | None:
-    """What a pattern comes to in a snapshot; None where that was never made."""
-    before = known(store, parts(store, snapshot, path))
-    return None if before is None else before.artifact
+    """What a pattern comes to in a snapshot; None where it means nothing there, and where that was never
+    made something that no artifact is.
+    """
+    found = parts(store, snapshot, path)
+    if not found:
+        return None
+    before = known(store, found)
+    return Digest(_step(found).key) if before is None else before.artifact
 
 
 def gathered(store: Store, found: Parts) -> Gathered:
@@ -111,7 +118,7 @@ def made_of(found: Parts, source: Source, sink: Sink) -> Digest:
 def _step(found: Parts) -> Step:
     step = Step(
         key=b"",
-        op="partitions",
+        op=OP,
         role="parse",
         inputs={space: bytes(id) for space, id in found.items()},
         packages=packages_now().versions(["pandas", "pyarrow"]),

@@ -12,7 +12,7 @@ from aq.formats import partitions
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run, Step
-from aq.pipeline import facts, mapped, show
+from aq.pipeline import facts, gathering, mapped, show
 from aq.pipeline.outcomes import Downstream, Lineage, Use
 from aq.pipeline.partitions import of_run
 from aq.pipeline.readings import Place, Readings
@@ -103,6 +103,10 @@ class _Tracer:
 
     def _input(self, name: str, artifact: bytes) -> Lineage:
         path, entry = self._paths.get(artifact, (None, None))
+        for readings in self._readings.values():
+            if artifact in readings.gathered:
+                parts = [self._read(there, there, id) for there, id in readings.gathered[artifact]]
+                return Lineage(path=path or name, artifact=artifact.hex(), step=None, inputs=parts)
         if path is None:
             parsed = self._file_behind(artifact)
             if parsed is not None:
@@ -125,6 +129,8 @@ def _parsed_tables(store: Store) -> Iterator[tuple[bytes, bytes]]:
             if one.role != "parse" or one.step is None:
                 continue
             step = get_record(store, Step, one.step)
+            if step.op == gathering.OP:
+                continue
             for file in step.inputs.values():
                 yield from ((bytes(table), bytes(file)) for _, table in step.outputs)
 

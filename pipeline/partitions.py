@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def declared(function: Callable[..., Any], partition: str | Sequence[str]) -> tuple[str, ...]:
     """The names given as `partition=`. Raises UsageError unless they are parameters of the function."""
-    names = (partition,) if isinstance(partition, str) else tuple(partition)
+    names = tuple(partition) if isinstance(partition, list | tuple) else (partition,)
     if not names:
         return ()
     name_of = getattr(function, "__name__", "the flow")

@@ -271,9 +271,9 @@ def _code_is_stale(repo: Repo, run: Run, sources: Sequence[Source]) -> bool:
 
 
 def renamed(job: Job) -> dict[str, str]:
-    """{metric: its name before} for metrics declared with `was`."""
+    """{metric: its name before} for metrics declared with `was`, in all partitions."""
     return {
-        node.name: f"{job.space}/{node.op.options.was}"
+        partitions.general(node.name): f"{job.name}/{node.op.options.was}"
         for node in job.graph.steps
         if node.role == "metric" and node.op.options.was
     }

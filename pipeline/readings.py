@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
+from aq.formats import partitions
 from aq.formats.objects import get_record
 from aq.formats.records import Run, Step
-from aq.pipeline import show
+from aq.pipeline import gathering, show
 from aq.pipeline.freshness import load_static
 from aq.pipeline.partitions import of_run
 from aq.store import snapshots
@@ -26,6 +27,7 @@ class Readings:
     def __init__(self, store: Store, run: Run) -> None:
         self._store, self._run = store, run
         self._files = dict(_files_of_tables(store, run))
+        self.gathered = dict(_gathered(store, run))
         self._near: dict[str, list[Place]] = {}
         self.made: dict[str, list[Place]] = {}
         for path, entry in snapshots.entries(store, run.snapshot, prefix=of_run(run) + "/"):
@@ -46,9 +48,15 @@ class Readings:
         return show.makers(self._store, self._run)
 
     def places(self, step: str, inputs: Mapping[str, bytes]) -> list[tuple[str | None, bytes]]:
-        """(path, content) of a step's inputs; of a table that was parsed, the file's."""
+        """(path, content) of a step's inputs; of a table that was parsed, the file's; of partitions that were
+        brought together, each one's too.
+        """
         paths = self.paths(step, inputs)
-        return [(paths[place], self._files.get(bytes(id), bytes(id))) for place, id in inputs.items()]
+        found: list[tuple[str | None, bytes]] = []
+        for place, id in inputs.items():
+            found.append((paths[place], self._files.get(bytes(id), bytes(id))))
+            found += self.gathered.get(bytes(id), [])
+        return found
 
     def paths(self, step: str, inputs: Mapping[str, bytes]) -> dict[str, str | None]:
         """{place: path} of a step's inputs; None where no path of the run has the content."""
@@ -70,6 +78,19 @@ def _files_of_tables(store: Store, run: Run) -> list[tuple[bytes, bytes]]:
     for one in run.steps:
         if one.role == "parse" and one.step is not None:
             step = get_record(store, Step, one.step)
-            for file in step.inputs.values():
+            for file in step.inputs.values() if step.op != gathering.OP else ():
                 found += [(bytes(table), bytes(file)) for _, table in step.outputs]
+    return found
+
+
+def _gathered(store: Store, run: Run) -> list[tuple[bytes, list[Place]]]:
+    """(artifact, its parts) of everything that was brought together for the run."""
+    found = []
+    for one in run.steps:
+        if one.role == "parse" and one.step is not None and gathering.is_pattern(one.name):
+            step = get_record(store, Step, one.step)
+            if step.op == gathering.OP:
+                rest = partitions.pattern_of(one.name)[1]
+                parts = [(f"{space}/{rest}", bytes(id)) for space, id in step.inputs.items()]
+                found += [(bytes(whole), parts) for _, whole in step.outputs]
     return found

@@ -137,7 +137,7 @@ class Repo:
         return folder.add(self, _list(paths), force=force)
 
     def remove(self, paths: Paths | str, *, delete: bool = False) -> results.Tracked:
-        """Stop tracking files (kept in the folder unless `delete`); drop given values."""
+        """Stop tracking files (kept in the folder unless `delete`); drop given values and partitions."""
         return folder.remove(self, _list(paths), delete=delete)
 
     def status(self) -> results.Status:

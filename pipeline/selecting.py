@@ -17,7 +17,7 @@ from aq.formats.errors import NotFound, UsageError
 from aq.formats.objects import get_record
 from aq.formats.partitions import flow_of
 from aq.formats.records import Run
-from aq.pipeline import facts
+from aq.pipeline import facts, gathering
 from aq.pipeline.graph import Graph
 from aq.pipeline.load import Project
 from aq.pipeline.ops import Flow, flows_of
@@ -101,7 +101,11 @@ def _of_head(repo: Repo, project: Project, params: Mapping[str, Any], rest: Cont
 def _job(project: Project, file: str, flow: Flow[..., Any], given: Mapping[str, Any]) -> Job:
     bound = bind(flow, given)
     with project.beside(file):
-        return Job(file, flow, bound, trace(flow, bound.values, root=project.root))
+        graph = trace(flow, bound.values, root=project.root)
+    for read in graph.reads:
+        if gathering.is_pattern(read.path):
+            gathering.refuse_own(read.path, graph.space, read.where)
+    return Job(file, flow, bound, graph)
 
 
 def _load(project: Project, file: str) -> dict[str, Flow[..., Any]]:

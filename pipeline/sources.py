@@ -91,7 +91,6 @@ class FolderReader:
 
     def _gathered(self, read: Read, path: str) -> Source:
         """All partitions of a path, brought together."""
-        gathering.refuse_own(path, self._space, read.where)
         found = gathering.parts(self._repo.store, self._snapshot, path, self.also)
         gathering.require(found, path, read.where)
         artifact, self.gathered[path] = gathering.gathered(self._repo.store, found)
