@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aq.formats import partitions
-from aq.formats.errors import AqError
+from aq.formats.errors import OpFailed
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run
@@ -88,7 +88,7 @@ def value_at(repo: Repo, id: Digest, metric: str, *, fresh: bool, on_event: OnEv
 
     try:
         result = replay.replay(repo, request, on_event)
-    except AqError as error:
+    except OpFailed as error:
         raise Skipped(error.message) from None
     if metric not in result.metrics:
         raise Skipped(result.error.get("message", f"{metric} was not computed"))

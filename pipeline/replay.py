@@ -8,16 +8,19 @@ line each: events, then `result` or `error`. `Replay` is the caller's side, `mai
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from traceback import format_exc
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
 from aq.formats import partitions
-from aq.formats.errors import AqError, OpFailed
+from aq.formats.errors import AqError, Damaged, NewerFormat, NotTrusted, OpFailed, Refused, Temporary
 from aq.formats.identity import Digest
 from aq.formats.records import Source
 from aq.store import disk, snapshots
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
     from aq.store.store import Store
 
 OnEvent = Callable[[dict[str, Any]], None]
+_OTHERS: Final[dict[str, type[AqError]]] = {
+    one.kind: one for one in (Damaged, NewerFormat, NotTrusted, Refused, Temporary)
+}
+"""What is not the fault of the code that was executed."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,19 +93,39 @@ def replay(repo: Repo, request: Callable[[str], Request], on_event: OnEvent) -> 
         disk.mkdir(str(code))
         repo.worktree.export(Digest.parse(asked.code), code)
         command = [sys.executable, "-P", "-m", "aq.pipeline.replay"]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=code
-        ) as child:
-            try:
-                return _converse(child, msgspec.json.encode(asked), on_event)
-            except BaseException:
-                child.kill()
-                raise
+        # what the code says on import goes to a file: a pipe that nobody reads would stop it when full
+        with (Path(folder) / "said").open("w+b") as said:
+            return converse(command, code, msgspec.json.encode(asked), said, on_event)
 
 
-def _converse(child: subprocess.Popen[bytes], request: bytes, on_event: OnEvent) -> Result:
-    assert child.stdin is not None and child.stdout is not None and child.stderr is not None
-    child.stdin.write(request)
+def converse(command: list[str], folder: Path, request: bytes, said: IO[bytes], on_event: OnEvent) -> Result:
+    """Start the other side and hear it out; its standard error goes to the file `said`.
+
+    Raises OpFailed for whatever is the fault of the old code, the AqError of the other side for all else,
+    and RuntimeError for a bug there.
+    """
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, cwd=folder
+    ) as child:
+        try:
+            result = _heard(child, request, on_event)
+        except BaseException:
+            child.kill()
+            raise
+    if result is not None:
+        return result
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        raise OpFailed(f"the process that executed the old flow was killed ({name})")
+    said.seek(0)
+    tail = said.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+    raise OpFailed(f"the process that executed the old flow ended early: {(tail or ['no word'])[0]}")
+
+
+def _heard(child: subprocess.Popen[bytes], request: bytes, on_event: OnEvent) -> Result | None:
+    assert child.stdin is not None and child.stdout is not None
+    with suppress(BrokenPipeError):
+        child.stdin.write(request)
     child.stdin.close()
     for line in child.stdout:
         answer = msgspec.json.decode(line)
@@ -106,27 +133,31 @@ def _converse(child: subprocess.Popen[bytes], request: bytes, on_event: OnEvent)
             on_event(answer["event"])
         elif "result" in answer:
             return msgspec.convert(answer["result"], Result)
+        elif "bug" in answer:
+            raise RuntimeError(f"in the process that executed the old flow\n{answer['bug']}")
         elif "error" in answer:
-            raise OpFailed(answer["error"]["message"], hint=answer["error"]["hints"])
-    tail = child.stderr.read().decode("utf-8", "replace").strip().splitlines()[-1:]
-    raise AqError(f"the process that executed the old flow ended early: {(tail or ['no word'])[0]}")
+            told = answer["error"]
+            raise _OTHERS.get(told["kind"], OpFailed)(told["message"], hint=told["hints"])
+    return None
 
 
 def main() -> None:
     """The other side: read a request, execute it, answer. Standard output carries answers alone."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
 
     def answer(record: dict[str, Any]) -> None:
         answers.write(msgspec.json.encode(record) + b"\n")
         answers.flush()
 
     try:
+        request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
         result = _execute(request, lambda event: answer({"event": event}))
         answer({"result": msgspec.to_builtins(result)})
     except AqError as error:
-        answer({"error": {"message": error.message, "hints": list(error.hints)}})
+        answer({"error": {"kind": error.kind, "message": error.message, "hints": list(error.hints)}})
+    except Exception:
+        answer({"bug": format_exc()})
     os._exit(0)  # taking down pandas and scikit-learn in good order would cost a second
 
 
