@@ -15,12 +15,11 @@ from aq.formats.records import Artifact, Run, Step
 from aq.pipeline import environment, facts
 from aq.pipeline.codediff import code_changes
 from aq.pipeline.facts import Facts
-from aq.pipeline.mapped import items_of
 from aq.pipeline.partitions import of_run
 from aq.pipeline.results import Diff, MetricDiff, PackageDiff, ParamDiff, PathDiff
 from aq.pipeline.typed import shown
 from aq.store import snapshots
-from aq.store.snapshots import Entry, PathChange
+from aq.store.snapshots import Entry, PathChange, items_of
 from aq.store.store import Store
 
 

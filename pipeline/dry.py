@@ -13,11 +13,11 @@ from aq.pipeline.execution import Made, StepStore, made_by
 from aq.pipeline.fanning import Fan
 from aq.pipeline.graph import Graph, Node
 from aq.pipeline.load import Project
-from aq.pipeline.mapped import items_of
 from aq.pipeline.outcomes import PlannedStep
 from aq.pipeline.planning import Parse, Planner, Previous, ReadSource
 from aq.pipeline.results import Reason
 from aq.pipeline.unfolding import Unfolded
+from aq.store.snapshots import items_of
 
 
 def plan(

@@ -21,11 +21,11 @@ from aq.formats.prolly import build_list
 from aq.formats.records import Artifact, MappedItem, RunStep, Step, encode
 from aq.pipeline.execution import Failure, made_by
 from aq.pipeline.graph import Node
-from aq.pipeline.mapped import items_of
 from aq.pipeline.planning import Planner
 from aq.pipeline.reasons import Reason, reason
 from aq.pipeline.tally import Ended
 from aq.pipeline.unfolding import Unfolded
+from aq.store.snapshots import items_of
 
 STATES: Final = ("run", "reused", "failed", "cancelled")
 
@@ -159,7 +159,7 @@ class Fan:
         self.seconds += one.seconds
         self.saved += one.saved
         self.cost += one.seconds + one.saved
-        self.notes.update(dict.fromkeys(how.notes))
+        self.notes.update(dict.fromkeys(note.replace(one.name, self.node.name) for note in how.notes))
         if one.status in ("run", "failed"):
             self.told.append(one)
 

@@ -12,7 +12,7 @@ from aq.formats import partitions
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run, Step
-from aq.pipeline import facts, gathering, mapped, show
+from aq.pipeline import facts, gathering, show
 from aq.pipeline.outcomes import Downstream, Lineage, Use
 from aq.pipeline.partitions import of_run
 from aq.pipeline.readings import Place, Readings
@@ -84,7 +84,7 @@ class _Tracer:
         whole = readings.paths(above, step.inputs)[f"each {place}"]
         if whole is None:
             return None
-        item = mapped.entry(self._store, self._snapshot, f"{whole}/{key}")
+        item = snapshots.get_entry(self._store, self._snapshot, f"{whole}/{key}")
         if item is not None and item.artifact == artifact:
             return self.trace(f"{whole}/{key}", item)
         return self._read(whole, place, step.inputs[f"each {place}"])

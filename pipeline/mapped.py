@@ -7,23 +7,13 @@ snapshot or a run, so that what these cost does not follow the number of items.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
 
-from aq.formats.identity import Digest
 from aq.formats.objects import Source, get_record
 from aq.formats.prolly import list_items
-from aq.formats.records import MappedItem, RunStep, Step, decode
-from aq.store import snapshots
-from aq.store.snapshots import Entry, Origin
+from aq.formats.records import RunStep, Step, decode
+from aq.store.snapshots import items_of
 
 Previous = Callable[[str], bytes | None]
-ROLE: Final = "map"
-
-
-def items_of(source: Source, step: Step) -> Iterator[MappedItem]:
-    """The items of a map's step, in their order."""
-    if step.items is not None:
-        yield from (decode(MappedItem, one) for one in list_items(source, step.items))
 
 
 def told_of(source: Source, one: RunStep) -> Iterator[RunStep]:
@@ -48,17 +38,3 @@ def through(source: Source, previous: Previous) -> Previous:
         return known[above].get(key)
 
     return look
-
-
-def entry(source: Source, root: bytes, path: str) -> Entry | None:
-    """What lies under a path below a map's result, as if the snapshot had an entry for it."""
-    above, _, key = path.rpartition("/")
-    found = snapshots.get_entry(source, root, above) if above else None
-    if found is None or found.origin is not Origin.MADE or found.step is None:
-        return None
-    step = get_record(source, Step, found.step)
-    output = next((at for at, (_, id) in enumerate(step.outputs) if id == found.artifact), 0)
-    one = next((one for one in items_of(source, step) if one.key == key), None)
-    if one is None or output >= len(one.outputs):
-        return None
-    return Entry(Digest(one.outputs[output][0]), Origin.MADE, Digest(one.step))

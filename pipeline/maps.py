@@ -20,11 +20,11 @@ from aq.pipeline.fanning import Fan
 from aq.pipeline.graph import Node
 from aq.pipeline.hidden_reads import Kept
 from aq.pipeline.inputs import Input
-from aq.pipeline.mapped import items_of
 from aq.pipeline.planning import Planner
 from aq.pipeline.tally import Ended, Tally
 from aq.pipeline.unfolding import Unfolded
 from aq.pipeline.work import Result, StepWork
+from aq.store.snapshots import items_of
 
 
 class Maps:

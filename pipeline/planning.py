@@ -30,6 +30,7 @@ from aq.pipeline.load import Project
 from aq.pipeline.parsing import Parser
 from aq.pipeline.reasons import KINDS, Details, Reason, differences, reason
 from aq.pipeline.seeds import seed_of
+from aq.store.snapshots import items_of
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 ReadSource = Callable[[Read], Digest | None]
@@ -235,7 +236,7 @@ class Planner:
 
     def _is_whole(self, step: Step) -> bool:
         """Whether what a step made is in the store, and of a map what each of its items made."""
-        items = (id for one in mapped.items_of(self.store, step) for id, _ in one.outputs)
+        items = (id for one in items_of(self.store, step) for id, _ in one.outputs)
         ids = chain((id for _, id in step.outputs), items)
         return bool(step.outputs) and all(self.store.has(id) for id in ids)
 

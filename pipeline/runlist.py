@@ -17,6 +17,7 @@ from aq.pipeline.outcomes import LogText, RunEntry
 from aq.pipeline.results import PathEntry, StepEntry
 from aq.pipeline.typed import shown
 from aq.store import history, revisions
+from aq.store.snapshots import items_of
 from aq.store.store import Store
 
 STATES = ("committed", "unchanged", "gated", "failed", "uncommitted")
@@ -150,7 +151,7 @@ def _item(store: Store, known: list[RunStep], op: str) -> list[RunStep]:
         if ran is not None:
             return [ran]
         step = None if one.step is None else get_record(store, Step, one.step)
-        for item in mapped.items_of(store, step) if step is not None else ():
+        for item in items_of(store, step) if step is not None else ():
             if item.key == key:
                 log = (store.summary(item.step) or {}).get("log")
                 return [RunStep(name=f"{one.name}/{key}", status="reused", step=item.step, log=log)]

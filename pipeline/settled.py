@@ -304,7 +304,7 @@ def _planned(repo: Repo, step: RunStep) -> list[PlannedStep]:
 def _keys(repo: Repo, step: RunStep) -> Iterator[str]:
     """The items of a map."""
     from aq.formats.records import Step
-    from aq.pipeline.mapped import items_of
+    from aq.store.snapshots import items_of
 
     if step.step is not None:
         yield from (one.key for one in items_of(repo.store, get_record(repo.store, Step, step.step)))

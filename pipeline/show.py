@@ -13,7 +13,7 @@ from aq.formats.errors import AqError, NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import Overlay, get_record
 from aq.formats.records import Artifact, Commit, Run, Step
-from aq.pipeline import environment, gathering, log, mapped, times
+from aq.pipeline import environment, gathering, log, times
 from aq.pipeline.face import Artifact as Face
 from aq.pipeline.partitions import of_run
 from aq.pipeline.results import PathEntry, Reason, RunInfo, ShowPath, ShowRevision, StepEntry, Violation
@@ -63,7 +63,6 @@ def listing(store: Store, revision: str, kind: str | None) -> list[PathEntry]:
 def locate(store: Store, revision: Revision, path: str) -> tuple[str, Entry]:
     """The full path and entry of a path, or of a unique last part of one. Raises NotFound."""
     entry = snapshots.get_entry(store, revision.snapshot, path)
-    entry = entry or mapped.entry(store, revision.snapshot, path)
     if entry is not None:
         return path, entry
     known = dict(snapshots.entries(store, revision.snapshot))
@@ -89,7 +88,7 @@ def _item(store: Store, revision: Revision, path: str, known: dict[str, Entry]) 
     """An item of the only map whose path ends so."""
     above, _, key = path.rpartition("/")
     full = [one for one in known if above and one.endswith("/" + above)]
-    entry = mapped.entry(store, revision.snapshot, f"{full[0]}/{key}") if len(full) == 1 else None
+    entry = snapshots.get_entry(store, revision.snapshot, f"{full[0]}/{key}") if len(full) == 1 else None
     return None if entry is None else (f"{full[0]}/{key}", entry)
 
 

@@ -22,8 +22,8 @@ from aq.pipeline import constants, hints, inputs, mapping, redacted
 from aq.pipeline.execution import Made, StepStore
 from aq.pipeline.graph import Argument, Constant, Group, Node, Output, leaves
 from aq.pipeline.inputs import Input
-from aq.pipeline.mapped import items_of
 from aq.pipeline.planning import Planner, Prepared
+from aq.store.snapshots import items_of
 from blake3 import blake3
 
 Given = Mapping[str, Input]

@@ -14,8 +14,9 @@ import msgspec
 from aq.formats.errors import Damaged
 from aq.formats.identity import Digest
 from aq.formats.objects import Sink, Source, SourceAndSink, get_record
-from aq.formats.prolly import build_map, map_diff, map_edit, map_get, map_items
-from aq.formats.records import Artifact
+from aq.formats.prolly import build_map, list_items, map_diff, map_edit, map_get, map_items
+from aq.formats.records import Artifact, MappedItem, Step
+from aq.formats.records import decode as decode_record
 from aq.store.paths import decode, encode
 
 
@@ -165,9 +166,30 @@ def empty(sink: Sink) -> Digest:
 
 
 def get_entry(source: Source, root: bytes, path: str) -> Entry | None:
-    """What a snapshot says about `path`, or None."""
+    """What a snapshot says about `path`, or None; of an item of a map (FLOW/NAME/KEY), what its map says."""
     value = map_get(source, root, encode(path))
-    return None if value is None else unpack(value)
+    return unpack(value) if value is not None else _item(source, root, path)
+
+
+def _item(source: Source, root: bytes, path: str) -> Entry | None:
+    """An item is found through the step of its map."""
+    above, _, key = path.rpartition("/")
+    value = map_get(source, root, encode(above)) if "/" in above else None
+    step = None if value is None else unpack(value).step
+    if value is None or step is None:
+        return None
+    made = get_record(source, Step, step)
+    output = next((at for at, (_, id) in enumerate(made.outputs) if id == unpack(value).artifact), 0)
+    one = next((one for one in items_of(source, made) if one.key == key), None)
+    if one is None or output >= len(one.outputs):
+        return None
+    return Entry(Digest(one.outputs[output][0]), Origin.MADE, Digest(one.step))
+
+
+def items_of(source: Source, step: Step) -> Iterator[MappedItem]:
+    """The items of a map's step, in their order."""
+    if step.items is not None:
+        yield from (decode_record(MappedItem, one) for one in list_items(source, step.items))
 
 
 def entries(source: Source, root: bytes, *, prefix: str = "") -> Iterator[tuple[str, Entry]]:
