@@ -13,9 +13,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from aq.formats.tables.clocks import guess_clock, is_moment
 from aq.formats.tables.drift import ks, number_psi, text_psi
 from aq.formats.tables.match import Matching, joined
 from aq.formats.tables.match_segments import aligned_changes
+from aq.formats.tables.picking import taken
 from aq.formats.tables.rowhash import words
 from aq.formats.tables.sets import distinct
 from aq.formats.tables.sides import Column, Pairs, Rows, Side, take
@@ -64,6 +66,8 @@ def describe_change(before: Side, after: Side, change: Change) -> dict[str, Any]
     guess = None
     if is_number(left.type) and is_number(right.type):
         guess = guess_pairs(_floats(left)[chosen], _floats(right)[chosen], change.column.name)
+    elif is_moment(left.type) and is_moment(right.type):
+        guess = guess_clock(taken(left, pa.array(chosen)), taken(right, pa.array(chosen)))
     elif _is_text(left.type) and _is_text(right.type):
         guess = guess_form(*(_texts(values) for values in (left, right)))
     found = {"changed_rows": len(change.after), "before": statistics(left), "after": statistics(right)}

@@ -110,11 +110,8 @@ def _scaled(factor: float, column: str) -> Guess:
 def _shifted(factor: float, offset: float) -> Guess:
     for known, shift, name in _TEMPERATURES:
         if abs(factor - known) < 0.01 and abs(offset - shift) < 0.5:
-            return Guess(
-                f"× {factor:.3g} {offset:+.4g}: {name}?" if known != 1 else f"{offset:+.4g}: {name}?",
-                known,
-                shift,
-            )
+            scale = f"× {known:.3g} " if known != 1 else ""
+            return Guess(f"{scale}{'+' if shift > 0 else '−'}{abs(shift):.5g}: {name}?", known, shift)
     if factor == 1.0:
         return Guess(f"{offset:+.4g}?", 1.0, offset)
     return Guess(f"× {factor:.4g} {offset:+.4g}?", factor, offset)

@@ -166,12 +166,37 @@ def test_a_column_rescaled_in_every_row_is_one_column() -> None:
         (lambda price: -price, "the sign turned?"),
         (lambda price: price + 5, "+5?"),
         (lambda price: price * 1.8 + 32, "× 1.8 +32: Celsius → Fahrenheit?"),
+        (lambda price: price - 273.15, "−273.15: kelvin → Celsius?"),
+        (lambda price: price * 1.8 - 459.67, "× 1.8 −459.67: kelvin → Fahrenheit?"),
         (lambda price: price + np.random.default_rng(1).normal(size=len(price)), None),
     ],
 )
 def test_what_turned_the_old_cells_into_the_new_ones(change: Any, guess: str | None) -> None:
     before = sales(5_000)
     assert guesses(diff(before, before.assign(price=change(before.price)))).get("price") == guess
+
+
+@pytest.mark.parametrize(
+    ("change", "guess"),
+    [
+        (lambda at: at + pd.Timedelta("5h"), "+5 h: another time zone?"),
+        (lambda at: at - pd.Timedelta("3h30min"), "−210 min: another time zone?"),
+        (lambda at: at + pd.Timedelta("40D"), "+40 d?"),
+        (lambda at: at + pd.Timedelta("7s"), "+7 s?"),
+        (
+            lambda at: at + pd.to_timedelta(np.where(at.dt.month < 4, 1, 2), "h"),
+            "+1 h or +2 h: another time zone?",
+        ),
+        (lambda at: at + pd.to_timedelta(np.where(at.dt.month < 4, 1, 3), "h"), None),
+        (lambda at: at + pd.to_timedelta(np.arange(len(at)), "s"), None),
+        (lambda at: at.dt.year.astype("datetime64[s]"), None),
+    ],
+)
+def test_what_turned_the_old_moments_into_the_new_ones(change: Any, guess: str | None) -> None:
+    at = pd.Series(pd.date_range("2024-01-01", periods=5_000, freq="h"))
+    before = pd.DataFrame({"id": range(5_000), "at": at})
+    before.loc[17, "at"] = pd.NaT
+    assert guesses(diff(before, before.assign(at=change(before["at"])), "id")).get("at") == guess
 
 
 def test_schema() -> None:
