@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from aq.formats import values
 from aq.formats.errors import AqError, Refused
+from aq.pipeline import rowwise
 from aq.pipeline.execute import Outcome
 from aq.pipeline.execution import Failure, StepStore
 from aq.pipeline.frames import one_line
@@ -155,6 +156,7 @@ class Many:
             memory=options.memory,
             item=work.item,
             needs=needs(work.step, self._own.planner.project),
+            verify=rowwise.verifying.get(),
         )
 
     def _carried(self, artifacts: Iterable[bytes]) -> tuple[Packed, ...]:

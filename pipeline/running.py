@@ -58,7 +58,7 @@ class Asked(TypedDict, total=False):
 
     `params`: values or texts; `message`, `tag`: of the commit; `commit=False`: the branch stays; `force`:
     every step; `accept`: checks that may fail this once; `keep_going`: past a failed step. `verify`:
-    what row-wise ops make of new rows is compared with one call for all, in this process. `jobs`: steps
+    what row-wise ops make of new rows is compared with one call for all. `jobs`: steps
     at once (1: in this process; not given: the setting run.jobs); `executor`: one whose processes or threads
     reach the repository, in place of own processes, or where one is (`dask://HOST:PORT`, `cmd:COMMAND`).
     """
@@ -105,8 +105,6 @@ def request(repo: Repo, target: object, asked: Asked) -> Request:
         "accept": tuple(asked.get("accept", ())),
     }
     executors.require_valid(asked.get("executor"))
-    if asked.get("verify"):
-        plain["executor"], jobs = None, 1
     rest = settled.at_rest(repo, target, asked)
     return Request(**{**plain, "target": target, "jobs": jobs, "rest": rest})
 

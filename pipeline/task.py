@@ -22,7 +22,7 @@ from aq.formats.errors import OpFailed, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Step
-from aq.pipeline import constants, matching, parsed, parsing, unfolding
+from aq.pipeline import constants, matching, parsed, parsing, rowwise, unfolding
 from aq.pipeline.capture import Log
 from aq.pipeline.execute import Executor, Outcome
 from aq.pipeline.execution import Failure
@@ -82,7 +82,7 @@ class Task:
     `last`: the step that made such results before. `carried`: objects that may not be in the store yet.
     `tried`: attempts that have failed already. `record`: the step, if its op makes row of row.
     `timeout` in seconds, `memory` in bytes. `item`: the place of the step among those of its map.
-    `needs`: what its process must have.
+    `needs`: what its process must have. `verify`: what it makes of new rows is compared with the whole.
     """
 
     step: str
@@ -99,6 +99,7 @@ class Task:
     memory: int | None = None
     item: int | None = None
     needs: Needs = field(default_factory=Needs)
+    verify: bool = False
 
     @property
     def is_limited(self) -> bool:
@@ -192,7 +193,8 @@ def done(code: Code, task: Task, log: Log | None = None, on_trial: OnTrial = lam
         place = site(code)
     except OpFailed as error:
         return failed(task, error.kind, f"its worker: {error.message}", error.trace)
-    return place.do(task, log, on_trial)
+    with rowwise.verified(on=task.verify):
+        return place.do(task, log, on_trial)
 
 
 def failed(task: Task, kind: str, why: str, trace: str = "") -> Answer:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from aq.formats.errors import AqError, Damaged, OpFailed, Refused
+from aq.formats.errors import AqError, Damaged, Refused
 from aq.pipeline.replay import converse
 
 from tests.pipeline.repository import create

@@ -206,3 +206,15 @@ def test_verify_finds_an_op_that_looks_at_other_rows(tmp_path: Path, mean: str, 
         assert done.status == status
         if status == "failed":
             assert "is declared rowwise" in (done.error or {})["message"]
+
+
+@pytest.mark.parametrize(("limits", "jobs"), [(", timeout=60, retries=1", 1), ("", 2)])
+def test_verify_also_looks_at_what_runs_in_another_process(tmp_path: Path, limits: str, jobs: int) -> None:
+    text = LIAR.replace("MEAN", "table['x'].mean()").replace("rowwise=True", f"rowwise=True{limits}")
+    (tmp_path / "flow.py").write_text(text)
+    (tmp_path / "t.csv").write_text("x\n1\n2\n3\n4\n")
+    with create(tmp_path) as repo:
+        assert repo.run("flow.py", jobs=jobs).status == "committed"
+        (tmp_path / "t.csv").write_text("x\n1\n2\n3\n9\n")
+        done = repo.run("flow.py", verify=True, jobs=jobs)
+        assert done.status == "failed" and "is declared rowwise" in (done.error or {})["message"]
