@@ -21,6 +21,7 @@ _STYLES: Final = {"added": "good", "changed": "warn", "removed": "bad", "provena
 _DIFF_LINES: Final = 60
 _SAMPLED: Final = 3
 _TENSORS: Final = 8
+_COUNTED: Final = ("added", "removed", "changed", "retyped", "renamed")
 _LINE_STYLES: Final = {"+": "good", "-": "bad", "@": "ref"}
 
 
@@ -79,14 +80,21 @@ def stat(record: Diff, view: View) -> Iterator[str]:
 
 def _counts(detail: Mapping[str, Any]) -> str:
     """What of a path differs, in numbers."""
-    for name, noun in (("rows", "row"), ("lines", "line"), ("tensors", "tensor")):
+    told = []
+    for name, nouns in (("schema", "columns"), ("rows", "rows"), ("lines", "lines"), ("tensors", "tensors")):
         found = detail.get(name)
         if isinstance(found, Mapping):
-            told = [(found.get(word) or 0, word) for word in ("added", "removed", "changed")]
-            return f"{noun}s: {listed(told) or 'none'}"
+            counts = [(_number(found.get(word)), word) for word in _COUNTED]
+            told += [f"{nouns}: {listed(counts)}"] if any(count for count, _ in counts) else []
     if isinstance(detail.get("keys"), list):
-        return f"keys: {len(detail['keys'])} changed"
-    return _sizes(detail.get("size"))
+        told.append(f"keys: {len(detail['keys'])} changed" if detail["keys"] else "keys: the same")
+    if not told and isinstance(rows := detail.get("rows"), Mapping):
+        told.append("rows: in another order" if rows.get("reordered") else "rows: the same")
+    return ", ".join(told) or _sizes(detail.get("size"))
+
+
+def _number(found: Any) -> int:
+    return len(found) if isinstance(found, list) else found or 0
 
 
 def _step(before: float | None, after: float | None) -> str:
@@ -185,7 +193,8 @@ def _side(item: Mapping[str, Any], side: str, absent: str) -> str:
 
 def unified(text: str, view: View, *, indent: int) -> Iterator[str]:
     """A unified diff, the first lines of a long one unless `-v`."""
-    lines = [line for line in text.splitlines() if not line.startswith(("--- ", "+++ "))]
+    lines = text.replace("\r", "\\r").split("\n") if text else []
+    lines = lines[2:] if lines[:1] and lines[0].startswith("--- ") else lines
     shown = lines if view.verbose or len(lines) <= _DIFF_LINES + 1 else lines[:_DIFF_LINES]
     for line in shown:
         yield f"{'':{indent}}{view.paint(line, _LINE_STYLES.get(line[:1], ''))}"

@@ -21,6 +21,7 @@ TEXT_MOST: Final = 4 << 20
 PARSED_MOST: Final = 1 << 30
 """Bytes: larger files are not parsed as tables."""
 _SNIFFED: Final = 8_192
+_NO_END: Final = "\\ No newline at end of file"
 
 
 def file_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any]:
@@ -111,7 +112,13 @@ def _within(above: str, before: dict[str, Any], after: dict[str, Any]) -> Iterat
 
 
 def _line_detail(old: str, new: str) -> dict[str, Any]:
-    diff = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=3))[2:]
+    diff = list(difflib.unified_diff(_lines(old), _lines(new), lineterm="", n=3))[2:]
     added = sum(line.startswith("+") for line in diff)
     removed = sum(line.startswith("-") for line in diff)
     return {"lines": {"added": added, "removed": removed}, "diff": "\n".join(diff)}
+
+
+def _lines(text: str) -> list[str]:
+    """The lines without their line feeds, but with all else at their ends; the last says if it has none."""
+    *lines, last = text.split("\n")
+    return [*lines, f"{last}\n{_NO_END}"] if last else lines

@@ -91,3 +91,48 @@ def test_where_rows_are_to_be_had_is_a_command(tmp_path: Path) -> None:
     command = f"aq diff {ids[1]}..{ids[0]} -- a"
     assert f"rows of a table: {command}" in shell.aq("diff", "main~1..main").out
     assert "sample" in shell.aq(*command.split()[1:]).out
+
+
+def test_what_ends_a_line_is_part_of_it(tmp_path: Path) -> None:
+    with aq.init(tmp_path) as repo:
+        for end, last in (("\n", "\n"), ("\r\n", "\r\n"), ("\r\n", "")):
+            (tmp_path / "a.txt").write_bytes(f"x{end}y{last}".encode())
+            repo.add(["a.txt"])
+            repo.commit(message="text")
+    shell = Shell(tmp_path)
+    assert "a.txt  file  lines: 2 added, 2 removed" in shell.aq("diff", "--stat", "main~2..main~1").out
+    detail = shell.data("diff", "main~2..main~1")["paths"][0]["detail"]
+    assert detail["diff"].splitlines(keepends=False) == ["@@ -1,2 +1,2 @@", "-x", "-y", "+x", "+y"]
+    assert detail["diff"].endswith("+x\r\n+y\r")
+    last = shell.aq("diff", "main~1..main").out.splitlines()[-3:]
+    assert [line.strip() for line in last] == ["-y\\r", "+y", "\\ No newline at end of file"]
+
+
+def test_no_line_is_taken_for_a_heading(tmp_path: Path) -> None:
+    with aq.init(tmp_path) as repo:
+        for text in ("-- a comment\n", "++ another\n"):
+            (tmp_path / "q.sql").write_text(text)
+            repo.add(["q.sql"])
+            repo.commit(message="text")
+    lines = Shell(tmp_path).aq("diff", "main~1..main").out.splitlines()
+    assert [line.strip() for line in lines[-2:]] == ["--- a comment", "+++ another"]
+
+
+def test_columns_and_bytes_that_differ_where_no_row_does(tmp_path: Path) -> None:
+    with aq.init(tmp_path) as repo:
+        for frame, text, keys in (
+            (ROWS, "id,x\n1,1.5\n", "{}"),
+            (ROWS.rename(columns={"x": "y"}).assign(z=1), "id,x\n1,1.50\n", "{ }"),
+            (ROWS.rename(columns={"x": "y"}).assign(z=1)[::-1].reset_index(drop=True), "x,id\n1.5,1\n", "{}"),
+        ):
+            (tmp_path / "t.csv").write_text(text)
+            (tmp_path / "c.json").write_text(keys)
+            repo.add(["t.csv", "c.json"])
+            repo.commit(message="files")
+            repo.commit({"sales": frame}, message="m", keys={"sales": ["id"]})
+    shell = Shell(tmp_path)
+    lines = shell.aq("diff", "--stat", "main~4..main~2").out.splitlines()
+    assert [line.split("  ")[-1].strip() for line in lines[:3]] == [
+        "keys: the same", "columns: 1 added, 1 renamed", "rows: the same",
+    ]  # fmt: skip
+    assert "sales   table  rows: in another order" in shell.aq("diff", "--stat", "main~2..main").out
