@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.store import broken_stores, broken_values
+from tests.store import broken_maps, broken_stores, broken_values
 from tests.store.breaking import CASES, Break, found_in
 from tests.store.folder import Bench, bench
 
-__all__ = ["bench", "broken_stores", "broken_values"]
+__all__ = ["bench", "broken_maps", "broken_stores", "broken_values"]
 
 FORMAT = Path(__file__).parent.parent.parent / "docs" / "format.md"
 REASONS = {
