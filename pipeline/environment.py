@@ -5,24 +5,30 @@ Invariant: an allow-list. No environment variable, path, user or host name is ca
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from aq.formats import documents
 from aq.formats.identity import Digest
 from aq.formats.objects import Sink, Source
 from aq.pipeline.results import PackageDiff
 
+if TYPE_CHECKING:
+    from aq.pipeline.packages import Distribution
+
+_HEAD: Final = 4_096
+
 
 def capture() -> dict[str, Any]:
     """Python, platform and `packages` {distribution: version} of the running interpreter."""
     import platform
-    from importlib.metadata import distributions
+
+    from aq.pipeline.packages import Packages
 
     packages: dict[str, str] = {}
-    for found in distributions():
-        name = found.metadata["Name"]
-        if name:
-            packages.setdefault(name.lower().replace("_", "-"), found.version)
+    for name, version in map(_as_named, Packages().installed.values()):
+        packages.setdefault(name.lower().replace("_", "-"), version)
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
@@ -30,6 +36,19 @@ def capture() -> dict[str, Any]:
         "machine": platform.machine(),
         "packages": dict(sorted(packages.items())),
     }
+
+
+def _as_named(one: Distribution) -> tuple[str, str]:
+    """Name and version as a distribution gives them itself, where it does: its folder has them normalized.
+
+    The first lines tell: parsing all metadata, as importlib.metadata does, takes a tenth of a second.
+    """
+    for place in (f"{one.info}/METADATA", f"{one.info}/PKG-INFO", one.info):
+        with suppress(OSError), open(place, "rb") as stream:
+            head = stream.read(_HEAD).partition(b"\n\n")[0].decode("utf-8", "replace")
+            said = dict(re.findall(r"^(Name|Version):[ \t]*(\S+)\s*$", head, re.MULTILINE))
+            return said.get("Name", one.name), said.get("Version", one.version)
+    return one.name, one.version
 
 
 def store(sink: Sink, environment: dict[str, Any]) -> Digest:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aq.formats import partitions
 from aq.formats.errors import NotFound, UsageError
@@ -86,6 +86,7 @@ def edits_of(
     root: Digest,
     job: Job,
     found: Execution,
+    hidden: Hidden,
     read: Mapping[str, Entry],
     former: Sequence[str] = (),
 ) -> dict[str, Entry | None]:
@@ -100,7 +101,7 @@ def edits_of(
     }
     for path, made in found.artifacts.items():
         edits[path] = Entry(Digest(made.artifact), Origin.MADE, Digest(made.step), Mode.FILE)
-    edits.update(_hidden_entries(repo, found))
+    edits.update(hidden.entries)
     edits.update(read)
     edits.update(_code_entries(repo, project))
     return edits
@@ -113,15 +114,25 @@ def former_spaces(store: Store, at: Head, job: Job) -> list[str]:
     return [one for one in partitions.of_flow(known, job.name) if partitions.names(one) != now]
 
 
-def hidden_of(repo: Repo, found: Execution) -> dict[str, dict[str, str]]:
-    """What each step of an execution reads by itself, as its record says."""
+class Hidden(NamedTuple):
+    """What the steps of an execution read by themselves: by step {path: what it counts by}, and the
+    entries of those files that enter a snapshot.
+    """
+
+    files: dict[str, dict[str, str]]
+    entries: dict[str, Entry]
+
+
+def hidden_of(repo: Repo, found: Execution) -> Hidden:
+    """As the steps' records say."""
     steps = ((one.name, get_record(repo.store, Step, one.step).hidden) for one in found.steps if one.step)
-    return {name: dict(files) for name, files in steps if files}
+    files = {name: dict(read) for name, read in steps if read}
+    return Hidden(files, _hidden_entries(repo, files))
 
 
-def _hidden_entries(repo: Repo, found: Execution) -> dict[str, Entry]:
+def _hidden_entries(repo: Repo, files: Mapping[str, Mapping[str, str]]) -> dict[str, Entry]:
     """Entries of the files that ops read by themselves; what rules ignore (secrets) enters no snapshot."""
-    wanted = {path: id for files in hidden_of(repo, found).values() for path, id in files.items()}
+    wanted = {path: id for read in files.values() for path, id in read.items()}
     if not wanted:
         return {}
     from aq.store.ignore import Scopes
@@ -151,14 +162,19 @@ def _code_entries(repo: Repo, project: Project) -> dict[str, Entry]:
     return found
 
 
-def code_snapshot(repo: Repo, project: Project, found: Execution) -> Digest:
+def code_snapshot(repo: Repo, project: Project, hidden: Hidden) -> Digest:
     """A snapshot of the project files that were loaded, and of those that ops read by themselves."""
-    entries: dict[str, Entry | None] = {**_hidden_entries(repo, found), **_code_entries(repo, project)}
+    entries: dict[str, Entry | None] = {**hidden.entries, **_code_entries(repo, project)}
     return snapshots.edit(repo.store, snapshots.empty(repo.store), entries)
 
 
 def static_of(
-    repo: Repo, project: Project, job: Job, found: Execution, sources: Mapping[int, Source]
+    repo: Repo,
+    project: Project,
+    job: Job,
+    found: Execution,
+    hidden: Hidden,
+    sources: Mapping[int, Source],
 ) -> Digest:
     """What `status` compares later without importing anything."""
     from aq.pipeline.static import snapshot_static
@@ -172,14 +188,13 @@ def static_of(
                 readers[leaf.label].append(node.name)
     ops = {node.name: node.op for node in job.graph.steps}
     code = snapshot_static(job.flow, ops, project, reached=found.fingerprints)
-    hidden = {**hidden_of(repo, found), **({"": dict(project.looked)} if project.looked else {})}
-    recorded = _hidden_entries(repo, found)
-    loose = sorted({path for files in hidden.values() for path in files if path not in recorded})
+    read = {**hidden.files, **({"": dict(project.looked)} if project.looked else {})}
+    loose = sorted({path for files in read.values() for path in files if path not in hidden.entries})
     static = Static(
         code=code,
         readers=readers,
         upstream=upstream,
-        hidden=hidden,
+        hidden=read,
         loose=loose,
         always=[node.name for node in job.graph.steps if node.op.options.cache == "never"],
         flows=_flows_beside(project, job),

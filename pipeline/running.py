@@ -268,7 +268,10 @@ class _Attempt:
         """The record of what happened, stored."""
         repo, job = self.repo, self.job
         former = published.former_spaces(repo.store, self.at, job)
-        edits = published.edits_of(repo, self.project, self.working, job, found, self.reader.edits, former)
+        hidden = published.hidden_of(repo, found)
+        edits = published.edits_of(
+            repo, self.project, self.working, job, found, hidden, self.reader.edits, former
+        )
         snapshot = snapshots.edit(repo.store, self.working, edits)
         checks, accepted = published.judged(repo, self.request.accept, self.request.message or "", found)
         sources = self.sources()
@@ -285,7 +288,7 @@ class _Attempt:
             status=_status(self.request, found, checks, same=same),
             snapshot=snapshot,
             base=self.at.id,
-            code=published.code_snapshot(repo, self.project, found),
+            code=published.code_snapshot(repo, self.project, hidden),
             params=job.bound.texts,
             given=job.bound.given,
             typed=typed(job.bound.values, job.bound.texts),
@@ -293,7 +296,7 @@ class _Attempt:
             git=git.state(repo.root),
             sources=sources,
             steps=[*self.gathered(), *found.steps],
-            static=published.static_of(repo, self.project, job, found, self.reader.sources),
+            static=published.static_of(repo, self.project, job, found, hidden, self.reader.sources),
             metrics=dict(found.metrics),
             checks=checks,
             violations=list(found.violations),

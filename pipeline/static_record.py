@@ -59,6 +59,7 @@ class _Recorder:
         self.files: dict[str, Source] = {}
         self.units: dict[str, dict[str, dict[str, str]]] = {}
         self.names: dict[str, dict[str, list[str | None]]] = {}
+        self._digests: dict[tuple[str, str], str] = {}
 
     def record(self, flow: object, steps: Mapping[str, object], reached: Mapping[str, Fingerprint]) -> Record:
         whole = traced(flow, self.project, through_ops=False)
@@ -190,7 +191,10 @@ class _Recorder:
         if source is None:
             return {}
         qualname = function.__code__.co_qualname
-        return {source.path: {qualname: face_digest(source, qualname)}}
+        place = source.path, qualname
+        if place not in self._digests:  # many steps may be of one op
+            self._digests[place] = face_digest(source, qualname)
+        return {source.path: {qualname: self._digests[place]}}
 
     # --- names
 

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from aq.pipeline import environment
 from aq.pipeline.fingerprint import Fingerprint, argument, fingerprint
 from aq.pipeline.load import Project
 from aq.pipeline.packages import Packages
@@ -421,3 +422,29 @@ def test_ten_ops_of_a_small_project_take_no_time(root: Path) -> None:
             took.append(time.process_time() - began)
     assert all(len(one.code) == 6 for one in found)
     assert min(took) < 0.02
+
+
+def test_the_environment_is_what_the_metadata_of_each_distribution_says() -> None:
+    from importlib.metadata import distributions
+
+    told: dict[str, str] = {}
+    for one in distributions():
+        told.setdefault(one.metadata["Name"].lower().replace("_", "-"), one.version)
+    assert environment.capture()["packages"] == dict(sorted(told.items()))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ["Metadata-Version: 2.1\nName: Odd.Name_x\nVersion: 1.0.post1+local.2\n\nVersion: 9\n", "", None],
+)
+def test_a_distribution_is_named_as_it_names_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metadata: str | None
+) -> None:
+    """By its folder only where its metadata are gone."""
+    info = tmp_path / "odd_name_x-1.0.post1.dist-info"
+    info.mkdir()
+    if metadata is not None:
+        (info / "METADATA").write_text(metadata)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    told = {"odd.name-x": "1.0.post1+local.2"} if metadata else {"odd-name-x": "1.0.post1"}
+    assert environment.capture()["packages"] == told
