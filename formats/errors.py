@@ -25,6 +25,8 @@ class AqError(Exception):
         self.message = message
         hints = (hint,) if isinstance(hint, str) else hint
         self.hints: tuple[str, ...] = tuple(one for one in hints if one)
+        for one in self.hints:  # below the traceback, where Python shows it
+            self.add_note(f"hint: {one}")
 
     @property
     def hint(self) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
-from aq.formats.errors import AqError
+from aq.formats.errors import AqError, UsageError
 from aq.pipeline.repo import Repo
 
 from tests.pipeline.repository import create
@@ -160,3 +161,11 @@ def test_flows_that_read_each_other_in_a_circle_are_refused(repo: Repo) -> None:
     )
     with pytest.raises(AqError, match="the flows read one another in a circle: g → h → g"):
         repo.run("flow.py")
+
+
+def test_python_and_notebooks_show_the_hint_below_the_traceback() -> None:
+    error = UsageError("it is wrong", hint=["aq one", "aq two"])
+    last = traceback.format_exception(error)[-3:]
+    assert [one.strip() for one in last] == [
+        "aq.formats.errors.UsageError: it is wrong", "hint: aq one", "hint: aq two"
+    ]  # fmt: skip
