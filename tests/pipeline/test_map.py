@@ -257,6 +257,92 @@ def test_without_keep_going_nothing_new_is_begun(shop: Workshop) -> None:
     assert again.counts() == {"total": 5, "run": 1, "reused": 1, "failed": 2, "cancelled": 1}
 
 
+def test_an_op_that_is_never_reused_runs_for_every_item(shop: Workshop) -> None:
+    shop.write(FLOW.replace("@aq.op\n    def double", '@aq.op(cache="never")\n    def double'))
+    shop.run()
+    assert ran(shop, shop.run()) == {"double/1", "double/2", "double/3"}
+    shop.write(FLOW)
+    assert ran(shop, shop.run(force=True)) == {"double/1", "double/2", "double/3", "total"}
+
+
+def test_an_item_that_changes_what_it_was_given_is_told_once(shop: Workshop) -> None:
+    shop.write("""
+    @aq.op
+    def spoil(rows: list, shared: list) -> int:
+        shared.append(1)
+        return len(shared)
+
+    @aq.op
+    def lists() -> list:
+        return [[1], [2]]
+
+    @aq.flow
+    def f():
+        aq.map(spoil, lists(), shared=lists.named("more")())
+    """)
+    done = shop.run()
+    assert shop.value(done, "f/spoil") == [3, 3]
+    assert [note for note in done.notes if "changes its input" in note] == [
+        "f/spoil changes its input shared in place: later steps get it as it was"
+    ]
+
+
+def test_code_in_items_counts(shop: Workshop) -> None:
+    shop.write("""
+    def first(x):
+        return x + 1
+
+    def second(x):
+        return x * 10
+
+    @aq.op
+    def apply(function, to: int) -> int:
+        return function(to)
+
+    @aq.flow
+    def f():
+        aq.map(apply, [first, second, lambda x: -x], to=4)
+    """)
+    done = shop.run()
+    assert shop.value(done, "f/apply") == [5, 40, -4]
+    assert keys(shop, done, "f/apply") == ["first", "second", "_lambda_"]
+    shop.replace("x * 10", "x * 11")
+    assert ran(shop, shop.run()) == {"apply/second"}
+
+
+def test_files_as_results_come_as_paths(shop: Workshop) -> None:
+    shop.write("""
+    from pathlib import Path
+
+    @aq.op
+    def note(x: int):
+        path = aq.Path("note.txt")
+        path.write_text("n" * x)
+        return path
+
+    @aq.op
+    def sizes(files: list) -> list:
+        return [len(one.read_text()) for one in files]
+
+    @aq.op
+    def texts(files: list[str]) -> str:
+        return "".join(files)
+
+    @aq.op
+    def size(file: Path) -> int:
+        return len(file.read_text())
+
+    @aq.flow
+    def f():
+        files = aq.map(note, [1, 2])
+        sizes(files), texts(files), aq.map(size, files)
+    """)
+    done = shop.run()
+    assert shop.value(done, "f/sizes") == [1, 2]
+    assert shop.value(done, "f/texts") == "nnn"
+    assert shop.value(done, "f/size") == [1, 2]
+
+
 def test_items_without_a_short_text_are_named_by_their_content(shop: Workshop) -> None:
     shop.write("""
     import numpy as np
