@@ -124,7 +124,7 @@ class Artifact:
             ) from None
 
     def bytes(self) -> builtins.bytes:
-        """The raw bytes of a file; a table as CSV; a value as JSON. Raises UsageError for models."""
+        """The raw bytes of a file; a table as CSV, a value as JSON, an array as .npy, a model as a pickle."""
         return b"".join(self.chunks())
 
     def chunks(

@@ -176,6 +176,10 @@ def _copy(repo: Repo, revision: revisions.Revision, paths: Sequence[str | Path],
         raise UsageError("-o writes one path: name just one", hint="aq restore -o FILE PATH")
     target = output if output.is_absolute() else repo.context.cwd / output
     artifact = show.get(repo.store, f"{revision.text}:{paths[0]}")
+    if target.is_dir():
+        inside = quote(str(output / Path(artifact.path).name))
+        hint = f"aq restore --from {revision.text} -o {inside} {quote(artifact.path)}"
+        raise UsageError(f"{output} is a folder", hint=hint)
     artifact.save(target)
     at = head(repo.store)
     return Moved(branch=at.branch, head=str(at.id) if at.id else None, written=[str(output)])

@@ -267,6 +267,8 @@ def test_restore_brings_back_and_undo_too(branches: Shell) -> None:
     assert branches.aq("restore", "--from", "other", "a.txt").out == "written  a.txt\n"
     assert (branches.folder / "a.txt").read_text() == "two\n"
     branches.aq("restore", "--from", "other", "-o", "copy.txt", "a.txt")
+    refused = branches.aq("restore", "--from", "other", "-o", ".", "a.txt", code=2).err
+    assert refused == "error: . is a folder\nhint: aq restore --from other -o a.txt a.txt\n"
     assert (branches.folder / "copy.txt").read_text() == "two\n"
     assert branches.aq("restore", "b.txt", "--json", code=2).error["kind"] == "not_found"
 
