@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from beside.flows import AQ_MAP, PACKAGES, FlowTool, aq, peers
+from beside.flows import AQ_MAP, PACKAGES, FlowTool, aq, by_command, peers
 from beside.timing import Cost, Costs, Failed, Limit, disk_bytes, ratio, run
 from beside.workloads import Bench
 
@@ -71,12 +71,14 @@ def limits(many: Costs, few: Costs, tools: list[FlowTool], count: int) -> list[L
     """What aq promises, and where it stands beside each peer."""
     cold, empty = many.median("aq", "cold"), few.median("aq", "cold")
     crew, crew_empty = many.median("aq -j 2", "cold"), few.median("aq -j 2", "cold")
+    sent, sent_empty = many.median("aq -j 2, aq worker", "cold"), few.median("aq -j 2, aq worker", "cold")
     again = many.median("aq", "no-op")
     found = [
         Limit("no-op, CPU", again.cpu if again else None, 0.12, "s"),
         Limit("a step decided, CPU", each(again, few.median("aq", "no-op"), count, wall=False), 0.02, "ms"),
         Limit("a step in-process, CPU", each(cold, empty, count, wall=False), 1, "ms"),
         Limit("a step in a warm worker, wall", each(crew, crew_empty, count, wall=True), 5, "ms"),
+        Limit("a step in a warm aq worker, wall", each(sent, sent_empty, count, wall=True), 5, "ms"),
     ]
     for tool in tools:
         if tool.name.startswith("aq"):
@@ -149,12 +151,12 @@ def arguments() -> argparse.Namespace:
 
 def steps(folder: Path, options: argparse.Namespace) -> list[Limit]:
     """Measure steps, beside the peers."""
-    tools = [aq("aq"), aq("aq -j 2", "-j", "2")]
+    tools = [aq("aq"), aq("aq -j 2", "-j", "2"), by_command("aq -j 2, aq worker", "-j", "2")]
     if options.peers:
         known = peers(options.programs or install(folder / "peers", options.peers))
         tools += [tool for name, tool in known.items() if name in options.peers]
     bench = Bench(folder, options.rounds)
-    few = measure(bench, tools[:2], FEW)
+    few = measure(bench, tools[:3], FEW)
     many = measure(bench, tools, options.steps)
     print(f"{options.steps} trivial steps\n(seconds wall/CPU)\n{many.table(STEPS)}")
     print(f"\n{FEW} of them\n{few.table(STEPS)}\n")

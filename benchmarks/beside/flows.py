@@ -6,6 +6,7 @@ tool itself decides to run or to skip. Files and commands are what a user of the
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -182,10 +183,20 @@ class FlowTool:
         (folder / self.file).write_text(self.source(count, leaf))
 
 
-def aq(name: str, *options: str, source: str = AQ) -> FlowTool:
+def _program() -> list[str]:
     """aq, as installed beside this Python."""
     beside = Path(sys.executable).parent / "aq"
-    program = [str(beside)] if beside.exists() else [sys.executable, "-m", "aq"]
+    return [str(beside)] if beside.exists() else [sys.executable, "-m", "aq"]
+
+
+def by_command(name: str, *options: str) -> FlowTool:
+    """aq, with its steps done by workers that a command starts."""
+    return aq(name, *options, "--executor", f"cmd:{shlex.join([*_program(), 'worker'])}")
+
+
+def aq(name: str, *options: str, source: str = AQ) -> FlowTool:
+    """aq, by its command line."""
+    program = _program()
     run = [[*program, "run", "flow.py", "-q", *options]]
     return FlowTool(name, "flow.py", _plain(source), [[*program, "init"]], run, durable=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 from aq.formats.errors import Temporary, UsageError
 
-from tests.pipeline.test_workers import SLOW, WIDE, Place, limited
+from tests.pipeline.test_workers import SLOW, WIDE, Place, children, limited
 
 WORKER = f"cmd:{shlex.quote(sys.executable)} -P -m aq worker"
 KINDS = ["command", *(pytest.param(kind, marks=SLOW) for kind in ("own", "pool", "threads", "dask"))]
@@ -160,6 +161,16 @@ HANGING = """
         for k in range(2):
             hang.named(f"hang{k}")(k)
 """
+
+
+@pytest.mark.slow
+def test_threads_have_processes_of_their_own_which_go_with_the_run(place: Place) -> None:
+    before = children()
+    with ThreadPoolExecutor(2) as threads:
+        assert place.run(jobs=2, executor=threads).status == "committed"
+        assert children() == before
+        assert os.getpid() not in {pid for _, pid in place.notes()}
+        assert threads.submit(os.getpid).result() == os.getpid()
 
 
 def alive(pid: int) -> bool:

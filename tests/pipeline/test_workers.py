@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -172,20 +170,6 @@ def test_what_is_large_goes_through_the_store_and_what_is_small_is_flushed_with_
     assert again.status == "unchanged"
     assert place.repo.logs("part1").text == "part 1\n"
     assert place.repo.fsck(full=True).problems == []
-
-
-@pytest.mark.slow
-def test_an_executor_of_processes_takes_the_place_of_workers_and_threads_are_refused(place: Place) -> None:
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
-        assert place.run(jobs=2, executor=executor).status == "committed"
-        pids = {pid for _, pid in place.notes()}
-        assert pids and os.getpid() not in pids
-        place.write(WIDE.replace("table.assign(k=k,", "table.assign(k=k + 1,"))
-        assert place.run(jobs=2, executor=executor).status == "committed"
-        assert place.states()["part0"] == "run" and place.states()["rows"] == "reused"
-        executor.submit(os.getpid).result()
-    with ThreadPoolExecutor(1) as executor, pytest.raises(UsageError, match="give one of processes"):
-        place.run(force=True, executor=executor)
 
 
 LIMITS = """
