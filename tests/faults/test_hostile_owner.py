@@ -65,6 +65,7 @@ LOOKS = [
 REFUSED = [
     "run --force",
     "run flow.py -n -f",
+    "worker",
     "repro HEAD:made/model",
     "commit -m x",
     "gc",
