@@ -151,12 +151,15 @@ def arguments() -> argparse.Namespace:
 
 def steps(folder: Path, options: argparse.Namespace) -> list[Limit]:
     """Measure steps, beside the peers."""
-    tools = [aq("aq"), aq("aq -j 2", "-j", "2"), by_command("aq -j 2, aq worker", "-j", "2")]
+    tools = [aq("aq"), aq("aq -j 2", "-j", "2")]
+    if not options.quick:
+        tools.append(by_command("aq -j 2, aq worker", "-j", "2"))
+    own = list(tools)
     if options.peers:
         known = peers(options.programs or install(folder / "peers", options.peers))
         tools += [tool for name, tool in known.items() if name in options.peers]
     bench = Bench(folder, options.rounds)
-    few = measure(bench, tools[:3], FEW)
+    few = measure(bench, own, FEW)
     many = measure(bench, tools, options.steps)
     print(f"{options.steps} trivial steps\n(seconds wall/CPU)\n{many.table(STEPS)}")
     print(f"\n{FEW} of them\n{few.table(STEPS)}\n")
