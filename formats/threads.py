@@ -1,14 +1,17 @@
 """A second thread that shares the caller's work for a while.
 
 Invariant: it runs only inside the context, whatever happens there: an error, a signal, or no thread to
-be had; what goes wrong in it is raised in the caller. It knows nothing of the work.
+be had; what goes wrong in it is raised in the caller. Who shares work already works alone below that: four
+threads would wait for each other. It knows nothing of the work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Thread
+from threading import Thread, local
 from types import TracebackType
+
+_sharing = local()
 
 
 class Stopped(Exception):
@@ -21,9 +24,13 @@ class SecondThread:
     def __init__(self, work: Callable[[], None], stop: Callable[[], None]) -> None:
         self._work, self._stop = work, stop
         self._error: BaseException | None = None
-        self._thread: Thread | None = Thread(target=self._run, name="aq second", daemon=True)
+        self._is_inner = getattr(_sharing, "now", False)
+        self._thread: Thread | None = None
+        if not self._is_inner:
+            self._thread = Thread(target=self._run, name="aq second", daemon=True)
 
     def _run(self) -> None:
+        _sharing.now = True
         try:
             self._work()
         except Stopped:
@@ -33,7 +40,8 @@ class SecondThread:
             self._stop()
 
     def __enter__(self) -> SecondThread:
-        assert self._thread is not None
+        if self._thread is None:
+            return self
         try:
             self._thread.start()
         except RuntimeError:  # no more threads are to be had: alone it takes longer
@@ -41,6 +49,7 @@ class SecondThread:
         except BaseException:
             self._end()
             raise
+        _sharing.now = True
         return self
 
     def finish(self) -> None:
@@ -59,6 +68,8 @@ class SecondThread:
 
     def _end(self) -> None:
         """Have it stop and wait for that, however often a signal interrupts us meanwhile."""
+        if not self._is_inner:
+            _sharing.now = False
         self._stop()
         interrupted: BaseException | None = None
         while self._thread is not None and self._thread.is_alive():

@@ -17,9 +17,10 @@ from aq.formats.objects import MemoryObjects, Source
 from aq.formats.records import Artifact
 from aq.formats.tables import encode_table
 from aq.formats.tables.described import described
-from aq.formats.tables.lineup import coalesced, line_up, overlap, uncovered, without
+from aq.formats.tables.lineup import line_up
 from aq.formats.tables.sequence import Blocks
 from aq.formats.tables.sides import Rows
+from aq.formats.tables.spans import coalesced, overlap, uncovered, without
 from aq.pipeline.blame_walk import Version, steps
 
 _PARSED_KEPT: Final = 4

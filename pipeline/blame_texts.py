@@ -15,8 +15,8 @@ import numpy as np
 from aq.formats.lines import matching_lines
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
-from aq.formats.tables.lineup import coalesced, overlap, uncovered
 from aq.formats.tables.sequence import Blocks
+from aq.formats.tables.spans import coalesced, overlap, uncovered
 from aq.pipeline.blame_walk import Version
 
 

@@ -7,7 +7,7 @@ texts are compared as bytes; hashes only where neither serves. What is known to 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import Any, Final
 
@@ -18,17 +18,19 @@ from aq.formats.tables import physical
 from aq.formats.tables.content import Segment
 from aq.formats.tables.encodings import plain
 from aq.formats.tables.gather import Texts
-from aq.formats.tables.inherited import known_equal
+from aq.formats.tables.inherited import unknown
 from aq.formats.tables.layout import Layout, layout_of
 from aq.formats.tables.rowhash import words
-from aq.formats.tables.sequence import Blocks, Positions, paired
-from aq.formats.tables.sides import Column, Side, texts_of_both, values_of_both
+from aq.formats.tables.sequence import Blocks, Positions, cells
+from aq.formats.tables.sides import Column, Side, is_text, texts_of_both, values_of_both
 from aq.formats.threads import SecondThread
 
 Mask = npt.NDArray[np.bool_]
 
 _PARALLEL_FROM: Final = 100_000
 """Fewer rows are not worth a thread."""
+_BATCH: Final = 16
+"""Segments that are compared at a time: they stay in the processor, and in memory that is used again."""
 
 
 def differing(
@@ -76,31 +78,39 @@ def _differing(
     blocks: Blocks,
 ) -> tuple[Positions | slice, Mask]:
     """The pairs that may differ in one column, and whether they do."""
-    unknown = np.flatnonzero(~known_equal(before, left, after, right, column, blocks))
-    if len(unknown) == int(blocks[:, 2].sum()):
+    pairs = unknown(before, left, after, right, column, blocks)
+    if pairs is None:
         return slice(None), _column(before, left, after, right, column, blocks)
-    if not len(unknown):
-        return unknown, np.zeros(0, np.bool_)
-    at, to = paired(blocks, unknown)
-    mine, theirs = _part(left, at), _part(right, to)
-    pairs = _blocks_of(mine[1], theirs[1])
-    return unknown, _column(before, mine[0], after, theirs[0], column, pairs)
+    if not len(pairs):
+        return np.empty(0, np.int64), np.zeros(0, np.bool_)
+    (mine, at), (theirs, to) = (
+        _part(one, pairs[:, side], pairs[:, 2]) for side, one in enumerate((left, right))
+    )
+    differs = _column(before, mine, after, theirs, column, np.stack((at, to, pairs[:, 2]), axis=1))
+    return _numbers(pairs, blocks), differs
 
 
-def _part(segments: Sequence[Segment], positions: Positions) -> tuple[list[Segment], Positions]:
-    """The segments that hold these rows, and where the rows stand among those of the chosen segments."""
+def _numbers(pairs: Blocks, blocks: Blocks) -> Positions:
+    """Which of all pairs that the blocks make these are, one by one."""
+    block = np.searchsorted(blocks[:, 1], pairs[:, 1], side="right") - 1
+    first = pairs[:, 1] - blocks[block, 1] + (np.cumsum(blocks[:, 2]) - blocks[:, 2])[block]
+    return cells(np.stack((first, first, pairs[:, 2]), axis=1))[0]
+
+
+def _part(
+    segments: Sequence[Segment], firsts: Positions, lengths: Positions
+) -> tuple[list[Segment], Positions]:
+    """The segments that hold these runs of rows, and where these begin among the rows of the segments."""
     counts = np.array([segment.stop - segment.start for segment in segments])
     ends = np.cumsum(counts)
-    owner = np.searchsorted(ends, positions, side="right")
-    chosen, place = np.unique(owner, return_inverse=True)
-    starts = np.cumsum(counts[chosen]) - counts[chosen]
-    return [segments[at] for at in chosen], positions - (ends - counts)[owner] + starts[place]
-
-
-def _blocks_of(at: Positions, to: Positions) -> Blocks:
-    """Pairs of rows as blocks."""
-    first = np.flatnonzero(np.concatenate(([True], (np.diff(at) != 1) | (np.diff(to) != 1))))
-    return np.stack((at[first], to[first], np.diff(np.append(first, len(at)))), axis=1)
+    low, high = (np.searchsorted(ends, rows, side="right") for rows in (firsts, firsts + lengths - 1))
+    steps = np.zeros(len(segments) + 1, np.int64)
+    np.add.at(steps, low, 1)
+    np.add.at(steps, high + 1, -1)
+    chosen = np.flatnonzero(np.cumsum(steps[:-1]))
+    starts = np.zeros(len(segments), np.int64)
+    starts[chosen] = np.cumsum(counts[chosen]) - counts[chosen]
+    return [segments[at] for at in chosen.tolist()], firsts - (ends - counts)[low] + starts[low]
 
 
 def _column(
@@ -111,10 +121,36 @@ def _column(
     column: Column,
     blocks: Blocks,
 ) -> Mask:
-    texts = texts_of_both(before, left, after, right, column)
-    if texts is not None:
-        return _texts(_Text(texts[0]), _Text(texts[1]), blocks)
-    return _values(*values_of_both(before, left, after, right, column), blocks)
+    are_texts = is_text(before, column) and is_text(after, column)
+    parts = []
+    for mine, theirs, pairs in _batches(left, right, blocks):
+        if are_texts:
+            texts = texts_of_both(before, mine, after, theirs, column)
+            parts.append(_texts(_Text(texts[0]), _Text(texts[1]), pairs))
+        else:
+            parts.append(_values(*values_of_both(before, mine, after, theirs, column), pairs))
+    return np.concatenate(parts)
+
+
+def _batches(
+    left: Sequence[Segment], right: Sequence[Segment], blocks: Blocks
+) -> Iterator[tuple[Sequence[Segment], Sequence[Segment], Blocks]]:
+    """The blocks, cut where some segments on the right end, and the segments that they are about."""
+    starts, others = (
+        np.cumsum([0, *(segment.stop - segment.start for segment in side)]) for side in (left, right)
+    )
+    for first in range(0, len(right), _BATCH):
+        low, high = others[first], others[min(first + _BATCH, len(right))]
+        inside = blocks[(blocks[:, 1] + blocks[:, 2] > low) & (blocks[:, 1] < high)]
+        if not len(inside):
+            continue
+        front = np.maximum(low - inside[:, 1], 0)
+        lengths = np.minimum(inside[:, 1] + inside[:, 2], high) - inside[:, 1] - front
+        at, to = inside[:, 0] + front, inside[:, 1] + front
+        begin = int(np.searchsorted(starts, at[0], "right")) - 1
+        end = int(np.searchsorted(starts, at[-1] + lengths[-1]))
+        pairs = np.stack((at - starts[begin], to - low, lengths), axis=1)
+        yield left[begin:end], right[first : first + _BATCH], pairs
 
 
 def _values(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Mask:

@@ -25,7 +25,7 @@ ZERO_BITS: Final = 13
 HEAVIEST: Final = 4 * 1024 * 1024
 PROBED: Final = 65_536
 DISTINCT: Final = 4_096
-_BLOCK: Final = 65_536
+_BLOCK: Final = 32_768
 
 
 def slice_rows(column: pa.ChunkedArray, start: int, stop: int) -> pa.Array:
@@ -113,7 +113,8 @@ def _hashes(columns: Sequence[pa.ChunkedArray], start: int, stop: int) -> Words:
 
 
 def _words(column: pa.ChunkedArray, start: int, stop: int) -> Words:
-    return np.concatenate([words(piece) for piece in in_pieces(column, start, stop)])
+    found = [words(piece) for piece in in_pieces(column, start, stop)]
+    return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 def _may_be_heavy(kind: pa.DataType) -> bool:

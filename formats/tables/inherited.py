@@ -6,26 +6,22 @@ nulls are told about, and only where the store knows how their chunks are made (
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from aq.formats.objects import Derived, Origin
 from aq.formats.tables.content import Segment
 from aq.formats.tables.layout import HEADER, Layout, layout_of
 from aq.formats.tables.physical import width
 from aq.formats.tables.references import Tag
-from aq.formats.tables.sequence import Blocks
+from aq.formats.tables.sequence import Blocks, Positions
 from aq.formats.tables.sides import Column, Side
+from aq.formats.tables.spans import overlap, uncovered
 from aq.formats.tables.types import arrow_type
 from pyarrow import types as is_
-
-Mask = npt.NDArray[np.bool_]
 
 _PARTNERS_MOST: Final = 4
 """Segments that hold the same chunk: more of them tell little."""
@@ -33,20 +29,8 @@ _FLAGS: Final = 4
 """Where in an array's head its layout and validity stand."""
 
 
-class Rows(NamedTuple):
-    """Equal rows: the first on the left, the first on the right, how many."""
-
-    left: int
-    right: int
-    many: int
-
-
-class Run(NamedTuple):
-    """Equal bytes: the first on the left, the first on the right, how many."""
-
-    left: int
-    right: int
-    many: int
+Run = tuple[int, int, int]
+"""Equal rows or bytes: the first on the left, the first on the right, how many."""
 
 
 class _Chunk(NamedTuple):
@@ -58,21 +42,41 @@ class _Chunk(NamedTuple):
     origin: Origin
 
 
-def known_equal(
+def unknown(
     before: Side,
     left: Sequence[Segment],
     after: Side,
     right: Sequence[Segment],
     column: Column,
     blocks: Blocks,
-) -> Mask:
-    """For each pair of rows that the blocks make, whether this column is known to be equal there."""
-    found = np.zeros(int(blocks[:, 2].sum()), np.bool_)
-    size = _size(before, column)
+) -> Blocks | None:
+    """What of the pairs that the blocks make is not known to be equal in this column; None: all."""
+    equal = _known(before, left, after, right, column)
+    if not len(equal):
+        return None
+    turned = blocks[:, [1, 0, 2]]
+    pairs = overlap(equal[np.argsort(equal[:, 1], kind="stable")][:, [1, 0, 2]], turned)
+    pairs = pairs[pairs[:, 1] == pairs[:, 2]]
+    return uncovered(turned, _joined(pairs[:, 0], pairs[:, 0] + pairs[:, 3]))[:, [1, 0, 2]]
+
+
+def _joined(starts: Positions, stops: Positions) -> Blocks:
+    """Spans as blocks that are free of overlaps."""
+    order = np.argsort(starts, kind="stable")
+    starts, reached = starts[order], np.maximum.accumulate(stops[order])
+    first = np.flatnonzero(np.append(True, starts[1:] > reached[:-1])[: len(starts)])
+    last = np.append(first[1:], len(starts)) - 1
+    return np.stack((starts[first], starts[first], reached[last] - starts[first]), axis=1)
+
+
+def _known(
+    before: Side, left: Sequence[Segment], after: Side, right: Sequence[Segment], column: Column
+) -> Blocks:
+    """Runs of rows that are known to be equal in this column, in any order."""
+    size, found = _size(before, column), []
     if size and isinstance(before.source, Derived) and before.source is after.source:
-        chunks = _chunks(before, left, column), _chunks(after, right, column)
-        _mark(found, blocks, _equal_rows(*chunks, size))
-    return found
+        found = list(_equal_rows(_chunks(before, left, column), _chunks(after, right, column), size))
+    return np.array(found, np.int64).reshape(-1, 3)
 
 
 def _size(side: Side, column: Column) -> int:
@@ -99,29 +103,33 @@ def _chunks(side: Side, segments: Sequence[Segment], column: Column) -> list[_Ch
     return [_Chunk(*span, origin) for span, origin in zip(spans, origins, strict=True) if origin is not None]
 
 
-def _equal_rows(left: Sequence[_Chunk], right: Sequence[_Chunk], size: int) -> Iterator[Rows]:
+def _equal_rows(left: Sequence[_Chunk], right: Sequence[_Chunk], size: int) -> Iterator[Run]:
     partners: dict[bytes, list[_Chunk]] = defaultdict(list)
     for chunk in left:
         partners[chunk.origin.id].append(chunk)
     for chunk in right:
         for other in partners.get(chunk.origin.id, [])[:_PARTNERS_MOST]:
             if other.id == chunk.id:
-                yield Rows(other.start, chunk.start, min(other.rows, chunk.rows))
+                yield other.start, chunk.start, min(other.rows, chunk.rows)
                 continue
-            runs = list(_common(other.origin, chunk.origin))
+            runs = _common(other.origin, chunk.origin)
             if _are_plain(other, chunk, runs, size):
-                for run in runs:
-                    yield from _rows(other, chunk, run, size)
+                yield from _rows(other, chunk, runs, size)
 
 
-def _common(left: Origin, right: Origin) -> Iterator[Run]:
+def _common(left: Origin, right: Origin) -> list[Run]:
     """Bytes that both have."""
-    whole = [(0, 0, 1 << 62)]
-    for at, base, count in right.runs if right.runs is not None else whole:
-        for there, other, many in left.runs if left.runs is not None else whole:
+    if left.runs is None:
+        return [(base, at, count) for at, base, count in right.runs or ()]
+    if right.runs is None:
+        return [(at, base, count) for at, base, count in left.runs]
+    found = []
+    for at, base, count in right.runs:
+        for there, other, many in left.runs:
             first, last = max(base, other), min(base + count, other + many)
             if first < last:
-                yield Run(there + first - other, at + first - base, last - first)
+                found.append((there + first - other, at + first - base, last - first))
+    return found
 
 
 def _are_plain(left: _Chunk, right: _Chunk, runs: Sequence[Run], size: int) -> bool:
@@ -130,29 +138,14 @@ def _are_plain(left: _Chunk, right: _Chunk, runs: Sequence[Run], size: int) -> b
     lengths = [chunk.origin.length for chunk in (left, right)]
     if not any(size + -size % 8 == length for size, length in zip(plain, lengths, strict=True)):
         return False
-    return any(run.left == run.right <= _FLAGS and run.right + run.many >= HEADER.size for run in runs)
+    return any(mine == theirs <= _FLAGS and theirs + many >= HEADER.size for mine, theirs, many in runs)
 
 
-def _rows(left: _Chunk, right: _Chunk, run: Run, size: int) -> Iterator[Rows]:
-    """The whole values in a run of bytes."""
-    shift, rest = divmod(run.left - run.right, size)
-    if rest:
-        return
-    first = max(0, -(-(run.right - HEADER.size) // size), -shift)
-    last = min((run.right + run.many - HEADER.size) // size, right.rows, left.rows - shift)
-    if first < last:
-        yield Rows(left.start + first + shift, right.start + first, last - first)
-
-
-def _mark(found: Mask, blocks: Blocks, equal: Iterable[Rows]) -> None:
-    """Note equal rows where the blocks pair these very rows."""
-    firsts, others, counts = (blocks[:, at].tolist() for at in range(3))
-    ends = [start + count for start, count in zip(others, counts, strict=True)]
-    offsets = list(accumulate(counts, initial=0))
-    for rows in equal:
-        at, stop = bisect_right(ends, rows.right), rows.right + rows.many
-        while at < len(ends) and others[at] < stop:
-            if others[at] - firsts[at] == rows.right - rows.left:
-                away = offsets[at] - others[at]
-                found[max(others[at], rows.right) + away : min(ends[at], stop) + away] = True
-            at += 1
+def _rows(left: _Chunk, right: _Chunk, runs: Sequence[Run], size: int) -> Iterator[Run]:
+    """The whole values in runs of bytes."""
+    for mine, theirs, many in runs:
+        shift, rest = divmod(mine - theirs, size)
+        first = max(0, -(-(theirs - HEADER.size) // size), -shift)
+        last = min((theirs + many - HEADER.size) // size, right.rows, left.rows - shift)
+        if not rest and first < last:
+            yield left.start + first + shift, right.start + first, last - first

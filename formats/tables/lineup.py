@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from aq.formats.objects import Source
@@ -24,9 +24,7 @@ from aq.formats.tables.match import Matching, match, match_rows
 from aq.formats.tables.match_segments import Aligned, differing_segments
 from aq.formats.tables.sequence import Blocks
 from aq.formats.tables.sides import Column, Pairs, Rows, Side, numbering
-
-_FIRST: Final = np.iinfo(np.int64).min // 4
-_LAST: Final = np.iinfo(np.int64).max // 4
+from aq.formats.tables.spans import coalesced, runs
 
 
 @dataclass(frozen=True)
@@ -137,61 +135,3 @@ def _within(side: Side, rows: Rows) -> tuple[list[Segment], Rows, Rows]:
     lengths = np.array([_rows(segments[at]) for at in used], np.int64)
     before = np.cumsum(lengths) - lengths
     return [segments[at] for at in used], rows, starts[owner] - before[place]
-
-
-def runs(pairs: Pairs) -> Blocks:
-    """Pairs as runs in which both numbers count up, by the second."""
-    order = np.argsort(pairs.after, kind="stable")
-    before, after = pairs.before[order], pairs.after[order]
-    breaks = np.flatnonzero((np.diff(before) != 1) | (np.diff(after) != 1)) + 1
-    starts = np.concatenate([[0], breaks]).astype(np.int64) if len(after) else np.empty(0, np.int64)
-    lengths = np.diff(np.append(starts, len(after)))
-    return np.stack([after[starts], before[starts], lengths], axis=1).astype(np.int64)
-
-
-def coalesced(blocks: Blocks) -> Blocks:
-    """Blocks that continue one another as one."""
-    if len(blocks) < 2:
-        return blocks
-    ends = blocks[:-1, :2] + blocks[:-1, 2:]
-    first = np.concatenate([[True], (blocks[1:, :2] != ends).any(axis=1)])
-    starts = np.flatnonzero(first)
-    lengths = np.add.reduceat(blocks[:, 2], starts)
-    return np.concatenate([blocks[starts, :2], lengths[:, None]], axis=1)
-
-
-def overlap(left: Blocks, right: Blocks) -> Blocks:
-    """Where the first numbers of two sets of blocks meet: place in both, and length.
-
-    Rows: first number, second number of `left`, second number of `right`, length; `right` is in order
-    and free of overlaps, `left` is in order.
-    """
-    if not len(left) or not len(right):
-        return np.empty((0, 4), np.int64)
-    first = np.searchsorted(right[:, 0] + right[:, 2], left[:, 0], side="right")
-    last = np.searchsorted(right[:, 0], left[:, 0] + left[:, 2], side="left")
-    counts = np.maximum(last - first, 0)
-    one = np.repeat(np.arange(len(left)), counts)
-    other = np.arange(len(one)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
-    start = np.maximum(left[one, 0], right[other, 0])
-    stop = np.minimum(left[one, 0] + left[one, 2], right[other, 0] + right[other, 2])
-    return np.stack(
-        [start, left[one, 1] + start - left[one, 0], right[other, 1] + start - right[other, 0], stop - start],
-        axis=1,
-    )
-
-
-def uncovered(blocks: Blocks, covering: Blocks) -> Blocks:
-    """What of the blocks `covering`, in order and free of overlaps, does not cover; by first number."""
-    if not len(covering) or not len(blocks):
-        return blocks
-    starts = np.concatenate([[_FIRST], covering[:, 0] + covering[:, 2]])
-    stops = np.concatenate([covering[:, 0], [_LAST]])
-    gaps = np.stack([starts, starts, stops - starts], axis=1)
-    return overlap(blocks, gaps[gaps[:, 2] > 0])[:, [0, 1, 3]]
-
-
-def without(blocks: Blocks, rows: Rows) -> Blocks:
-    """Blocks less some rows by first number, in order, each once."""
-    ones = np.ones(len(rows), np.int64)
-    return uncovered(blocks, np.stack([rows, rows, ones], axis=1))

@@ -18,11 +18,10 @@ from aq.formats.tables.content import Segment
 from aq.formats.tables.match_segments import Aligned, align_segments, changed_rows, differing_segments
 from aq.formats.tables.pool import Places, Pool
 from aq.formats.tables.rowhash import Words, mix, words
-from aq.formats.tables.sequence import Blocks, align, cells, outside, paired
+from aq.formats.tables.sequence import Blocks, cells, outside, paired
 from aq.formats.tables.sets import common, without
-from aq.formats.tables.sides import Column, Pairs, Rows, Side, hashes_of_both, numbered, salted, take
-
-Known = tuple[tuple[Words, Words], tuple[Words, Words]]
+from aq.formats.tables.sides import Column, Pairs, Rows, Side, numbered, salted, take
+from aq.formats.tables.stepping import in_step
 
 SEARCHED_MOST: Final = 1_000_000
 """How many rows without a key are looked for elsewhere, or matched by all columns but one."""
@@ -54,26 +53,30 @@ def match_rows(
     left, right, is_reordered = differing_segments(before, after, columns)
     aligned, left, right = align_segments(before, after, columns, key or cut, left, right, is_keyed=bool(key))
     steady = key or cut or columns
-    hashes = hashes_of_both(before, left, after, right, steady)
-    blocks = align(*hashes)
+    steps = in_step(before, left, after, right, steady)
+    blocks = steps.blocks
     differs = np.flatnonzero(differing(before, left, after, right, columns, blocks))
     at, to = paired(blocks, differs)
-    rest = outside(blocks, 0, len(hashes[0])), outside(blocks, 1, len(hashes[1]))
+    rest = outside(blocks, 0, _rows(left)), outside(blocks, 1, _rows(right))
     changed = Pairs(numbered(left, at), numbered(right, to))
     loose = Pairs(numbered(left, rest[0]), numbered(right, rest[1]))
     search = Search(before, after, columns)
     if key:
-        settled = search.by_key(hashes[0][rest[0]], hashes[1][rest[1]], changed, loose)
+        settled = search.by_key(steps.left, steps.right, changed, loose)
     else:
-        known = (hashes[0][at], hashes[1][to]), (hashes[0][rest[0]], hashes[1][rest[1]])
         fresh = changed_rows(before, after, columns, aligned)
         if len(fresh.before) <= SEARCHED_MOST:
             aligned, changed = [], joined(changed, fresh)
-        settled = search.by_content(cut, changed, loose, known if len(steady) == 1 else None)
+        known = (steps.left, steps.right) if len(steady) == 1 else None
+        settled = search.by_content(cut, changed, loose, known)
     moved = is_reordered
     if not moved and len(settled.moved.before):
         moved = _is_reordered(_equal(left, right, blocks, differs), settled.moved)
     return Matching(aligned, settled.changed, settled.loose.before, settled.loose.after, moved)
+
+
+def _rows(segments: Sequence[Segment]) -> int:
+    return sum(segment.stop - segment.start for segment in segments)
 
 
 def _equal(left: Sequence[Segment], right: Sequence[Segment], blocks: Blocks, differs: Rows) -> Pairs:
@@ -114,22 +117,22 @@ class Search:
         return Settled(joined(changed, Pairs(moved.before[differs], moved.after[differs])), alone, moved)
 
     def by_content(
-        self, cut: Sequence[Column], changed: Pairs, loose: Pairs, known: Known | None = None
+        self, cut: Sequence[Column], changed: Pairs, loose: Pairs, known: tuple[Words, Words] | None = None
     ) -> Settled:
         """Rows that differ in step, or are out of it, first look for an equal one anywhere else.
 
-        `known`: the words of the cut column, of the first rows that differ and of all that are loose.
+        `known`: the words of the cut column of all that are loose.
         """
         kept = Pairs(changed.before[:0], changed.after[:0])
         if len(changed.before) > SEARCHED_MOST:
-            kept, changed, known = changed, kept, None
+            kept, changed = changed, kept
         rows = joined(changed, loose)
         pool = Pool(self.before, self.after, self.columns, rows)
         cuts = [self.columns.index(column) for column in cut]
         places = cuts + [place for place in range(len(self.columns)) if place not in cuts]
-        for part, first in zip(known or (), (0, len(changed.before)), strict=False):
-            for side in (0, 1):
-                pool.know(places[0], side, np.arange(first, first + len(part[side])), part[side])
+        for side, part in enumerate(known or ()):
+            first = len(changed[side])
+            pool.know(places[0], side, np.arange(first, first + len(part)), part)
         some, hashes = pool.alike(pool.all, places)
         at, to = match(*hashes)
         at, to = some[0][at], some[1][to]

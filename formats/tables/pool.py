@@ -68,6 +68,9 @@ class Pool:
 
 def _among(found: Words, others: Words) -> npt.NDArray[np.bool_]:
     """Which are there among others, of which there is at least one."""
-    ordered = np.sort(others)
-    at = np.minimum(np.searchsorted(ordered, found), len(ordered) - 1)
-    return np.asarray(ordered[at] == found)
+    order, ordered = np.argsort(found), np.sort(others)
+    wanted = found[order]  # in order, a search begins where the last one was
+    at = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
+    there = np.empty(len(found), np.bool_)
+    there[order] = ordered[at] == wanted
+    return there

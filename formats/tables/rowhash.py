@@ -85,12 +85,13 @@ def _fixed_words(array: pa.Array, valid: npt.NDArray[np.bool_] | None) -> Words:
     if is_.is_fixed_size_binary(kind):
         return _text_words(array.cast(pa.binary()))
     sign = "u" if is_.is_unsigned_integer(kind) else "i"
-    return raw.view(f"<{sign}{size}").astype(np.int64 if sign == "i" else np.uint64).view(np.uint64)
+    wide = np.int64 if sign == "i" else np.uint64
+    return raw.view(f"<{sign}{size}").astype(wide, copy=False).view(np.uint64)
 
 
 def _canonical_float64(values: npt.NDArray[np.floating]) -> Words:
     with np.errstate(invalid="ignore"):
-        doubles = values.astype(np.float64)
+        doubles = values.astype(np.float64, copy=False)
     bits = doubles.view(np.uint64)
     is_nan = doubles != doubles
     if is_nan.any():

@@ -1,12 +1,14 @@
 """Two sequences of hashes side by side: where they run in step, after rows were inserted or deleted.
 
 Invariant: blocks ascend on both sides and hold equal hashes. It is greedy, not minimal: what it
-leaves out is matched by `match` in other ways. It costs a pass over both, and a search an edit.
+leaves out is matched by `match` in other ways. It costs a pass over both, and a search an edit; at hand
+are only the rows around the place that is looked at.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,46 +26,113 @@ _EDITS_FREE: Final = 1_000
 _SHORT: Final = 16
 
 
-def align(left: Words, right: Words) -> Blocks:
-    """Blocks of equal hashes, in order. Gives up where there are edits every few rows."""
-    blocks: list[tuple[int, int, int]] = []
-    at = to = covered = 0
-    while at < len(left) and to < len(right):
-        length = _run(left, right, at, to)
-        if length:
-            blocks.append((at, to, length))
-            covered, at, to = covered + length, at + length, to + length
-        elif len(blocks) > _EDITS_FREE and covered < _SHORT * len(blocks):
-            break
+More = Callable[[], tuple[Words, Words]]
+"""Gives the next hashes of both sides; none of either once there are no more."""
+
+
+class Aligned(NamedTuple):
+    """Blocks of equal hashes, in order, and the hashes that are in none, in order on each side."""
+
+    blocks: Blocks
+    left: Words
+    right: Words
+
+
+def align(more: More) -> Aligned:
+    """Find the blocks. Gives up where there are edits every few rows."""
+    found = _Alignment(more)
+    found.run()
+    return found.result()
+
+
+class _Alignment:
+    """Both sides from where they are looked at: what lies behind is forgotten."""
+
+    def __init__(self, more: More) -> None:
+        self._more = more
+        self._left = self._right = np.empty(0, np.uint64)
+        self._at = self._to = 0  # where the arrays at hand begin
+        self._ended = [False, False]
+        self._blocks: list[list[int]] = []
+        self._alone: tuple[list[Words], list[Words]] = [], []
+
+    def run(self) -> None:
+        covered = 0
+        while self._fill():
+            length = _run(self._left, self._right)
+            if length:
+                covered += length
+                self._note(length)
+                self._go(length, length)
+            elif len(self._blocks) > _EDITS_FREE and covered < _SHORT * len(self._blocks):
+                return
+            else:
+                step = _next(self._left, self._right)
+                if step is None:
+                    return
+                self._skip(*step)
+
+    def _fill(self) -> bool:
+        """Have as much at hand as is ever looked at; False once a side has no more."""
+        while any(
+            len(side) < _WINDOWS[-1] and not ended
+            for side, ended in zip((self._left, self._right), self._ended, strict=True)
+        ):
+            self._read()
+        return bool(len(self._left) and len(self._right))
+
+    def _read(self) -> None:
+        left, right = self._more()
+        self._ended = [not len(left), not len(right)]
+        self._left = np.concatenate((self._left, left))
+        self._right = np.concatenate((self._right, right))
+
+    def _note(self, length: int) -> None:
+        last = self._blocks[-1] if self._blocks else None
+        if last is not None and last[0] + last[2] == self._at and last[1] + last[2] == self._to:
+            last[2] += length
         else:
-            step = _next(left, right, at, to)
-            if step is None:
-                break
-            at, to = at + step[0], to + step[1]
-    return np.array(blocks, np.int64).reshape(-1, 3)
+            self._blocks.append([self._at, self._to, length])
+
+    def _go(self, left: int, right: int) -> None:
+        self._left, self._right = self._left[left:], self._right[right:]
+        self._at, self._to = self._at + left, self._to + right
+
+    def _skip(self, left: int, right: int) -> None:
+        self._alone[0].append(self._left[:left].copy())
+        self._alone[1].append(self._right[:right].copy())
+        self._go(left, right)
+
+    def result(self) -> Aligned:
+        """All blocks; what was not looked at is in none."""
+        self._skip(len(self._left), len(self._right))
+        while not all(self._ended):
+            self._read()
+            self._skip(len(self._left), len(self._right))
+        blocks = np.array(self._blocks, np.int64).reshape(-1, 3)
+        return Aligned(blocks, *(np.concatenate(side) for side in self._alone))
 
 
-def _run(left: Words, right: Words, at: int, to: int) -> int:
-    """How many hashes from here on are equal."""
-    start, most = at, min(len(left) - at, len(right) - to)
-    size = 64
-    while at - start < most:
-        size = min(size, most - (at - start))
-        differs = left[at : at + size] != right[to : to + size]
+def _run(left: Words, right: Words) -> int:
+    """How many hashes are equal from the beginning."""
+    at, size, most = 0, 64, min(len(left), len(right))
+    while at < most:
+        stop = min(at + size, most)
+        differs = left[at:stop] != right[at:stop]
         first = int(differs.argmax())
         if differs[first]:
-            return at - start + first
-        at, to, size = at + size, to + size, min(2 * size, _STEP)
+            return at + first
+        at, size = stop, min(2 * size, _STEP)
     return most
 
 
-def _next(left: Words, right: Words, at: int, to: int) -> tuple[int, int] | None:
+def _next(left: Words, right: Words) -> tuple[int, int] | None:
     """The nearest place ahead where both are in step again, as distances; None if there is none near."""
-    near = _at_once(left[at : at + _NEAR].tolist(), right[to : to + _NEAR].tolist())
+    near = _at_once(left[:_NEAR].tolist(), right[:_NEAR].tolist())
     if near is not None:
         return near
     for window in _WINDOWS:
-        mine, theirs = left[at : at + window], right[to : to + window]
+        mine, theirs = left[:window], right[:window]
         values, first = np.unique(mine, return_index=True)
         others, other = np.unique(theirs, return_index=True)
         _, a, b = np.intersect1d(values, others, assume_unique=True, return_indices=True)

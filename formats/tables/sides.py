@@ -22,13 +22,15 @@ from aq.formats.tables.encodings import whole
 from aq.formats.tables.gather import Texts, Wanted, gather_both, gather_texts
 from aq.formats.tables.picking import taken
 from aq.formats.tables.rowhash import Words, mix, words
-from aq.formats.tables.sets import distinct
 from aq.formats.tables.shown import plain, shown
 from aq.formats.tables.table import read_segments, reader
+from aq.formats.tables.types import arrow_type
 from pyarrow import types as is_
 
 Rows = npt.NDArray[np.int64]
 
+_TAKEN: Final = 64
+"""Rows are taken from so many segments at a time: what else was read is forgotten at once."""
 _NUMBERS: Final = "numbers"
 _TEXTS: Final = "texts"
 
@@ -90,6 +92,10 @@ class Side:
             return plain(repr(read_cell(value.as_py())))
         return shown(value)
 
+    @cached_property
+    def _starts(self) -> Rows:
+        return np.array([segment.start for segment in self.content.segments], np.int64)
+
     def part_ids(self, segment: Segment, columns: Sequence[Column]) -> tuple[bytes, ...]:
         """For each column of a segment bytes that are equal where the values are."""
         places = [self.place(column) for column in columns]
@@ -111,8 +117,7 @@ class Side:
 
     def words(self, column: Column, segments: Sequence[Segment]) -> Words:
         """The words of one column of these segments."""
-        parts = [words(piece) for piece in self.values(column, segments).chunks]
-        return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+        return one_after_the_other([words(piece) for piece in self.values(column, segments).chunks])
 
     def hashes(self, columns: Sequence[Column], segments: Sequence[Segment]) -> Words:
         """A hash of each row over some columns."""
@@ -125,12 +130,19 @@ class Side:
         """The values of one column in these rows, which ascend."""
         if not len(rows):
             return whole(self.values(column, self.content.segments[:0]))
-        starts = np.array([segment.start for segment in self.content.segments])
-        owners = distinct(np.searchsorted(starts, rows, side="right") - 1)
-        segments = [self.content.segments[at] for at in owners]
-        offsets = np.cumsum([0] + [segment.stop - segment.start for segment in segments])
-        owner = np.searchsorted(owners, np.searchsorted(starts, rows, side="right") - 1)
-        index = rows - starts[owners][owner] + offsets[owner]
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        if owner[-1] - owner[0] > _TAKEN:
+            split = int(np.searchsorted(owner, (owner[0] + owner[-1]) // 2, side="right"))
+            halves = [self.take(column, part) for part in (rows[:split], rows[split:])]
+            if halves[0].type != halves[1].type:  # texts of more than 2 GiB have a type of their own
+                kind = arrow_type(self.columns[self.place(column)][1], large=True)
+                halves = [half.cast(kind) for half in halves]
+            return whole(pa.chunked_array(halves))
+        first = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
+        segments = [self.content.segments[at] for at in owner[first].tolist()]
+        offsets = np.cumsum([0, *(segment.stop - segment.start for segment in segments[:-1])])
+        moves = offsets - self._starts[owner[first]]
+        index = rows + np.repeat(moves, np.diff(np.append(first, len(rows))))
         return whole(taken(self.values(column, segments), pa.array(index)))
 
 
@@ -142,14 +154,16 @@ def values_of_both(
     return cast_for_comparing(found[0], column.cast), cast_for_comparing(found[1], column.cast)
 
 
+def is_text(side: Side, column: Column) -> bool:
+    """Whether a column holds strings or binaries that are compared as they are."""
+    return not column.cast and side.columns[side.place(column)][1] in ("string", "binary")
+
+
 def texts_of_both(
     before: Side, left: Sequence[Segment], after: Side, right: Sequence[Segment], column: Column
-) -> tuple[Texts, Texts] | None:
-    """The same of strings or binaries as they lie; None of other columns."""
-    wanted = before.wanted(column, left), after.wanted(column, right)
-    if column.cast or wanted[0][3] not in ("string", "binary"):
-        return None
-    return gather_texts(*wanted)
+) -> tuple[Texts, Texts]:
+    """One column of these segments of both sides, both of texts, as they lie."""
+    return gather_texts(before.wanted(column, left), after.wanted(column, right))
 
 
 def hashes_of_both(
@@ -162,8 +176,13 @@ def hashes_of_both(
         [words(piece) for piece in side.chunks]
         for side in values_of_both(before, left, after, right, columns[0])
     ]
-    mine, theirs = (np.concatenate([np.empty(0, np.uint64), *parts]) for parts in found)
+    mine, theirs = map(one_after_the_other, found)
     return mine, theirs
+
+
+def one_after_the_other(parts: Sequence[Words]) -> Words:
+    """All of them as one array, which may be the only one."""
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint64), *parts])
 
 
 def take(side: Side, column: Column, rows: Rows) -> pa.Array:

@@ -239,10 +239,12 @@ def _guess_temperature(before: Floats, after: Floats, raw: float, column: str) -
 def ks_distance(left: Floats, right: Floats) -> float:
     """The Kolmogorov–Smirnov statistic of two sorted samples: the greatest gap of their distributions."""
     points = np.concatenate((left, right))
-    gaps = np.searchsorted(left, points, "right") / len(left) - np.searchsorted(right, points, "right") / len(
-        right
-    )
-    return float(np.abs(gaps).max())
+    order = np.argsort(points)
+    ordered = points[order]
+    mine = np.cumsum(order < len(left))
+    theirs = np.arange(1, len(points) + 1) - mine
+    is_last = np.append(ordered[1:] != ordered[:-1], True)
+    return float(np.abs(mine / len(left) - theirs / len(right))[is_last].max())
 
 
 Test = Callable[[str], bool]

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import encode_table
-from aq.formats.tables.lineup import Lineup, coalesced, line_up, overlap, uncovered, without
+from aq.formats.tables.lineup import Lineup, line_up
+from aq.formats.tables.spans import coalesced, overlap, uncovered, without
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import compare_tables, encode_table
-from aq.formats.tables.sequence import align, cells, outside, paired
+from aq.formats.tables.sequence import Aligned, align, cells, outside, paired
 from hypothesis import given
 from hypothesis import strategies as st
 
 hashes = st.lists(st.integers(0, 6), max_size=60).map(lambda values: np.array(values, np.uint64))
 
 
-@given(hashes, hashes)
+def fed(left: np.ndarray, right: np.ndarray, size: int) -> Aligned:
+    """Both aligned, given so many at a time."""
+    parts = ((left[at : at + size], right[at : at + size]) for at in itertools.count(0, size))
+    return align(lambda: next(parts))
+
+
+@given(hashes, hashes, st.integers(1, 70))
 def test_blocks_pair_equal_hashes_in_order_and_leave_the_rest_outside(
-    left: np.ndarray, right: np.ndarray
+    left: np.ndarray, right: np.ndarray, size: int
 ) -> None:
-    blocks = align(left, right)
+    blocks, *alone = fed(left, right, size)
+    for side, values in enumerate((left, right)):
+        assert np.array_equal(alone[side], values[outside(blocks, side, len(values))])
+    assert np.array_equal(blocks, fed(left, right, 100).blocks)
     at, to = cells(blocks)
     assert (left[at] == right[to]).all()
     assert (np.diff(at) > 0).all() and (np.diff(to) > 0).all()
@@ -39,6 +50,17 @@ class Counting(MemoryObjects):
         data = super().get(kind, id)
         self.bytes_read += len(data) if kind is Kind.CHUNK else 0
         return data
+
+
+def test_long_sequences_are_aligned_as_they_come() -> None:
+    source = np.random.default_rng(3)
+    left = source.integers(0, 2**60, 300_000).astype(np.uint64)
+    gone, new = np.sort(source.choice(len(left), 400, replace=False)), left[70_000:70_050] + np.uint64(1)
+    kept, fresh = np.delete(left, gone), np.repeat(new, 400)
+    right = np.concatenate((kept[:150_000], fresh, kept[150_000:]))
+    found = fed(left, right, 20_000)
+    assert np.array_equal(found.blocks, fed(left, right, len(right)).blocks)
+    assert np.array_equal(found.left, left[gone]) and np.array_equal(found.right, fresh)
 
 
 def test_rows_gone_everywhere_are_not_looked_for_in_every_column() -> None:

@@ -1,0 +1,31 @@
+"""Work shared by two threads: never more than two, however deep."""
+
+from __future__ import annotations
+
+import threading
+
+from aq.formats.threads import SecondThread
+
+
+def workers(depth: int) -> set[int]:
+    """The threads that work where each shares its work again, so many times."""
+    seen: set[int] = set()
+    both = threading.Barrier(2)
+
+    def work(left: int) -> None:
+        seen.add(threading.get_ident())
+        if left == depth:
+            both.wait(30)
+        if left:
+            with SecondThread(lambda: work(left - 1), lambda: None) as second:
+                work(left - 1)
+                second.finish()
+
+    with SecondThread(lambda: work(depth), lambda: None) as second:
+        work(depth)
+        second.finish()
+    return seen
+
+
+def test_who_shares_work_already_works_alone_below() -> None:
+    assert [len(workers(depth)) for depth in (0, 3, 0)] == [2, 2, 2]
