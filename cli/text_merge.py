@@ -57,6 +57,10 @@ def _conflicts(record: Merged, view: View) -> Iterator[str]:
 
 def _inside(one: InsideConflict) -> Row:
     """One cell, row, column or run of lines: where it is, and what each side has there."""
+    if one.kind == "key":
+        return [
+            "no columns name its rows on all sides: tables merge by the key that a commit declares (keys=)"
+        ]
     where = " ".join(f"{name}={value(item)}" for name, item in (one.key or {}).items())
     if one.kind == "lines":
         where = f"line {(one.key or {}).get('line')}"

@@ -40,15 +40,17 @@ def merge_tables(
 ) -> TableMerge | list[Conflict]:
     """Look at a merge: what can be built, or the conflicts, at most `CONFLICTS_MOST` of them.
 
-    A table that has no key, nor columns that name each row, is one conflict of the kind `table`.
+    A table that has no key, nor columns that name each row, is one conflict of the kind `key`.
     """
     facts = tuple(Facts.of(line_up(base, side, source)) for side in (ours, theirs))
     assert len(facts) == 2
     columns, conflicts = merge_columns(*facts)
     container = merged_type(columns, (base, ours, theirs))
     key = _key(facts)
-    if isinstance(container, Conflict) or key is None:
-        return [*conflicts, Conflict("table")]
+    if key is None:
+        return [*conflicts, Conflict("key")]
+    if isinstance(container, Conflict):
+        return [*conflicts, container]
     rows = _Rows(facts, columns, key)
     conflicts += islice(rows.conflicts(), CONFLICTS_MOST)
     order = None if conflicts else rows.order()

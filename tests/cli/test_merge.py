@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import aq
+import pandas as pd
 import pytest
 
 from tests.cli.contract import KEYS, has_keys
@@ -136,3 +138,17 @@ def test_cells_that_both_changed_are_listed_and_others_merge(shell: Shell) -> No
     given(shell, "3", "4")
     shell.aq("merge", "side")
     assert shell.aq("cat", "sales").out.splitlines()[1:] == ["0,0.5", "1,7.0", "2,1.0", "3,4.0", "4,0.5"]
+
+
+def test_a_table_without_a_key_says_so(tmp_path: Path) -> None:
+    with aq.init(tmp_path) as repo:
+        repo.commit({"t": pd.DataFrame({"x": [1, 2, 3]})}, message="base")
+        repo.branch("add", "dev")
+        repo.commit({"t": pd.DataFrame({"x": [9, 2, 3]})}, message="ours")
+        repo.switch("dev")
+        repo.commit({"t": pd.DataFrame({"x": [1, 2, 7]})}, message="theirs")
+        repo.switch("main")
+    shell = Shell(tmp_path)
+    assert "Both changed in t:\n  no columns name its rows" in shell.aq("merge", "dev", code=4).out
+    (conflict,) = shell.aq("--json", "merge", "dev", code=4).data["conflicts"]
+    assert [one["kind"] for one in conflict["inside"]] == ["key"]

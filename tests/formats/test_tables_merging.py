@@ -119,7 +119,7 @@ def test_columns_added_renamed_removed_and_retyped_on_one_side() -> None:
     ours = base.assign(new=base["x"] * 2, x=base["x"].where(base["id"] != 2, 9.0))
     theirs = base.rename(columns={"s": "text"}).astype({"id": "int32"})
     found = merged(base, ours, theirs, "id")
-    assert [one.kind for one in found] == ["table"]  # the key itself has another type
+    assert [one.kind for one in found] == ["key"]  # it has another type
     theirs = base.rename(columns={"s": "text"})[["id", "text", "x"]]
     wanted = ours.rename(columns={"s": "text"})[["id", "text", "x", "new"]]
     pd.testing.assert_frame_equal(merged(base, ours, theirs, "id"), wanted)
@@ -207,7 +207,7 @@ def test_without_a_key_rows_merge_by_what_cuts_the_table(rows: int) -> None:
     ours.loc[3, "x"] = 1.0
     found = merged(base, ours, theirs)
     if rows < 100:
-        assert [one.kind for one in found] == ["table"]
+        assert [one.kind for one in found] == ["key"]
     else:
         pd.testing.assert_frame_equal(found, ours.drop(index=[7]).reset_index(drop=True), check_freq=False)
 

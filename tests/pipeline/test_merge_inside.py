@@ -162,4 +162,4 @@ def test_tables_without_a_key_stay_a_conflict(repo: Repo) -> None:
     with pytest.raises(Conflict) as caught:
         repo.merge("main")
     assert isinstance(caught.value.result, Merged)
-    assert [one.inside for one in caught.value.result.conflicts] == [[]]
+    assert [[cell.kind for cell in one.inside] for one in caught.value.result.conflicts] == [["key"]]
