@@ -251,7 +251,7 @@ class Planner:
         """Why a step must run; `unknown` are the places of inputs that only a run will make."""
         before = self.last(node.name)
         if before is None:
-            return [reason("code", "new step")]
+            return [reason("param", "new partition") if self._begins() else reason("code", "new step")]
         told = labels(node)
         why = [
             reason(kind, f"{label} runs" if kind == "upstream" else f"{label} changed{self._amount(label)}")
@@ -276,6 +276,12 @@ class Planner:
             return ""
         found = [amounts.of_artifact(self.store, one, label) for one in (before, now)]
         return amounts.change(*found)
+
+    def _begins(self) -> bool:
+        """Whether nothing of this partition was made before: that is news, not the code."""
+        if self.graph.space == self.graph.name:
+            return False
+        return all(self.previous(node.name) is None for node in self.graph.steps)
 
     def opaque(self) -> tuple[str, ...]:
         """What of the code could not be followed, step by step."""

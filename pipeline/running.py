@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from aq.formats.errors import UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
-from aq.formats.records import Run, RunStep, Source
+from aq.formats.records import Git, Run, RunStep, Source
 from aq.pipeline import (
     dry,
     environment,
@@ -142,14 +142,16 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
         publishing.require_free_tag(repo, request.tag)
     at = head(repo.store)
     outcomes = []
-    working = at.snapshot
+    working, around = at.snapshot, _Around(repo)
     with project_of(repo) as project, crew_of(repo, request) as crew, rowwise.verified(on=request.verify):
         jobs = selecting.jobs(repo, project, request.target, request.params, request.rest)
         for flow in dict.fromkeys(job.name for job in jobs):
             published.refuse_files_inside(repo, at, flow)
         for job in jobs:
             reader = FolderReader(repo, working, job.space)
-            attempt = _Attempt(repo, project, request, at, working, job, reader, repo.context.now(), crew)
+            attempt = _Attempt(
+                repo, project, request, at, working, job, reader, repo.context.now(), crew, around
+            )
             outcome = attempt.execute(on_event)
             outcomes.append(outcome)
             if outcome.run.status in ("committed", "unchanged", "uncommitted"):
@@ -218,6 +220,28 @@ def _above(path: str) -> Iterator[str]:
         yield path
 
 
+class _Around:
+    """What all flows of one command are run in, looked up once: it costs more than a small flow."""
+
+    def __init__(self, repo: Repo) -> None:
+        self._repo = repo
+
+    @cached_property
+    def environment(self) -> Digest:
+        """The packages and the machine, stored."""
+        return environment.store(self._repo.store, environment.capture())
+
+    @cached_property
+    def git(self) -> Git | None:
+        """The state of the Git work tree around, if there is one."""
+        return git.state(self._repo.root)
+
+    @cached_property
+    def author(self) -> str:
+        """Who runs."""
+        return self._repo.author()
+
+
 @dataclass(slots=True)
 class _Attempt:
     """One flow on its way: executed, then made into a record. The branch stays where it is."""
@@ -231,6 +255,7 @@ class _Attempt:
     reader: FolderReader
     started: int
     crew: Crew
+    around: _Around
 
     def execute(self, on_event: OnEvent) -> Outcome:
         """Run the flow. An interruption leaves a run that failed, with what had finished."""
@@ -292,8 +317,8 @@ class _Attempt:
             params=job.bound.texts,
             given=job.bound.given,
             typed=typed(job.bound.values, job.bound.texts),
-            environment=environment.store(repo.store, environment.capture()),
-            git=git.state(repo.root),
+            environment=self.around.environment,
+            git=self.around.git,
             sources=sources,
             steps=[*self.gathered(), *found.steps],
             static=published.static_of(repo, self.project, job, found, hidden, self.reader.sources),
@@ -305,7 +330,7 @@ class _Attempt:
             partition=job.space.partition("/")[2],
             seconds=max(0, repo.context.now() - self.started) / 1e9,
             error=_error(found),
-            author=repo.author(),
+            author=self.around.author,
         )
         return Outcome(job, made, found, edits, put_record(repo.store, made))
 

@@ -117,6 +117,8 @@ def test_a_run_replaces_its_partition_alone_and_shares_what_does_not_depend_on_i
 
 def test_a_run_without_a_file_runs_what_changed_and_tells_how_many_rest(repo: Repo) -> None:
     months(repo, "2026-02", "2026-03", "2026-10")
+    plan: Any = repo.run("flow.py", params={"month": "2026-12"}, dry_run=True)
+    assert [one.detail for one in plan.steps[0].reasons] == ["new partition"]
     (repo.root / "data.csv").write_text(ROWS.replace("2026-02,1", "2026-02,9"))
     stale = {one.partition: bool(one.stale) for one in repo.status().flows}
     assert stale == {"month=2026-02": True, "month=2026-03": True, "month=2026-10": True}
@@ -127,7 +129,7 @@ def test_a_run_without_a_file_runs_what_changed_and_tells_how_many_rest(repo: Re
     [done] = repo.run()
     assert (done.status, done.partition) == ("unchanged", "month=2026-10")
     assert done.notes == ["2 other partitions of delays had nothing to do"]
-    plan: Any = repo.run(dry_run=True)
+    plan = repo.run(dry_run=True)
     assert {one.action for one in plan.steps} == {"reuse"} and plan.notes == done.notes
 
 

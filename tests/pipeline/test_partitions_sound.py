@@ -131,7 +131,7 @@ def look(repo: Repo, world: World) -> None:
 
 def all_up_to_date(repo: Repo, world: World) -> None:
     """`aq run`: afterwards everything is what a naive run gives, and a second one does nothing."""
-    run(repo, world, list(world.ran))
+    run(repo, world, sorted(world.ran))
     look(repo, world)
     assert not any(flow.stale for flow in repo.status().flows)
     assert {one.status for one in repo.run()} == {"unchanged"}
