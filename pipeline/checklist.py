@@ -1,13 +1,13 @@
 """The checks of a revision: how each ended, on what evidence, and how it had ended before.
 
 Invariant: reads records only. The history is that of the first-parent line and counts runs, not commits:
-a commit that left a flow's results as they were adds nothing to it.
+a commit that left a flow's results as they were adds nothing to it, a gated run on top of one does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Container, Iterator
+from itertools import dropwhile, islice
 from typing import Any, Final
 
 from aq.formats.identity import Digest
@@ -63,30 +63,44 @@ def _line(store: Store, text: str, id: Digest, run: Run) -> Iterator[tuple[str |
     """The runs of a flow, newest first, each with the commit that holds it; the run itself in front."""
     revision = revisions.resolve(store, text)
     start = history.head(store).commit if revision.commit is None else revision.commit
-    published = list(_published(store, start, of_run(run))) if start is not None else []
-    if id not in [found for _, found in published]:
-        yield None, id, run
-    for commit, found in published:
-        yield str(commit), found, get_record(store, Run, found)
+    line = list(_commits(store, start, of_run(run))) if start is not None else []
+    published = {bytes(found): commit for commit, found, is_new in line if is_new}
+    others = [Digest(one) for one in published if one != bytes(id)]
+    others += _gated(store, id, of_run(run), {bytes(commit) for commit, _, _ in line})
+    yield _text(published.get(bytes(id))), id, run
+    known = [(get_record(store, Run, one), one) for one in others]
+    for earlier, one in sorted(known, key=lambda pair: -pair[0].time)[: _LONGEST - 1]:
+        yield _text(published.get(bytes(one))), one, earlier
 
 
-def _published(store: Store, start: Digest, space: str) -> Iterator[tuple[Digest, Digest]]:
-    """The commits that hold new runs of a flow, or partition, newest first, on the first-parent line."""
+def _text(commit: Digest | None) -> str | None:
+    return None if commit is None else str(commit)
 
-    def own() -> Iterator[tuple[Digest, Digest]]:
-        at: Digest | None = start
-        for _ in range(_WALKED):
-            if at is None:
-                return
-            commit = history.commit(store, at)
-            run = facts.of(store, at).flows.get(space)
-            if run is None:
-                return
-            if bytes(run) in [bytes(one) for one in commit.runs]:
-                yield at, Digest(run)
-            at = _parent(commit)
 
-    return islice(own(), _LONGEST)
+def _gated(store: Store, id: Digest, space: str, bases: Container[bytes]) -> Iterator[Digest]:
+    """The gated runs of a flow, or partition, before a run, that would have followed one of some commits."""
+    before = dropwhile(lambda one: one != id, islice(store.runs(), _WALKED))
+    for one in islice(before, 1, None):
+        run = get_record(store, Run, one)
+        if run.status == "gated" and run.base in bases and of_run(run) == space:
+            yield one
+
+
+def _commits(store: Store, start: Digest, space: str) -> Iterator[tuple[Digest, Digest, bool]]:
+    """The commits of the first-parent line since a flow, or partition, ran first, newest first: each with
+    the newest run that it holds, and whether it brought that one.
+    """
+    at: Digest | None = start
+    told = 0
+    for _ in range(_WALKED):
+        run = None if at is None else facts.of(store, at).flows.get(space)
+        if at is None or run is None or told == _LONGEST:
+            return
+        commit = history.commit(store, at)
+        is_new = bytes(run) in [bytes(one) for one in commit.runs]
+        told += is_new
+        yield at, Digest(run), is_new
+        at = _parent(commit)
 
 
 def _parent(commit: Commit) -> Digest | None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from typing import Any
 
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Run, RunStep, Step
 from aq.pipeline import facts, log, mapped, show, times
+from aq.pipeline.bisect import better_of
 from aq.pipeline.outcomes import LogText, RunEntry
 from aq.pipeline.results import PathEntry, StepEntry
 from aq.pipeline.typed import shown
@@ -26,7 +28,7 @@ STATES = ("committed", "unchanged", "gated", "failed", "uncommitted")
 def runs(
     store: Store, *, flow: str | None, status: str | None, metric: str | None, sort: str | None
 ) -> list[RunEntry]:
-    """Runs newest first, or by a metric, a param or `seconds`; `metric` keeps those that have it."""
+    """Runs newest first, or by a metric, a param, `time` or `seconds`; `metric` keeps those that have it."""
     if status is not None and status not in STATES:
         raise UsageError(f"'{status}' is no status of a run (there are {', '.join(STATES)})")
     commits = _commits_of_runs(store)
@@ -44,22 +46,37 @@ def runs(
         group = log.resolve_group(sorted({name for one in found for name in one.metrics}), metric)
         found = [one for one in found if not one.metrics.keys().isdisjoint(group)]
         sort = sort or None
-    return found if sort is None else _sorted(found, sort)
+    return found if sort is None else _sorted(store, found, sort)
 
 
-def _sorted(found: list[RunEntry], sort: str) -> list[RunEntry]:
-    """Largest first; runs without the value last."""
+def _sorted(store: Store, found: list[RunEntry], sort: str) -> list[RunEntry]:
+    """By a metric the best first, by a param the smallest; runs without the value last."""
     if sort == "time":
         return found
     if sort == "seconds":
         return sorted(found, key=lambda one: -one.seconds)
+    if any(sort in one.params for one in found):
+        return sorted(found, key=lambda one: _rank(one.params.get(sort)))
     group = log.resolve_group(sorted({name for one in found for name in one.metrics}), sort)
+    sign = 1 if _better(store, group[0]) == "lower" else -1
 
     def key(one: RunEntry) -> tuple[bool, float]:
         value = next((one.metrics[name] for name in group if name in one.metrics), None)
-        return value is None, -(value or 0.0)
+        return value is None, sign * (value or 0.0)
 
     return sorted(found, key=key)
+
+
+def _better(store: Store, metric: str) -> str | None:
+    """As declared at HEAD; where nothing is committed yet nobody knows."""
+    return better_of(store, metric) if history.head(store).commit is not None else None
+
+
+def _rank(value: Any) -> tuple[int, float, str]:
+    """Numbers before texts, and what is missing last."""
+    if isinstance(value, int | float):
+        return 0, float(value), ""
+    return (2, 0.0, "") if value is None else (1, 0.0, str(value))
 
 
 def _commits_of_runs(store: Store) -> dict[bytes, str]:

@@ -1,0 +1,74 @@
+"""Runs in the order of a metric or a param, and checks with how they ended before, gated runs included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aq.formats.errors import NotFound
+from aq.pipeline.repo import Repo
+
+from tests.pipeline.repository import create
+
+FLOW = """
+import aq
+
+@aq.metric(better="lower")
+def loss(depth: int, data: str) -> float:
+    return abs(depth - 4) + float(data)
+
+@aq.check(severity="error")
+def small(loss: float) -> bool:
+    return loss < 10
+
+@aq.flow
+def f(depth: int = 1, label: str | None = None):
+    small(loss(depth, aq.read("x.txt")))
+"""
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    (tmp_path / "flow.py").write_text(FLOW)
+    (tmp_path / "x.txt").write_text("0")
+    return create(tmp_path)
+
+
+def test_runs_are_sorted_the_best_or_the_smallest_first(repo: Repo) -> None:
+    for params in ({"depth": 10}, {"depth": 2, "label": "a"}, {"depth": 4}):
+        repo.run("flow.py", params=params)
+    assert [one.params["depth"] for one in repo.runs()] == [4, 2, 10]
+    assert [one.params["depth"] for one in repo.runs(sort="loss")] == [4, 2, 10]
+    assert [one.metrics["f/loss"] for one in repo.runs(sort="f/loss")] == [0, 2, 6]
+    assert [one.params["depth"] for one in repo.runs(sort="depth")] == [2, 4, 10]
+    assert [one.params["label"] for one in repo.runs(sort="label")] == ["a", None, None]
+    assert [one.params["depth"] for one in repo.runs(sort="time")] == [4, 2, 10]
+    with pytest.raises(NotFound):
+        repo.runs(sort="nope")
+
+
+def test_where_nothing_was_ever_committed_runs_are_sorted_all_the_same(repo: Repo) -> None:
+    repo.run("flow.py", params={"depth": 20})
+    repo.run("flow.py", params={"depth": 30})
+    assert {one.status for one in repo.runs()} == {"gated"}
+    assert len(repo.runs(sort="loss")) == 2
+
+
+def test_the_history_of_a_check_has_the_runs_that_it_gated(repo: Repo) -> None:
+    def history(revision: str) -> list[tuple[str, bool]]:
+        (one,) = repo.checks(revision)
+        return [(point.state, point.commit is not None) for point in one.history]
+
+    repo.run("flow.py")
+    (repo.root / "x.txt").write_text("50")
+    repo.run("flow.py")
+    gated = [("passed", True), ("failed", False)]
+    assert history("run:last") == gated
+    assert history("HEAD") == gated[:1], "what came after the commit's own run is no history of it"
+    repo.run("flow.py", accept=["small"], message="agreed")
+    assert history("HEAD") == [*gated, ("accepted", True)]
+    assert history("HEAD~1") == gated[:1]
+    (repo.root / "x.txt").write_text("1")
+    repo.run("flow.py", commit=False)
+    repo.run("flow.py")
+    assert history("HEAD") == [*gated, ("accepted", True), ("passed", True)]
