@@ -5,6 +5,7 @@ Invariant: summaries and records only; no value is loaded, no pickle opened.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ from aq.store.revisions import Revision
 from aq.store.snapshots import Entry, Origin
 from aq.store.store import Store
 
+ITEMS_SHOWN = 20
+"""Items of a map that are named where it is shown."""
 KINDS = ("file", "table", "model", "array", "value")
 
 
@@ -55,9 +58,16 @@ def listing(store: Store, revision: str, kind: str | None) -> list[PathEntry]:
     if folder:
         inside = folder.rstrip("/")
         found = [one for one in found if one.path == inside or one.path.startswith(inside + "/")]
+        found += _items(store, root, inside)
         if not found:
             locate(store, revisions.resolve(store, text or "HEAD"), folder)
     return [one for one in found if kind is None or one.kind == kind]
+
+
+def _items(store: Store, root: bytes, path: str) -> Iterator[PathEntry]:
+    """What lies below a path that is a map's result."""
+    for key, entry in snapshots.items_below(store, root, path):
+        yield path_entry(store, f"{path}/{key}", entry)
 
 
 def locate(store: Store, revision: Revision, path: str) -> tuple[str, Entry]:
@@ -142,6 +152,10 @@ def show_path(store: Store, spec: str) -> ShowPath:
     """What one path is: kind, size, format, summary, the step that made it."""
     revision, path, entry = find(store, spec)
     face = Face(store, path, revision.text, entry)
+    below = snapshots.items_below(store, revision.snapshot, path) if face.format == "items" else ()
+    keys = [key for key, _ in below]
+    left = f"and {len(keys) - ITEMS_SHOWN:,} more" if len(keys) > ITEMS_SHOWN else ""
+    named = {"items": [*keys[:ITEMS_SHOWN], *([left] if left else [])]} if keys else {}
     return ShowPath(
         path=path,
         kind=face.kind,
@@ -149,7 +163,7 @@ def show_path(store: Store, spec: str) -> ShowPath:
         size=face.size,
         origin=entry.origin.name.lower(),
         format=face.format,
-        summary=face.summary,
+        summary={**face.summary, **named},
         step=step_name(path, entry),
         revision=revision.text,
     )

@@ -174,16 +174,21 @@ def get_entry(source: Source, root: bytes, path: str) -> Entry | None:
 def _item(source: Source, root: bytes, path: str) -> Entry | None:
     """An item is found through the step of its map."""
     above, _, key = path.rpartition("/")
-    value = map_get(source, root, encode(above)) if "/" in above else None
-    step = None if value is None else unpack(value).step
-    if value is None or step is None:
-        return None
-    made = get_record(source, Step, step)
-    output = next((at for at, (_, id) in enumerate(made.outputs) if id == unpack(value).artifact), 0)
-    one = next((one for one in items_of(source, made) if one.key == key), None)
-    if one is None or output >= len(one.outputs):
-        return None
-    return Entry(Digest(one.outputs[output][0]), Origin.MADE, Digest(one.step))
+    below = items_below(source, root, above) if "/" in above else ()
+    return next((entry for name, entry in below if name == key), None)
+
+
+def items_below(source: Source, root: bytes, path: str) -> Iterator[tuple[str, Entry]]:
+    """(key, entry) of each item of a map whose result lies at `path`, in their order."""
+    value = map_get(source, root, encode(path))
+    entry = None if value is None else unpack(value)
+    if entry is None or entry.step is None:
+        return
+    step = get_record(source, Step, entry.step)
+    output = next((at for at, (_, id) in enumerate(step.outputs) if id == entry.artifact), 0)
+    for one in items_of(source, step):
+        if output < len(one.outputs):
+            yield one.key, Entry(Digest(one.outputs[output][0]), Origin.MADE, Digest(one.step))
 
 
 def items_of(source: Source, step: Step) -> Iterator[MappedItem]:

@@ -130,6 +130,9 @@ def test_an_item_is_a_path_for_other_flows_and_for_people(repo: Repo) -> None:
     used: Any = repo.lineage("f/load/part_3", downstream=True)
     assert {"f/together", "f/rows"} <= {one.path for one in used.used_by}
     assert repo.logs("f/load/part_3").text == "loading part 3\n"
+    assert [one.path for one in repo.ls("HEAD:f/rows")] == ["f/rows", *(f"f/rows/part_{n}" for n in range(4))]
+    shown: Any = repo.show("HEAD:f/rows")
+    assert shown.summary == {"type": "list", "length": 4, "items": [f"part_{n}" for n in range(4)]}
 
 
 def test_a_difference_names_the_items(repo: Repo) -> None:
