@@ -36,14 +36,39 @@ def get(id):
     base = b"".join(map(get, bases))
     if codec in (0, 3):
         return b"".join(copied(iter(payload), pa.BufferReader(base))) if codec else bytes(payload)
-    words = zstd.ZstdCompressionDict(base, zstd.DICT_TYPE_RAWCONTENT)
-    data = zstd.ZstdDecompressor(words).decompress(payload, size)
+    words = zstd.ZstdCompressionDict(base if codec == 2 else b"", zstd.DICT_TYPE_RAWCONTENT)
+    data = zstd.ZstdDecompressor(words).decompress(payload, 2 * size + 64)
+    if codec == 5:
+        return chosen(data, base)
     if codec != 4:
         return data
     rows, nullable, width = struct.unpack_from("<IxBH", data)
     start = 8 + nullable * (rows + -rows % 8)
     stop = start + rows * width
     return data[:start] + b"".join(data[start + at : stop : rows] for at in range(rows)) + data[stop:]
+
+
+def values(data):
+    """The values of an array of layout 1 or 2 without its nulls (8.2), and where it ends."""
+    rows, nullable, width = struct.unpack_from("<IxBH", data)
+    at = 8 + nullable * (rows + -rows % 8)
+    sizes = [width] * rows if width else struct.unpack_from(f"<{rows}I", data, at)
+    ends = list(accumulate(sizes, initial=at if width else at + 4 * (rows + rows % 2)))
+    found = [data[start:stop] for start, stop in pairwise(ends)]
+    return [one for at, one in enumerate(found) if not nullable or data[8 + at]], ends[-1] + -ends[-1] % 8
+
+
+def chosen(data, base):
+    """The array that codec 5 makes: numbers of words, of those of the base and of new ones."""
+    new, start = values(data)
+    words = [None, *dict.fromkeys(values(base)[0] if base else []), *new]
+    rows, width = (len(data) - start) // 4, data[6]
+    found = [words[int.from_bytes(data[start + at :: rows], "little")] for at in range(rows)]
+    valid = bytes(one is not None for one in found)
+    sizes = b"" if width else struct.pack(f"<{rows}I", *(len(one or b"") for one in found))
+    head = struct.pack("<IBBH", rows, 2 - (width > 0), 0 in valid, width)
+    parts = head, valid * (0 in valid), sizes, b"".join(one or bytes(width) for one in found)
+    return b"".join(part + bytes(-len(part) % 8) for part in parts)
 
 
 def copied(code, base):

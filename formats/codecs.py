@@ -11,9 +11,10 @@ from functools import cache
 from threading import local
 from typing import TYPE_CHECKING, Final
 
-from aq.formats import planes
+from aq.formats import planes, words
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Kind
+from aq.formats.words import WORDS
 
 if TYPE_CHECKING:
     from zstandard import ZstdCompressor, ZstdDecompressor
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 RAW: Final = 0
 ZSTD: Final = 1
 PLANES: Final = 4
-"""zstd of the byte planes of a table chunk (2 and 3 are deltas)."""
-IN_FULL: Final = frozenset({RAW, ZSTD, PLANES})
+"""zstd of the byte planes of a table chunk (2 and 3 are deltas, 5 has its own module)."""
+IN_FULL: Final = frozenset({RAW, ZSTD, PLANES, WORDS})
 """The codecs of what is no delta."""
 _SMALLEST: Final = {Kind.CHUNK: 256, Kind.ARTIFACT: 4_096, Kind.SUMMARY: 16_384}
 """Shorter ones are not worth a try, and history and its facts are to be read without zstandard."""
@@ -33,6 +34,8 @@ RATIO_MOST: Final = 32_768
 """The most that zstd makes of a byte: a block of 128 KiB takes four. Source: RFC 8878, 3.1.1.2."""
 _SAMPLE: Final = 4_096
 _SAMPLED_FROM: Final = 32_768
+_SPLIT_FROM: Final = 4_096
+"""Shorter arrays gain too little from planes to be compressed twice."""
 _TYPICAL: Final = 100_000
 """Bytes of a usual chunk: zstd chooses its search by the size."""
 _threads = local()
@@ -46,6 +49,10 @@ def pack(kind: Kind, data: Buffer) -> tuple[int, Buffer]:
     compressor = _compressor()
     if size < _SAMPLED_FROM:
         payload = compressor.compress(data)
+        shape = planes.shape(data) if size >= _SPLIT_FROM else None
+        parted = payload if shape is None else compressor.compress(planes.split(data, shape))
+        if len(parted) < len(payload) and _pays(len(parted), size):
+            return PLANES, parted
         return (ZSTD, payload) if _pays(len(payload), size) else (RAW, data)
     view = memoryview(data)
     found = planes.shape(view)
@@ -78,6 +85,8 @@ def unpack(codec: int, payload: Buffer, length: int) -> bytes:
         data = _decompress(payload, length)
     elif codec == PLANES:
         data = planes.join(_decompress(payload, length))
+    elif codec == WORDS:
+        data = words.unpack(payload, b"", length)
     else:
         raise Damaged(f"unknown codec {codec}")
     if len(data) != length:

@@ -34,7 +34,7 @@ def copies_of(data: bytes, base: bytes, most: int, shifts: Sequence[int] = ()) -
 
     `shifts`: guesses at where in the base the first byte of the data would lie.
     """
-    out = _Instructions()
+    out = Instructions()
     at = lost = edits = 0
     allowed = max(_EDITS_LEAST, len(data) // _EDIT_EACH)
     there = max(0, min(shifts, default=0))
@@ -137,7 +137,7 @@ def shares(data: bytes, base: bytes, shifts: Sequence[int]) -> bool:
     return any(data[place : place + NEEDLE] in base for place in places if place + NEEDLE <= len(data))
 
 
-class _Instructions:
+class Instructions:
     """Instructions being written: numbers as LEB128, positions relative to where the last copy ended."""
 
     def __init__(self) -> None:

@@ -1,8 +1,9 @@
-"""Deltas: a chunk written as what differs from another (docs/format.md, section 4.2, codecs 2 and 3).
+"""Deltas: an object written as what differs from others (docs/format.md, section 4.2, codecs 2, 3 and 5).
 
 Invariant: `unpack(*pack(data, base), base)` is `data`; never more than the declared length comes out.
 Few edits are copies and insertions, found by comparing; many are left to zstd with the base as its
-dictionary. Which object serves as base, and when a delta is worth it, is decided by the store.
+dictionary; of words (`formats.words`) only the reading is here. Which object serves as base, and when a
+delta is worth it, is decided by the store.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from aq.formats import words
 from aq.formats.copies import copies_of, follow, shares
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer
+from aq.formats.words import WORDS
 
 if TYPE_CHECKING:
     from zstandard import ZstdCompressionDict
@@ -28,7 +31,12 @@ _FEW: Final = 4_096
 
 
 def pack(
-    data: bytes, base: bytes, most: int, *, shifts: Sequence[int] = (), sure: bool = True
+    data: bytes,
+    base: bytes,
+    most: int,
+    *,
+    shifts: Sequence[int] = (),
+    sure: bool = True,
 ) -> tuple[int, bytes] | None:
     """Codec and payload of `data` against `base`; None where that takes more than `most` bytes.
 
@@ -54,6 +62,8 @@ def unpack(codec: int, payload: Buffer, base: bytes, length: int) -> bytes:
         return follow(bytes(payload), base, length)
     if codec == PREFIX:
         return _decompress(payload, base, length)
+    if codec == WORDS:
+        return words.unpack(payload, base, length)
     raise Damaged(f"unknown codec {codec}")
 
 

@@ -15,13 +15,14 @@ from aq.formats.identity import Digest
 from aq.formats.objects import Sink, Source
 from aq.formats.prolly_diff import map_diff
 from aq.formats.prolly_edit import map_edit
-from aq.formats.prolly_nodes import Cutter, count, grow, load, load_child
+from aq.formats.prolly_nodes import Cutter, Last, count, grow, load, load_child
 
 __all__ = [
     "build_list",
     "build_map",
     "list_count",
     "list_items",
+    "list_last",
     "map_count",
     "map_diff",
     "map_edit",
@@ -105,9 +106,12 @@ def map_count(source: Source, root: bytes) -> int:
     return count(load(source, root, keyed=True))
 
 
-def build_list(sink: Sink, elements: Iterable[bytes]) -> Digest:
-    """Write a list of short byte strings and return its root. Memory as `build_map`."""
-    cutter = Cutter(sink, 0, keyed=False)
+def build_list(sink: Sink, elements: Iterable[bytes], *, last: Last | None = None) -> Digest:
+    """Write a list of short byte strings and return its root. Memory as `build_map`.
+
+    `last` (`list_last` of an earlier version, or `NEW`): later versions will probably go on behind its end.
+    """
+    cutter = Cutter(sink, 0, keyed=False, last=last)
     stream = iter(elements)
     while run := [bytes(element) for element in islice(stream, _RUN)]:
         cutter.feed([], run, [])
@@ -133,6 +137,16 @@ def list_items(source: Source, root: bytes, *, start: int = 0, stop: int | None 
         if at < len(node.values):
             stack.append((node, at + 1))
             stack.append((load_child(source, node, at), 0))
+
+
+def list_last(source: Source, root: bytes) -> Last:
+    """The last node of level 0 of a list. Reads one node a level."""
+    node, id = load(source, root, keyed=False), root
+    entries = count(node)
+    while node.level:
+        id = node.values[-1]
+        node = load_child(source, node, len(node.values) - 1)
+    return Last(entries - len(node.values), bytes(id))
 
 
 def list_count(source: Source, root: bytes) -> int:

@@ -35,14 +35,27 @@ class Child(NamedTuple):
     entries: int
 
 
+class Last(NamedTuple):
+    """The last node of a level of an earlier tree, which goes on growing: how many entries lie before it."""
+
+    start: int
+    id: bytes
+
+
+NEW: Final = Last(-1, b"")
+"""There is no earlier tree."""
+
+
 class Cutter:
     """Cuts the entries of one level into nodes, writes them, and collects them in `done`.
 
-    Feed it runs of entries from left to right; between two calls it may hold an open node.
+    Feed it runs of entries from left to right; between two calls it may hold an open node. `last`: the
+    level is one that grows at its end, and is stored as such.
     """
 
-    def __init__(self, sink: Sink, level: int, *, keyed: bool) -> None:
+    def __init__(self, sink: Sink, level: int, *, keyed: bool, last: Last | None = None) -> None:
         self.done: list[Child] = []
+        self._last, self._start = last, 0
         self._sink, self._level, self._keyed = sink, level, keyed
         self._keys: list[bytes] = []
         self._values: list[bytes] = []
@@ -71,7 +84,7 @@ class Cutter:
     def close(self) -> list[Child]:
         """End the open node, as the end of the level does, and return all nodes."""
         if self._values:
-            self._write(0, len(self._values))
+            self._write(0, len(self._values), is_last=True)
             self._keys, self._values, self._counts = [], [], []
         return self.done
 
@@ -92,11 +105,15 @@ class Cutter:
                 return at + 1
         return None
 
-    def _write(self, begin: int, end: int) -> None:
+    def _write(self, begin: int, end: int, *, is_last: bool = False) -> None:
         keys, values = self._keys[begin:end], self._values[begin:end]
         counts = self._counts[begin:end]
         node = Node(level=self._level, values=values, keys=keys, counts=counts)
-        id = bytes(self._sink.put(Kind.NODE, encode(node)))
+        base = None
+        if self._last is not None:
+            base = self._last.id if self._start == self._last.start else b"" if is_last else None
+            self._start += len(values)
+        id = bytes(self._sink.put(Kind.NODE, encode(node), base=base))
         count = sum(counts) if self._level else len(values)
         self.done.append(Child(keys[-1] if keys else b"", id, count))
 

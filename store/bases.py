@@ -1,20 +1,20 @@
-"""Deltas on their way into the store: which object serves as base, and whether one is worth it.
+"""Deltas on their way into the store: which objects serve as bases, and whether one is worth it.
 
-Invariant: a base lies in full when it is chosen, and is no object that a collector has condemned. How
-much the bases drift away is bounded by size alone: what has changed too much is stored in full, and is
-then the base of those that come after it.
+Invariant: a base is no object that a collector has condemned, and no row of bases is longer than a reader
+follows. How much the bases drift away is bounded by size alone: what has changed too much is stored in full,
+and is then the base of those that come after it. What grows is in `growing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from aq.formats import deltas
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Kind
-from aq.formats.packs import BASES_MOST
+from aq.formats.packs import BASES_MOST, Bases
 from aq.store.index import Look, bases_in
 from aq.store.packs import Frame
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from aq.formats.earlier import Near
     from aq.formats.packs import Place
 
-DEEPEST: Final = 4
-"""How many bases in a row a reader follows: one as they are written, more where a base was stored anew."""
-_SMALLEST: Final = 256
+DEEPEST: Final = 8
+"""How many bases in a row a reader follows."""
+SMALLEST: Final = 256
 _MOST: Final = 3 / 10
 """A delta takes at most this part of what its base takes on the disk."""
 _MOST_AT_FIRST: Final = 3 / 4
@@ -41,59 +41,99 @@ class Lying(Protocol):
     def lying(self, id: bytes) -> Frame | Place | None:
         """How an object lies, or None."""
 
+    def size_of(self, id: bytes) -> int | None:
+        """The length of its canonical bytes, or None."""
 
-def delta(objects: Lying, id: bytes, data: Buffer, like: bytes) -> Frame | None:
-    """A chunk as a delta against another, or the bases of that; None where it had better lie in full."""
-    found = _in_full(objects, id, (like,)) if len(data) >= _SMALLEST else {}
-    most = _MOST_AT_FIRST if found.keys() <= {bytes(like)} else _MOST
-    return _packed(objects, id, data, found, most) if found else None
+
+class Roots(dict[bytes, bytes]):
+    """What a delta may be made from: chunks that lie in full, and their bytes; `size`: what they take."""
+
+    size = 0
+
+
+def delta(id: bytes, data: Buffer, roots: Roots, like: bytes) -> Frame | None:
+    """A chunk as a delta against what another one is made from; None where it had better lie in full."""
+    most = _MOST_AT_FIRST if roots.keys() <= {like} else _MOST
+    return _packed(id, data, roots, most)
 
 
 def delta_near(objects: Lying, id: bytes, data: Buffer, near: Near) -> Frame | None:
     """A piece of a file as a delta against pieces of an earlier version; None where that does not pay."""
-    found = _in_full(objects, id, near.ids)
-    most = _MOST_AT_FIRST if found.keys() <= set(near.ids) else _MOST
-    return _packed(objects, id, data, found, most, near.shifts, sure=near.sure) if found else None
+    roots = roots_of(objects, id, near.ids)
+    most = _MOST_AT_FIRST if roots.keys() <= set(near.ids) else _MOST
+    return _packed(id, data, roots, most, near.shifts, sure=near.sure)
+
+
+def in_full(data: Buffer, roots: Roots) -> int:
+    """What the data would take in full, as the roots show."""
+    whole = sum(map(len, roots.values()))
+    return int(min(len(data), len(data) * roots.size / max(whole, 1)))
 
 
 def _packed(
-    objects: Lying,
-    id: bytes,
-    data: Buffer,
-    found: dict[bytes, Frame | Place],
-    most: float,
-    shifts: Sequence[int] = (),
-    *,
-    sure: bool = True,
+    id: bytes, data: Buffer, roots: Roots, most: float, shifts: Sequence[int] = (), *, sure: bool = True
 ) -> Frame | None:
     """The delta against these bases if it takes at most a part of what, as they show, it takes in full."""
-    with suppress(Damaged):  # what cannot be read is no base
-        base = b"".join([objects.get(Kind.CHUNK, one) for one in found])
-        in_full = len(data) * sum(one.size for one in found.values()) / max(len(base), 1)
-        packed = deltas.pack(bytes(data), base, int(most * min(in_full, len(data))), shifts=shifts, sure=sure)
-        if packed is not None:
-            codec, payload = packed
-            return Frame(Kind.CHUNK, id, payload, codec=codec, length=len(data), bases=tuple(found))
-    return None
+    if not roots or len(data) < SMALLEST:
+        return None
+    full = in_full(data, roots)
+    packed = deltas.pack(
+        bytes(data),
+        b"".join(roots.values()),
+        int(most * full),
+        shifts=shifts,
+        sure=sure,
+    )
+    if packed is None:
+        return None
+    codec, payload = packed
+    return Frame(Kind.CHUNK, id, payload, codec=codec, length=len(data), bases=tuple(roots))
 
 
-def _in_full(objects: Lying, id: bytes, like: Sequence[bytes]) -> dict[bytes, Frame | Place]:
-    """These chunks, or the bases of those that are deltas, and how they lie; without what can be no base."""
-    found: dict[bytes, Frame | Place] = {}
+def roots_of(objects: Lying, id: bytes, like: Sequence[bytes]) -> Roots:
+    """These chunks, or those in full that they are made from; without what can be no base of this one."""
+    found = Roots()
+    places: dict[bytes, Frame | Place] = {}
     for one in like:
-        lying = objects.lying(one)
-        if lying is None:
-            continue
-        for base in lying.bases or (one,):
-            place = lying if base == one else objects.lying(base)
-            if place is not None and place.kind == Kind.CHUNK and not place.bases and base != id:
-                found[bytes(base)] = place
-    return dict(list(found.items())[:BASES_MOST])
+        _note_roots(objects, bytes(one), places, DEEPEST)
+    with suppress(Damaged):  # what cannot be read is no base
+        for one, place in list(places.items())[:BASES_MOST]:
+            if one != id:
+                found[one] = objects.get(Kind.CHUNK, one)
+                found.size += place.size
+    return found
+
+
+def _note_roots(objects: Lying, one: bytes, places: dict[bytes, Frame | Place], left: int) -> None:
+    place = objects.lying(one)
+    if place is None or place.kind != Kind.CHUNK or not left or len(places) >= BASES_MOST:
+        return
+    if not place.bases:
+        places[one] = place
+    for base in place.bases:
+        _note_roots(objects, bytes(base), places, left - 1)
+
+
+def depth(objects: Lying, id: bytes, left: int = DEEPEST) -> int:
+    """How many bases in a row a chunk has; too many where it, or one of these, is not here for long."""
+    place = objects.lying(id)
+    if place is None or place.kind != Kind.CHUNK or (place.bases and not left):
+        return DEEPEST
+    return max((1 + depth(objects, base, left - 1) for base in place.bases), default=0)
 
 
 def needed(look: Look, kept: set[bytes]) -> set[bytes]:
     """What is kept, and the bases of what of it lies as a delta."""
-    bases = {id: some for id, value in look.items("objects") if (some := bases_in(value))}
+    return with_bases(all_bases(look), kept)
+
+
+def all_bases(look: Look) -> dict[bytes, Bases]:
+    """Every object that lies as a delta, and its bases."""
+    return {id: some for id, value in look.items("objects") if (some := bases_in(value))}
+
+
+def with_bases(bases: Mapping[bytes, Bases], kept: set[bytes]) -> set[bytes]:
+    """These objects, and what of them lies as a delta is made from."""
     found, fresh = set(kept), {base for id in kept for base in bases.get(id, ())}
     while fresh - found:
         found |= fresh

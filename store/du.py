@@ -1,7 +1,7 @@
 """`aq du`: where the bytes of a repository are, by ref, folder, flow and kind.
 
-Invariant: bytes are those of frames as they lie in packs. An object that two of a sort need counts for
-both, and as `own` for neither; nothing is read but nodes and records.
+Invariant: bytes are those of frames as they lie in packs, with those that deltas are made from. What two of
+a sort need counts for both, and as `own` for neither; nothing is read but nodes and records.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Final, NamedTuple
 
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
+from aq.formats.packs import Bases
 from aq.formats.records import Artifact, Node
+from aq.store.bases import all_bases, with_bases
 from aq.store.index import decode_place
 from aq.store.marking import horizon_of
 from aq.store.paths import decode, show
@@ -63,18 +65,20 @@ def usage(store: Store) -> Usage:
     with store.index.look() as look:
         sizes = {id: decode_place(value).size for id, value in look.items("objects")}
         summaries = sum(decode_place(value).size for _id, value in look.items("summaries"))
+        made = all_bases(look)
     found = _everything(store)
-    kinds = _shares(store, sizes, found.kinds)
+    found = found._replace(reached=with_bases(made, found.reached))
+    kinds = _shares(store, sizes, made, found.kinds)
     reached = sum(sizes.get(id, 0) for id in found.reached)
     return Usage(
         bytes=store.bytes_on_disk(),
         objects=len(sizes),
         unreferenced=sum(sizes.values()) - reached,
         indexed=_file_size(f"{store.index.folder}/data.mdb"),
-        refs=_shares(store, sizes, _refs(store)),
-        paths=_shares(store, sizes, found.paths),
-        flows=_shares(store, sizes, found.flows),
-        kinds=[*kinds, _rest(store, sizes, found, reached, summaries)],
+        refs=_shares(store, sizes, made, _refs(store)),
+        paths=_shares(store, sizes, made, found.paths),
+        flows=_shares(store, sizes, made, found.flows),
+        kinds=[*kinds, _rest(store, sizes, made, found, reached, summaries)],
     )
 
 
@@ -130,7 +134,9 @@ def _note_entries(found: _Found, node: Node) -> None:
                 found.flows.setdefault(show(decode(first)), []).extend(links)
 
 
-def _shares(store: Store, sizes: Mapping[bytes, int], groups: Groups) -> list[Share]:
+def _shares(
+    store: Store, sizes: Mapping[bytes, int], made: Mapping[bytes, Bases], groups: Groups
+) -> list[Share]:
     """Each group's objects, the largest first; groups that begin at the same objects are walked once."""
     reached: dict[tuple[Link, ...], set[bytes]] = {}
     users: dict[bytes, int] = {}
@@ -140,7 +146,7 @@ def _shares(store: Store, sizes: Mapping[bytes, int], groups: Groups) -> list[Sh
             walk = Walk(store)
             for _visit in walk.visit(start):
                 pass
-            reached[start] = walk.ids()
+            reached[start] = with_bases(made, walk.ids())
         for id in reached[start]:
             users[id] = users.get(id, 0) + 1
     shares = [_share(name, reached[start], users, sizes) for name, start in starts.items()]
@@ -152,11 +158,18 @@ def _share(name: str, ids: set[bytes], users: Mapping[bytes, int], sizes: Mappin
     return Share(name, len(ids), sum(sizes.get(id, 0) for id in ids), own)
 
 
-def _rest(store: Store, sizes: Mapping[bytes, int], found: _Found, reached: int, summaries: int) -> Share:
+def _rest(
+    store: Store,
+    sizes: Mapping[bytes, int],
+    made: Mapping[bytes, Bases],
+    found: _Found,
+    reached: int,
+    summaries: int,
+) -> Share:
     """What is reached and is no part of an artifact, and the summaries beside it."""
     walk = Walk(store)
     for _visit in walk.visit(link for links in found.kinds.values() for link in links):
         pass
-    parts = walk.ids()
+    parts = with_bases(made, walk.ids())
     left = reached - sum(sizes.get(id, 0) for id in parts) + summaries
     return Share(HISTORY, len(found.reached - parts), left, left)

@@ -33,6 +33,7 @@ from aq.formats.packs import (
     seed_of,
 )
 from aq.formats.records import require_canonical
+from aq.formats.words import WORDS
 from aq.store import bases
 from aq.store.findings import REBUILD, Finding
 from aq.store.fsck_frames import FoundPack, Gap, Window, contents_of, load_table, read_at
@@ -41,7 +42,7 @@ from aq.store.packs import PackFiles, read_header, unpacked
 
 _PAGE: Final = 4_096
 _KINDS: Final = frozenset({*map(int, Kind), PACKS, CONTENTS})
-_OF_DELTAS: Final = frozenset({deltas.PREFIX, deltas.COPIES})
+_OF_DELTAS: Final = frozenset({deltas.PREFIX, deltas.COPIES, WORDS})
 _WITHOUT_ENTRY: Final = frozenset({int(Kind.VOID), PACKS})
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.packs import NO_ID, PACKS, Place
+from aq.store.bases import DEEPEST
 from aq.store.environment import REBUILD
 from aq.store.index import Look
 from aq.store.journal import Journal
@@ -31,14 +32,16 @@ class Group:
 
     def get(self, kind: Kind, id: bytes) -> bytes:
         """See `formats.objects.Source`. Raises Damaged."""
+        return self._read(kind, id, DEEPEST)
+
+    def _read(self, kind: Kind, id: bytes, left: int) -> bytes:
         frame = self._by_id.get(id)
-        if frame is not None:
-            return frame.data()
-        place = self.look.place(id, kind)
-        if place is None or place.kind != kind:
+        lying = frame or self.look.place(id, kind)
+        if lying is None or (frame is None and lying.kind != kind) or (lying.bases and not left):
             raise Damaged(f"{kind.name.lower()} {id.hex()} is missing from the store", hint=REBUILD)
+        base = b"".join([self._read(Kind.CHUNK, one, left - 1) for one in lying.bases])
         try:
-            return self.files.read(id, place)
+            return lying.data(base) if isinstance(lying, Frame) else self.files.read(id, lying, base)
         except MissingPack as error:
             message = f"{kind.name.lower()} {id.hex()} is lost: its pack {error} is missing"
             raise Damaged(message, hint=REBUILD) from None

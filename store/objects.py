@@ -20,6 +20,7 @@ from aq.formats.packs import Place
 from aq.formats.records import Step, decode
 from aq.store import bases, disk
 from aq.store.environment import REBUILD
+from aq.store.growing import frames_of
 from aq.store.index import Index
 from aq.store.open_files import leave_room
 from aq.store.packs import SEAL_AT, Frame, MissingPack, PackFiles, PackWriter
@@ -34,8 +35,8 @@ SPILL_AT: Final = 1 << 20
 """Pending bytes beyond which a pack of their own is written."""
 _DIRECT_FROM: Final = 64 << 10
 _SUMMARY_MARK: Final = b"s"
-Staged = tuple[Digest, Frame | None]
-"""An object's id, and its frame if it is to be written."""
+Staged = tuple[Digest, tuple[Frame, ...]]
+"""An object's id, and what is to be written: its frame, before it those of pieces that it is made from."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -100,14 +101,8 @@ class Objects:
         """The first half of `put`, for any thread: hash (unless its `id` is known), look up, compress."""
         digest = object_id(kind, data) if id is None else id
         if not self._is_new(digest) and not (kind is Kind.STEP and self._is_lost(digest)):
-            return digest, None
-        if kind is Kind.CHUNK and (base is not None or near is not None):
-            delta = bases.delta_near(self, digest, data, near) if near else None
-            delta = bases.delta(self, digest, data, base) if base else delta
-            if delta is not None:
-                return digest, delta
-        codec, payload = codecs.pack(kind, data)
-        return digest, Frame(kind, digest, payload, codec=codec, length=len(data))
+            return digest, ()
+        return digest, frames_of(self, kind, digest, data, base, near)
 
     def lying(self, id: bytes) -> Frame | Place | None:
         """How an object lies: not written yet, or where; None where it is not here, or not for long."""
@@ -118,14 +113,16 @@ class Objects:
 
     def admit(self, staged: Staged) -> Digest:
         """The second half: append it, unless an equal object was faster."""
-        digest, frame = staged
-        if frame is not None:
+        digest, frames = staged
+        if frames:
             with self._lock:
                 if digest not in self._pending and digest not in self._placed:
-                    self._admit(digest, frame)
+                    for frame in frames:
+                        if frame.id not in self._pending and frame.id not in self._placed:
+                            self._admit(frame.id, frame)
         return digest
 
-    def _admit(self, digest: Digest, frame: Frame) -> None:
+    def _admit(self, digest: bytes, frame: Frame) -> None:
         key = decode(Step, bytes(frame.payload)).key if frame.kind == Kind.STEP else b""
         self._add(digest, frame)
         if frame.kind == Kind.STEP:

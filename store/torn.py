@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 
-from aq.formats.identity import Kind
 from aq.formats.objects import Source
 from aq.formats.packs import CONTENTS, FOOTER_SIZE
 from aq.store.index import Look
@@ -37,5 +36,5 @@ def needed(look: Look, source: Source, torn: Set[bytes], roots: Iterable[Item]) 
             place = look.place(row.pop(), visit.item.kind)
             if place is not None:
                 found.add(place.pack)
-                row += place.bases if visit.item.kind is Kind.CHUNK else ()
+                row += place.bases
     return found & torn

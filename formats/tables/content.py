@@ -19,7 +19,8 @@ from aq.formats.ahead import BEHIND_MOST, Ahead
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.objects import Sink, Source, visit
-from aq.formats.prolly import build_list, build_map, list_items, map_get
+from aq.formats.prolly import build_list, build_map, list_items, list_last, map_get
+from aq.formats.prolly_nodes import NEW, Last
 from aq.formats.records import Artifact
 from aq.formats.tables import references
 from aq.formats.tables.cut import LONGEST
@@ -145,12 +146,14 @@ class _Writer:
         entries = []
         if any(segment[ROWS.size] == Tag.NOTHING for segment in self.segments):
             for at, found in enumerate(self.columns):
-                entries.append((_column_key(at), found[0] if len(found) == 1 else self._list(found)))
-        entries.append((_SEGMENTS, self._list(self.segments)))
+                entries.append((_column_key(at), found[0] if len(found) == 1 else self._list(found, at)))
+        entries.append((_SEGMENTS, self._list(self.segments, None)))
         return Content(self.size, None, build_map(self.sink, entries))
 
-    def _list(self, elements: list[bytes]) -> bytes:
-        return bytes((Tag.LIST,)) + build_list(self.sink, elements)
+    def _list(self, elements: list[bytes], column: int | None) -> bytes:
+        """A list of the references of a column, or of the segments."""
+        last = self.earlier.last(column) if self.earlier else NEW
+        return bytes((Tag.LIST,)) + build_list(self.sink, elements, last=last)
 
 
 def _column_key(at: int) -> bytes:
@@ -263,6 +266,11 @@ class Reader:
     def reference(self, segment: Segment, at: int) -> bytes:
         """The reference of one of them."""
         return self._references(at)[segment.at]
+
+    def last(self, column: int | None) -> Last:
+        """The end of the list of a column's references, or of the segments."""
+        reference = self._root(_SEGMENTS if column is None else _column_key(column))
+        return list_last(self.source, reference[1:]) if reference[0] == Tag.LIST else NEW
 
     def _packed(self, segment: Segment, columns: Sequence[int]) -> list[bytes | memoryview]:
         data = self.artifact.data

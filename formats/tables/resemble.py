@@ -10,17 +10,23 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final
 
 from aq.formats.errors import Damaged
+from aq.formats.growth import array_of
 from aq.formats.identity import Kind, object_id
 from aq.formats.objects import Like
+from aq.formats.packs import NO_ID
+from aq.formats.prolly_nodes import NEW, Last
 from aq.formats.tables.content import Reader, Segment
 from aq.formats.tables.described import described
 from aq.formats.tables.references import Tag
 
 _NEEDLE: Final = 64
+_KIN: Final = 6
+_KIN_AMONG: Final = 12
+"""So many of the last segments serve as bases of new rows, looked for among so many."""
 _LOOKS_EACH: Final = 3
 """How many earlier chunks are read for each earlier segment, all in all."""
 
@@ -36,16 +42,43 @@ class Pairing:
         self._segments = content.segments
         self._starts = [segment.start for segment in self._segments]
         self._drift = 0
+        self._ended = False  # whether new segments lie behind where the last earlier one begins
         self._looks = _LOOKS_EACH * len(self._segments)
 
     def bases(self, start: int, blobs: Sequence[bytes]) -> list[bytes | None]:
-        """For each new column an earlier chunk, for the segment of `blobs` that begins at row `start`."""
+        """For each new column an earlier chunk, for the segment of `blobs` that begins at row `start`.
+
+        Where rows are new, after it (or 32 zero bytes) the ids of others whose values may come again.
+        """
+        self._ended |= bool(self._starts) and start + self._drift >= self._starts[-1]
         found = self._partner(start + self._drift, blobs[self._probe])
         if found is None:
-            return [None] * len(self._columns)
+            first = next((one for one in self._near(start) if one.start == start and one.is_packed), None)
+            return [self._kin(at, first.id if first else NO_ID) for at in self._columns]
         self._drift = found.start - start
         earlier = self._content.chunk_ids(found)
-        return [None if at is None else _chunk(earlier[at]) for at in self._columns]
+        bases = [None if at is None else _chunk(earlier[at]) for at in self._columns]
+        if not self._ended:
+            return bases
+        pairs = zip(self._columns, bases, strict=True)
+        return [None if base is None else self._kin(at, base) for at, base in pairs]
+
+    def _kin(self, column: int | None, first: bytes) -> bytes | None:
+        """After `first` the newest chunks of a column: their values may come again in those that follow."""
+        if column is None:
+            return None
+        whole = (one for one in reversed(self._segments[-_KIN_AMONG:]) if not one.is_packed)
+        chunks = [_chunk(self._content.reference(one, column)) for one in islice(whole, _KIN)]
+        found = [one for one in chunks if one is not None and one != first]
+        return b"".join((first, *found)) if found else None
+
+    def last(self, column: int | None) -> Last:
+        """The end of the list of a column, or of the segments, in the earlier table."""
+        at = None if column is None else self._columns[column]
+        with suppress(Damaged):  # what cannot be read resembles nothing
+            if column is None or at is not None:
+                return self._content.last(at)
+        return NEW
 
     def packed(self, start: int) -> bytes | None:
         """An earlier chunk that holds all columns."""
@@ -95,9 +128,11 @@ class Pairing:
 
 
 def _needles(blob: bytes) -> list[bytes]:
-    """Some bytes from several places: an edit may have hit one."""
-    places = (len(blob) * part // 8 for part in (3, 5, 7))
-    return [blob[place : place + _NEEDLE] for place in places if place + _NEEDLE <= len(blob)]
+    """Some bytes of the values from several places: an edit may have hit one, and lengths are often equal."""
+    array = array_of(blob)
+    start, end = (0, len(blob)) if array is None else (array.body, array.end)
+    places = (start + (end - start) * part // 8 for part in (3, 5, 7))
+    return [blob[place : place + _NEEDLE] for place in places if place + _NEEDLE <= end]
 
 
 def _chunk(reference: bytes) -> bytes | None:

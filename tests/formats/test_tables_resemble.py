@@ -8,6 +8,7 @@ import pytest
 from aq.formats import deltas
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.objects import Like, MemoryObjects
+from aq.formats.packs import NO_ID
 from aq.formats.tables import encode_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,8 +28,9 @@ class Watched(MemoryObjects):
         before = len(self.objects)
         id = super().put(kind, data)
         if len(self.objects) > before and kind is Kind.CHUNK:
-            earlier = self.objects[base][1] if base else b""
-            packed = deltas.pack(bytes(data), earlier, len(data) * 3 // 10) if base else None
+            like = None if base is None or base[:32] == NO_ID else base[:32]
+            earlier = self.objects[like][1] if like else b""
+            packed = deltas.pack(bytes(data), earlier, len(data) * 3 // 10) if like else None
             (self.deltas if packed else self.full).append(len(packed[1]) if packed else len(data))
         return id
 

@@ -230,7 +230,7 @@ def test_a_row_of_deltas_ends(store: Store) -> None:
         assert packed is not None
         id = store._objects.stage(Kind.CHUNK, version(number))[0]
         frame = Frame(Kind.CHUNK, id, packed[1], codec=packed[0], length=len(NOISE), bases=(bytes(ids[-1]),))
-        ids.append(store._objects.admit((id, frame)))
+        ids.append(store._objects.admit((id, (frame,))))
     store.flush()
     assert store.get(Kind.CHUNK, ids[-2]) == version(bases.DEEPEST)
     with pytest.raises(Damaged, match="too many deltas"):
