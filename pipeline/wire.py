@@ -6,8 +6,9 @@ task goes out with a number, and its answer, error or return comes back with it.
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from aq import __version__
@@ -83,6 +84,8 @@ def _typed(kind: type, value: object) -> object:
     raise NotImplementedError(f"no message holds a {kind.__name__}")
 
 
+_ESCAPED: Final = b"\\udc"
+"""A byte of a name that is no UTF-8, which msgspec takes for an error."""
 _encoder = msgspec.json.Encoder(enc_hook=_plain)
 _decoder = msgspec.json.Decoder(Message, dec_hook=_typed)
 _KINDS: Final = {
@@ -91,15 +94,20 @@ _KINDS: Final = {
 
 
 def line(message: Message) -> bytes:
-    """A message as a line."""
-    return _encoder.encode(message) + b"\n"
+    """A message as a line. A name that is no UTF-8 has its bytes escaped, as Python's own `json` does it."""
+    try:
+        return _encoder.encode(message) + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(message, enc_hook=_plain)).encode() + b"\n"
 
 
 def read(text: bytes) -> Message:
     """The message of a line. Raises ValueError where it is none of this protocol."""
     try:
+        if _ESCAPED in text:
+            return cast("Message", msgspec.convert(json.loads(text), Message, dec_hook=_typed))
         message: Message = _decoder.decode(text)
-    except (msgspec.DecodeError, NotImplementedError) as error:
+    except (msgspec.DecodeError, NotImplementedError, ValueError) as error:
         raise ValueError(str(error)) from None
     return message
 
