@@ -181,7 +181,7 @@ def check(data: st.DataObject, length: int) -> None:
             all_up_to_date(repo, world)
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(st.data())
 def test_partitions_are_what_naive_runs_give(data: st.DataObject) -> None:
     check(data, 6)
