@@ -144,8 +144,14 @@ class Fan:
         outputs = [(id, format) for (_, id), format in zip(step.outputs, formats, strict=True)]
         digest = bytes.fromhex(self.unfolded.digest(at))
         self.done[key] = MappedItem(key=key, step=one.step, digest=digest, outputs=outputs)
-        self.hidden.update(step.hidden)
+        self._reads(step.hidden)
         self._count(how)
+
+    def _reads(self, hidden: Mapping[str, str]) -> None:
+        """What an item read by itself. A file that changed between two items is as neither of them saw it."""
+        for path, digest in hidden.items():
+            known = self.hidden.get(path, digest)
+            self.hidden[path] = digest if known == digest else f"{known}+{digest}"
 
     def fail(self, how: Ended) -> None:
         """An item has none."""

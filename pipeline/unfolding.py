@@ -36,6 +36,11 @@ class Found:
     value: Any = None
     artifact: bytes | None = None
 
+    @property
+    def shown(self) -> Any:
+        """What its name is made of: an artifact has no text of its own."""
+        return self.value if self.artifact is None else Group(list, (), ())
+
 
 Item = Argument | Found
 
@@ -77,7 +82,7 @@ class Unfolded:
         known = self._names_above()
         if known is not None:
             return known
-        named = [(key, one.value if isinstance(one, Found) else one) for key, one in self.items]
+        named = [(key, one.shown if isinstance(one, Found) else one) for key, one in self.items]
         return mapping.names(named, self.digest, secret=self._is_secret())
 
     def _names_above(self) -> list[str] | None:

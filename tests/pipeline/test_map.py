@@ -265,6 +265,36 @@ def test_an_op_that_is_never_reused_runs_for_every_item(shop: Workshop) -> None:
     assert ran(shop, shop.run(force=True)) == {"double/1", "double/2", "double/3", "total"}
 
 
+def test_a_file_that_changed_between_two_items_makes_the_first_run_again(shop: Workshop) -> None:
+    (shop.root / "own.txt").write_text("1")
+    shop.write("""
+    import pathlib
+
+    OWN = pathlib.Path(__file__).parent / "own.txt"
+
+    @aq.op
+    def read(x: int) -> int:
+        return x + int(OWN.read_text())
+
+    @aq.flow
+    def f():
+        aq.map(read, [10, 20])
+    """)
+
+    class Changing(list[Any]):
+        def append(self, event: dict[str, Any]) -> None:
+            if event["event"] == "step" and event["step"] == "f/read/10":
+                (shop.root / "own.txt").write_text("2")
+
+    shop.events = Changing()
+    assert shop.value(shop.run(), "f/read") == [11, 22]
+    shop.events = []
+    done = shop.run()
+    assert ran(shop, done) == {"read/10"}
+    assert shop.value(done, "f/read") == [12, 22]
+    assert ran(shop, shop.run()) == set()
+
+
 def test_an_item_that_changes_what_it_was_given_is_told_once(shop: Workshop) -> None:
     shop.write("""
     @aq.op

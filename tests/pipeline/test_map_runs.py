@@ -119,9 +119,12 @@ def test_an_item_is_a_path_for_other_flows_and_for_people(repo: Repo) -> None:
     (repo.root / "other.py").write_text(
         "import aq\n@aq.op\ndef half(count: int) -> int:\n    return count * 5\n"
         "@aq.flow\ndef g():\n    half(aq.read('f/rows/part_3'))\n"
+        "    aq.map(half.named('each'), aq.read('f/rows'))\n"
     )
     repo.run("other.py")
     assert repo.get("g/half").load() == 5
+    assert repo.get("g/each").load() == [5, 5, 5, 5]
+    assert all(one.path.startswith("g/each/item-") for one in repo.ls("HEAD:g/each")[1:])
     assert repo.get("rows/part_3").path == "f/rows/part_3"
     assert repo.status().flows[0].stale == []
     made: Any = repo.lineage("f/rows/part_3")
