@@ -90,17 +90,20 @@ def _sample(
     changes: Sequence[Change],
     most: int,
 ) -> list[dict[str, Any]]:
-    """Changed rows side by side, then added and removed ones, at most `most` of each."""
+    """Changed rows side by side, then added and removed ones whole, at most `most` of each."""
     key = key if len(key) <= KEY_MOST else []
     found = _changed_sample(before, after, key, changes, most)
     if not key:
         _tell_apart(after, columns, found)
     for name, side, rows in (("added", after, matching.added), ("removed", before, matching.removed)):
-        cells = {column.name: side.show(column, rows[:most]) for column in columns}
-        for at, row in enumerate(rows[:most].tolist()):
-            values = {column: shown[at] for column, shown in cells.items()}
+        chosen = rows[:most]
+        own = [Column(side.columns[at][0], at, at) for at in side.described.shown] if len(chosen) else []
+        cells = {column.name: side.show(column, chosen) for column in own}
+        keys = {column.name: side.show(column, chosen) for column in key}
+        for at, row in enumerate(chosen.tolist()):
+            values, named = ({column: shown[at] for column, shown in each.items()} for each in (cells, keys))
             sides = {"from": None, "to": values} if name == "added" else {"from": values, "to": None}
-            found.append({"change": name, "row": row, "key": {c.name: values[c.name] for c in key}} | sides)
+            found.append({"change": name, "row": row, "key": named} | sides)
     return found
 
 

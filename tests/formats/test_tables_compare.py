@@ -199,6 +199,15 @@ def test_what_turned_the_old_moments_into_the_new_ones(change: Any, guess: str |
     assert guesses(diff(before, before.assign(at=change(before["at"])), "id")).get("at") == guess
 
 
+def test_sampled_rows_of_one_side_have_the_columns_of_that_side() -> None:
+    before = pd.DataFrame({"id": range(9), "old": [float(n) for n in range(9)], "gone": "x"})
+    after = before.drop(index=[0]).drop(columns="gone").rename(columns={"old": "new"}).assign(extra=1)
+    after = pd.concat([after, pd.DataFrame({"id": [9], "new": [0.5], "extra": [2]})], ignore_index=True)
+    added, removed = diff(before, after, "id")["sample"]
+    assert added["to"] == {"id": 9, "new": 0.5, "extra": 2} and added["key"] == {"id": 9}
+    assert removed["from"] == {"id": 0, "old": 0.0, "gone": "x"} and removed["key"] == {"id": 0}
+
+
 def test_schema() -> None:
     before = sales(5_000)
     after = before.rename(columns={"price": "amount"}).drop(columns="city").assign(fresh=1.5)
