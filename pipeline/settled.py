@@ -81,7 +81,7 @@ def plan(repo: Repo, target: object, asked: Mapping[str, Any]) -> Plan | None:
 def _settled(repo: Repo, target: object, asked: Mapping[str, Any]) -> list[Settled] | None:
     """Each flow that was asked for, in the order of running; None where one may not be settled."""
     look = _look(repo, target, asked)
-    if look is None or not look.runs:
+    if look is None or not look.runs or look.begun:
         return None
     found: list[Settled] = []
     for run in look.runs:

@@ -151,6 +151,15 @@ def _each(repo: Repo, name: str) -> list[Any]:
     return [repo.get(path) for path in made(repo) if path.endswith("/" + name)]
 
 
+def test_a_new_partition_runs_though_all_else_with_that_param_is_settled(repo: Repo) -> None:
+    plain = "import aq\n\n@aq.op\ndef text(month: str) -> str:\n    return month\n\n"
+    (repo.root / "plain.py").write_text(f"{plain}@aq.flow\ndef plain(month: str):\n    text(month)\n")
+    months(repo, "2026-02")
+    run(repo, "plain.py", params={"month": "2026-03"})
+    events = run(repo, params={"month": "2026-03"})
+    assert "delays/month=2026-03/auc" in events
+
+
 def test_one_partition_that_is_stale_runs_alone(repo: Repo) -> None:
     edit(repo, 'aq.read("data.csv")', 'aq.read(f"{month}.csv")')
     for month in ("2026-02", "2026-03"):
@@ -230,6 +239,16 @@ def test_another_declaration_leaves_no_zombies(repo: Repo, now: str) -> None:
     edit(repo, f"@aq.flow{now}", '@aq.flow(partition="month")')
     run(repo, "flow.py", params={"month": "2026-03"})
     assert {path.rpartition("/")[0] for path in made(repo)} == {"delays/month=2026-03"}
+
+
+def test_a_declaration_that_changes_in_a_constant_is_seen(repo: Repo) -> None:
+    edit(repo, '@aq.flow(partition="month")', 'PARTS = "month"\n\n@aq.flow(partition=PARTS)')
+    months(repo, "2026-02")
+    assert not any(one.stale for one in repo.status().flows)
+    edit(repo, 'PARTS = "month"', "PARTS = ()")
+    assert all(one.stale for one in repo.status().flows)
+    run(repo)
+    assert {path.split("/")[1] for path in made(repo)} == {"rates", "clean", "predictions", "auc", "enough"}
 
 
 def test_a_failing_check_of_one_partition_moves_nothing(repo: Repo) -> None:
