@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from aq.formats import partitions
+from aq.formats.errors import NotFound
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run, Step
@@ -16,7 +17,7 @@ from aq.pipeline import facts, gathering, show
 from aq.pipeline.outcomes import Downstream, Lineage, Use
 from aq.pipeline.partitions import of_run
 from aq.pipeline.readings import Place, Readings
-from aq.store import history, snapshots
+from aq.store import history, revisions, snapshots
 from aq.store.revisions import Revision
 from aq.store.snapshots import Entry
 from aq.store.store import Store
@@ -37,12 +38,16 @@ class _Tracer:
         self._paths: dict[bytes, tuple[str, Entry | None]] = {}
         self._snapshot = revision.snapshot
         self._readings: dict[str, Readings] = {}
+        self._pinned: dict[bytes, str] = {}
+        self._above: list[str] = []
         for id in self._runs(revision):
             run = get_record(store, Run, id)
             self._readings[of_run(run)] = Readings(store, run)
             self._note(run.snapshot)
             for source in run.sources:
                 self._paths[bytes(source.artifact)] = (source.path, None)
+                if source.pinned:
+                    self._pinned[bytes(source.artifact)] = source.pinned
         self._note(revision.snapshot)
 
     def _runs(self, revision: Revision) -> list[bytes]:
@@ -65,10 +70,12 @@ class _Tracer:
         name = show.step_name(path, entry) or path
         readings = self._readings.get(partitions.space_of(name))
         told = readings.paths(name, step.inputs) if readings is not None else {}
+        self._above.append(path)
         inputs = [
             self._of_item(path, place, bytes(id)) or self._read(told.get(place), place, bytes(id))
             for place, id in step.inputs.items()
         ]
+        self._above.pop()
         return Lineage(path=path, artifact=artifact, step=name, inputs=inputs)
 
     def _of_item(self, path: str, place: str, artifact: bytes) -> Lineage | None:
@@ -93,9 +100,9 @@ class _Tracer:
         """An input whose path the run tells, as that path is at the revision."""
         entry = None if path is None else snapshots.get_entry(self._store, self._snapshot, path)
         if path is None or entry is None:
-            return self._input(place, artifact)
+            return self._at_pin(path, artifact) or self._input(place, artifact)
         if artifact not in (entry.artifact, self._table_of(entry.artifact, artifact)):
-            return self._input(place, artifact)
+            return self._at_pin(path, artifact) or self._input(place, artifact)
         return self.trace(path, entry)
 
     def _table_of(self, file: bytes, table: bytes) -> bytes | None:
@@ -111,9 +118,23 @@ class _Tracer:
             parsed = self._file_behind(artifact)
             if parsed is not None:
                 return self._input(name, parsed)
-        if path is not None and entry is not None:
+        if path is not None and entry is not None and path not in self._above:
             return self.trace(path, entry)
         return Lineage(path=path or name, artifact=artifact.hex(), step=None, inputs=[])
+
+    def _at_pin(self, path: str | None, artifact: bytes) -> Lineage | None:
+        """What was read from another revision, as that one made it; None where it is not there any more."""
+        pin = self._pinned.get(artifact)
+        if path is None or pin is None:
+            return None
+        try:
+            revision = revisions.resolve(self._store, pin)
+        except NotFound:
+            return None
+        entry = snapshots.get_entry(self._store, revision.snapshot, path)
+        if entry is None or entry.artifact != artifact:
+            return None
+        return _Tracer(self._store, revision).trace(path, entry)
 
     def _file_behind(self, artifact: bytes) -> bytes | None:
         """The file that a parse step made this table of."""

@@ -259,6 +259,7 @@ class Planner:
         ]
         why += differences(_without(before, step, unknown), step, told, self.details)
         why += [reason("data", f"{what} (read by itself)") for _, what in self.files.changed(before.hidden)]
+        why = [one for at, one in enumerate(why) if one not in why[:at]]  # a file may be read in two forms
         why.sort(key=lambda one: KINDS.index(one["kind"]))
         if not why and node.op.options.cache == "never":
             return [reason("code", 'declared with cache="never"')]

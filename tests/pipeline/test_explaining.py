@@ -119,3 +119,16 @@ def test_the_line_of_a_definition() -> None:
     assert where("def f():\n  if a:\n    b\n", "def f():\n  if c:\n    b\n") == " (m.py:2)"
     assert where("def g(): 1", "def f(): 1") == ""
     assert where("def f(:", "def f(): 1") == ""
+
+
+def test_a_file_read_in_two_forms_is_one_reason(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(
+        "import aq\nimport pandas as pd\n\n@aq.op\ndef both(a: pd.DataFrame, b: str):\n    return len(b)\n\n"
+        "@aq.flow\ndef f():\n    both(aq.read('a.csv'), aq.read('a.csv'))\n"
+    )
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    repo = create(tmp_path)
+    repo.run("flow.py")
+    (tmp_path / "a.csv").write_text("x\n1\n2\n")
+    planned: Any = repo.run(dry_run=True)
+    assert [why.detail for why in planned.steps[0].reasons] == ["a.csv changed: 2 → 3 lines"]

@@ -369,6 +369,11 @@ def test_a_pin_reads_an_old_revision(repo: Repo) -> None:
     run(repo)
     run(repo, "pin.py")
     assert repo.get("pinned/keep").load() == 12.0
+    (total,) = repo.lineage("pinned/keep").inputs  # type: ignore[union-attr]
+    (load,) = total.inputs
+    (source,) = load.inputs
+    assert (total.step, load.step, source.path) == ("demo/total", "demo/load", "data/x.csv")
+    assert source.artifact == repo.lineage("v1:data/x.csv").artifact  # type: ignore[union-attr]
 
 
 def test_a_file_from_outside_needs_a_name(repo: Repo, tmp_path: Path) -> None:
