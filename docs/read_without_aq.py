@@ -1,7 +1,8 @@
 """Extract artifacts from a repository of aq without aq: sections 4.2, 5, 7 and 8 of docs/format.md as code.
 
 python read_without_aq.py FOLDER ID FILE [ID FILE …]: a table becomes Parquet, or Arrow's IPC format where a
-FILE ends in .arrow; all else its bytes, and of a pickle the buffers as FILE.1, FILE.2, … Nothing is verified.
+FILE ends in .arrow; all else its bytes, of a pickle the buffers as FILE.1, FILE.2, …, of the results of a
+map the ids and keys. Nothing is verified.
 """
 
 # ruff: noqa: B905
@@ -26,7 +27,7 @@ def scan(pack, at):
         kind, codec, bases, size, stored, id = struct.unpack_from("<12xBBBxQQ32s", pack, at)
         bases = struct.unpack_from("32s" * bases, pack, at + 64)
         at += 64 + 32 * len(bases) + stored
-        if kind < 16 and (id not in FRAMES or codec not in (2, 3)):
+        if kind < 16 and (id not in FRAMES or not bases):
             FRAMES[id] = codec, size, bases, pack[at - stored : at]
 
 
@@ -48,27 +49,25 @@ def get(id):
     return data[:start] + b"".join(data[start + at : stop : rows] for at in range(rows)) + data[stop:]
 
 
-def values(data):
-    """The values of an array of layout 1 or 2 without its nulls (8.2), and where it ends."""
-    rows, nullable, width = struct.unpack_from("<IxBH", data)
-    at = 8 + nullable * (rows + -rows % 8)
-    sizes = [width] * rows if width else struct.unpack_from(f"<{rows}I", data, at)
-    ends = list(accumulate(sizes, initial=at if width else at + 4 * (rows + rows % 2)))
-    found = [data[start:stop] for start, stop in pairwise(ends)]
-    return [one for at, one in enumerate(found) if not nullable or data[8 + at]], ends[-1] + -ends[-1] % 8
-
-
 def chosen(data, base):
     """The array that codec 5 makes: numbers of words, of those of the base and of new ones."""
-    new, start = values(data)
-    words = [None, *dict.fromkeys(values(base)[0] if base else []), *new]
-    rows, width = (len(data) - start) // 4, data[6]
-    found = [words[int.from_bytes(data[start + at :: rows], "little")] for at in range(rows)]
+    width, stream = data[6], pa.BufferReader(data)
+    kind = ["fixed_binary", width] if width else "binary"
+    new = array(kind, padded(stream)).to_pylist()
+    known = array(kind, padded(pa.BufferReader(base))).drop_null().to_pylist() if base else []
+    words, codes = [None, *dict.fromkeys(known), *new], data[stream.tell() :]
+    rows = len(codes) // 4
+    found = [words[int.from_bytes(codes[at::rows], "little")] for at in range(rows)]
     valid = bytes(one is not None for one in found)
     sizes = b"" if width else struct.pack(f"<{rows}I", *(len(one or b"") for one in found))
     head = struct.pack("<IBBH", rows, 2 - (width > 0), 0 in valid, width)
     parts = head, valid * (0 in valid), sizes, b"".join(one or bytes(width) for one in found)
     return b"".join(part + bytes(-len(part) % 8) for part in parts)
+
+
+def padded(stream):
+    """What reads so many bytes and skips their padding."""
+    return lambda size: stream.read(size + -size % 8)[:size]
 
 
 def copied(code, base):
@@ -97,6 +96,9 @@ def parts(artifact):
     if "root" not in artifact:
         return decode(artifact["data"]) if artifact["format"] == "pickle" else [artifact["data"]]
     pieces = entries(artifact["root"])
+    if artifact["format"] == "items":
+        named = map(decode, pieces) if artifact["type"]["as"] == "dict" else enumerate(pieces)
+        return ["".join(f"{id.hex()} {key}\n" for key, id in named).encode()]
     ends = [at for at, piece in enumerate(pieces, 1) if piece[35] < 128]
     return (b"".join(get(piece[:32]) for piece in pieces[at:end]) for at, end in pairwise([0, *ends]))
 
@@ -163,9 +165,8 @@ def flat(kind):
 
 def table(columns, data):
     """One segment as a table."""
-    stream = pa.BufferReader(data)
-    arrays = [array(kind, lambda size: stream.read(size + -size % 8)[:size]) for _, kind in columns]
-    return pa.table(arrays, [name for name, _ in columns])
+    read = padded(pa.BufferReader(data))
+    return pa.table([array(kind, read) for _, kind in columns], [name for name, _ in columns])
 
 
 for path in Path(sys.argv[1], ".aq", "packs").glob("*.pack"):

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from aq.formats import packs
+from aq.formats import collected, packs
 from aq.formats.files import stream_bytes
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
@@ -35,6 +35,22 @@ from tests.formats.test_tables_layout import ARRAYS
 from tests.pipeline.repository import create
 
 SCRIPT = Path(__file__).parent.parent / "docs" / "read_without_aq.py"
+FLOW = """
+import aq
+
+@aq.op
+def square(n: int) -> int:
+    return n * n
+
+@aq.op(name="named")
+def cube(n: int) -> int:
+    return n**3
+
+@aq.flow
+def powers():
+    aq.map(square, [1, 2, 3])
+    aq.map(cube, {"two": 2, "ten": 10})
+"""
 ALONE = """
 import runpy, sys
 
@@ -114,6 +130,8 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     made.commit({"rows": changed(rows(20_000))}, message="other values")
     made.commit({"rows": pd.concat([changed(rows(20_000)), rows(20_000)])}, message="more rows")
     made.commit({"rows": pd.concat([changed(rows(20_000)), rows(20_900)])}, message="some more")
+    (folder / "flow.py").write_text(FLOW)
+    made.run("flow.py:powers")
     return made
 
 
@@ -143,7 +161,7 @@ def test_the_repository_has_frames_of_every_codec(repo: Repo) -> None:
 def test_every_artifact_is_extracted_without_aq(repo: Repo, tmp_path: Path) -> None:
     found = artifacts(repo)
     assert {artifact.format for artifact in found.values()} == {
-        "array", "bytes", "json", "metric", "pickle", "raw", "table",
+        "array", "bytes", "items", "json", "metric", "pickle", "raw", "table",
     }  # fmt: skip
     files = {id: tmp_path / f"{id}.arrow" for id in found}
     extract(repo, files)
@@ -162,6 +180,10 @@ def check(artifact: Artifact, repo: Repo, file: Path) -> None:
         buffers = sorted(file.parent.glob(f"{file.name}.*"))
         parts = pickle.loads(file.read_bytes(), buffers=[bytearray(path.read_bytes()) for path in buffers])
         assert repr(parts) == repr(decode(artifact, repo.store))
+    elif artifact.format == "items":
+        elements = enumerate(collected.elements(artifact, repo.store))
+        lines = [f"{id.hex()} {at if key is None else key}" for at, (key, id) in elements]
+        assert file.read_text().splitlines() == lines
     else:
         assert file.read_bytes() == b"".join(stream_bytes(artifact, repo.store))
 
