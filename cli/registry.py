@@ -24,7 +24,7 @@ _TABLE: Final = (
     ("init", "start", "Create an empty repository"),
     ("demo", "start", "Tell a story on 336,776 real flights and leave the repository to explore"),
     ("add", "record", "Track files and folders"),
-    ("remove", "record", "Stop tracking files, folders and given values"),
+    ("remove", "record", "Stop tracking files, folders and given values, drop partitions"),
     ("status", "record", "List what changed since HEAD: files, untracked paths, stale steps"),
     ("commit", "record", "Record all tracked paths as one commit"),
     ("undo", "record", "Take back the last operation; undo again to redo"),
