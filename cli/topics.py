@@ -28,6 +28,7 @@ A flow is a function that calls ops; `aq run` brings it up to date.
   aq run flights.py:delays  one flow
   aq run -p depth=8         all flows of HEAD, with a param changed
   aq run                    all flows of HEAD, as they ran last
+  aq run -p month=2026-04   of a flow in partitions this one, new or not (docs/partitions.md)
   aq run -n                 what would run, and why
 
 A step runs again when its code (helpers and constants included), an input, a param or a package
