@@ -31,6 +31,10 @@ _LOOKS_EACH: Final = 3
 """How many earlier chunks are read for each earlier segment, all in all."""
 
 
+_LOOKS_BEHIND: Final = 8
+"""How many for a new segment where there was none: its rows were appended, and are nowhere as a rule."""
+
+
 class Pairing:
     """The segments of an earlier table beside those of a new one.
 
@@ -96,7 +100,9 @@ class Pairing:
             return None
         id = object_id(Kind.CHUNK, blob)
         near = self._near(start)
-        for found in chain(near, self._others(near)):
+        is_behind = bool(self._segments) and start >= self._segments[-1].stop
+        others = islice(self._others(near), _LOOKS_BEHIND if is_behind else None)
+        for found in chain(near, others):
             if self._looks <= 0:
                 return None
             if not found.is_packed and self._holds(found, id, blob):
