@@ -70,16 +70,18 @@ class _Code:
 
     def _step(self, step: str, known: Record) -> Iterator[StaticChange]:
         variant, units = known["variant"], self.recorded["units"]
+        told: set[tuple[str, str]] = set()
         for source, qualnames in self._changed(known["units"]):
             for qualname in qualnames:
                 before, now = units[source.path][qualname][variant], unit_digest(source, qualname, variant)
                 if now != before:
+                    told.add((source.path, qualname))
                     exact = not before.startswith("many ") and not (now or "").startswith("many ")
                     where = self.places.definition(source.path, qualname)
                     yield StaticChange(step, exact, "code", f"{_shown(source, qualname)} changed{where}")
         for source, faces in self._changed(known["faces"]):
             for qualname, digest in faces.items():
-                if face_digest(source, qualname) != digest:
+                if (source.path, qualname) not in told and face_digest(source, qualname) != digest:
                     detail = f"how {_shown(source, qualname)} is declared changed"
                     yield StaticChange(step, False, "code", detail)
         for source, names in self._changed(known["names"]):
