@@ -8,7 +8,7 @@ other types, another number of rows, another kind of result) the op is called wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _MOST: Final = 0.5
 """The share of new rows from which on the whole table is one call."""
 
+_FEW: Final = 0.05
+"""The share of rows changed in place up to which nobody looks whether one of them came from elsewhere."""
+
 _INDEX: Final = "the index"
 _OWN: Final = ("key", "inputs", "outputs", "hidden", "opaque")
 """Fields in which two steps may differ, `inputs` in the first table alone."""
@@ -43,12 +46,18 @@ verifying: ContextVar[bool] = ContextVar("aq_verifying", default=False)
 
 
 class Earlier(NamedTuple):
-    """What an earlier step had at `place`, what it made of it, and what it read by itself."""
+    """What an earlier step had at `place`, what it made of it, and what it read by itself.
+
+    `columns`: the only ones that `rows` holds, by position, since in all others nothing differs from the
+    table of now; None where it holds all. `load` gives all.
+    """
 
     place: str
     rows: Any
     result: Any
     hidden: dict[str, str]
+    columns: list[int] | None = None
+    load: Callable[[], Any] | None = None
 
 
 class Done(NamedTuple):
@@ -82,8 +91,34 @@ def earlier(
     from aq.formats import values
 
     old, made = (get_record(store, Artifact, one) for one in artifacts)
-    rows = inputs.load(given[place], old, store, root)
-    return Earlier(place, rows, values.decode(made, store), dict(before.hidden))
+
+    def load() -> Any:
+        return inputs.load(given[place], old, store, root)
+
+    columns = _differing(old, get_record(store, Artifact, given[place].artifact), store, loaded[place])
+    rows = load() if columns is None else _some(old, columns, store)
+    return Earlier(place, rows, values.decode(made, store), dict(before.hidden), columns, load)
+
+
+def _differing(old: Artifact, now: Artifact, store: StepStore, frame: Any) -> list[int] | None:
+    """The columns of a frame, by position, that may differ from an earlier one; None: ids do not tell."""
+    if old.kind != "table" or now.kind != "table" or not _is_counted(frame.index):
+        return None
+    from aq.formats.tables.alike import differing_columns
+    from aq.formats.tables.described import described
+
+    found = described(now)
+    if found.pandas is None or found.pandas.series or found.hidden or len(found.columns) != frame.shape[1]:
+        return None
+    return differing_columns(old, now, store)
+
+
+def _some(table: Artifact, columns: Sequence[int], store: StepStore) -> Any:
+    from aq.formats import tables
+    from aq.formats.tables.described import described
+
+    names = described(table).names
+    return tables.to_pandas(table, store, columns=[names[at] for at in columns])
 
 
 def _is_the_same(before: Step, now: Step, place: str) -> bool:
@@ -98,7 +133,13 @@ def call(before: Earlier | None, loaded: Mapping[str, Any], name: str, run: Run)
     """The op's result: of new rows, put together with those made before; else of the whole."""
     if before is not None:
         now = loaded[before.place]
-        source = _sources(before.rows, now) if _has_rows(before.result, len(before.rows)) else None
+        source = None
+        if _has_rows(before.result, len(before.rows)):
+            source = _unmoved(before, now)
+            if source is None:
+                if before.columns is not None and before.load is not None:
+                    before = before._replace(rows=before.load(), columns=None)
+                source = _sources(before.rows, now)
         if source is not None:
             new = (source < 0).nonzero()[0]
             if len(new) <= _MOST * len(now):
@@ -149,6 +190,21 @@ def _pieces(before: Earlier, now: Any, source: Rows, new: Rows, run: Run) -> Any
     together = pd.concat(parts, ignore_index=True).take(order)
     together.index = now.index if not _is_counted(now.index) else pd.RangeIndex(len(now))
     return together
+
+
+def _unmoved(before: Earlier, now: Any) -> Rows | None:
+    """For each row itself, −1 for a new one, where few rows of a table have changed in place."""
+    import numpy as np
+
+    if before.columns is None or not all(map(_is_exact, now.dtypes)):
+        return None
+    source = np.arange(len(now), dtype=np.intp)
+    if before.columns:
+        part = now.iloc[:, before.columns]
+        if not _is_comparable(before.rows, part):
+            return None
+        source[~_equal(before.rows, part)] = -1
+    return source if (source < 0).sum() <= _FEW * len(now) else None
 
 
 def _sources(old: Any, now: Any) -> Rows | None:

@@ -166,6 +166,53 @@ def test_pieces_are_the_whole(old: list[Any], now: list[Any], index: str) -> Non
         assert done.note == f"f/op ran on 0 of {len(now)} rows"
 
 
+BIG = """
+    @aq.op(rowwise=True)
+    def predict(table: pd.DataFrame) -> pd.DataFrame:
+        with open("calls.log", "a") as file:
+            file.write(f"{len(table)}\\n")
+        return pd.DataFrame({"id": table["id"], "y": table["x0"] * 2 + table["x1"]})
+
+    @aq.flow
+    def f():
+        predict(aq.read("t.parquet"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "ran"),
+    [
+        (lambda one: one.assign(x0=one["x0"].where(one["id"] % 300 != 0, -1.0)), 100),
+        (lambda one: one.assign(x0=one["x0"].where(one["id"] % 300 != 0, -0.0)), 100),
+        (lambda one: one.assign(x3=one["x3"].where(one["id"] != 7, np.nan)), 1),
+        (lambda one: one.assign(x0=one["x1"], x1=one["x0"]), 30_000),
+        (lambda one: one.assign(x0=np.roll(one["x0"], 1)), 30_000),
+        (lambda one: one.iloc[::-1].reset_index(drop=True), 0),
+        (lambda one: pd.concat([one.iloc[100:], one.iloc[:50]], ignore_index=True), 0),
+        (lambda one: one.assign(x1=one["x1"].astype("float32")), 30_000),
+    ],
+)
+def test_a_large_table_is_read_where_its_columns_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any, ran: int
+) -> None:
+    """Segments that are chunks of each column: changes in place, others, another order, other types."""
+    monkeypatch.chdir(tmp_path)
+    shop = Workshop(tmp_path)
+    shop.write(BIG)
+    columns = {f"x{at}": np.random.default_rng(at).normal(size=30_000) for at in range(5)}
+    frame = pd.DataFrame({"id": np.arange(30_000), **columns})
+    frame.to_parquet("t.parquet")
+    shop.run()
+    calls(shop)
+    now = change(frame)
+    now.to_parquet("t.parquet")
+    done = shop.run()
+    assert sum(calls(shop)) == ran
+    told = shop.value(done, "f/predict")
+    pd.testing.assert_frame_equal(told, pd.DataFrame({"id": now["id"], "y": now["x0"] * 2 + now["x1"]}))
+    assert np.array_equal(np.signbit(told["y"]), np.signbit(now["x0"] * 2 + now["x1"]))
+
+
 def test_columns_of_objects_are_never_compared() -> None:
     before = pd.DataFrame({"a": np.array([1, 2, 3], dtype=object)})
     now = pd.DataFrame({"a": np.array([True, 2, 3], dtype=object)})
