@@ -336,4 +336,4 @@ def write_stream(path: str, pieces: Iterable[Buffer], *, mode: int = 0o644) -> N
     finally:
         os.close(fd)
     rename(temporary, path)
-    fsync_folder(os.path.dirname(path))
+    fsync_folder(os.path.dirname(path) or ".")

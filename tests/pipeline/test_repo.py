@@ -340,6 +340,12 @@ def test_a_second_repo_sees_the_first_ones_commits(tmp_path: Path) -> None:
         assert one.get("b").load() == 2
 
 
+def test_save_by_a_bare_name(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo.commit({"v": {"k": 1}})
+    monkeypatch.chdir(tmp_path)
+    assert repo.get("v").save("v.json").read_bytes() == b'{"k": 1}\n'
+
+
 def test_save_and_chunks(repo: Repo, tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
     repo.commit({"t": frame, "v": {"k": [1, None]}})
