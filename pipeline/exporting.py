@@ -95,7 +95,7 @@ class Stored:
             rows=self._at(start, stop),
             content=self._content,
         )
-        return frame if hasattr(frame, "columns") else frame.to_frame()
+        return _whole_times(frame if hasattr(frame, "columns") else frame.to_frame())
 
     def _at(self, start: int, stop: int) -> tuple[int, int]:
         first, last = self.span
@@ -157,6 +157,18 @@ def _framed(table: pa.Table) -> Any:
         if kind == pa.time64("ns"):
             table = table.set_column(at, name, table.column(at).cast(pa.string()))
     return table.to_pandas(integer_object_nulls=True)
+
+
+def _whole_times(frame: Any) -> Any:
+    """A frame in which times in nanoseconds are texts, for the same reason."""
+    import pandas as pd
+    import pyarrow as pa
+
+    for at, dtype in enumerate(frame.dtypes):
+        if isinstance(dtype, pd.ArrowDtype) and dtype.pyarrow_dtype == pa.time64("ns"):
+            texts = pa.array(frame.iloc[:, at].array).cast(pa.string())
+            frame.isetitem(at, pd.Series(pd.array(texts, pd.ArrowDtype(pa.string())), index=frame.index))
+    return frame
 
 
 def _pieces(rows: Rows, size: int = _ROWS) -> Iterator[tuple[int, int]]:

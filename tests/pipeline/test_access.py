@@ -239,6 +239,16 @@ def test_json_keeps_every_digit(tmp_path: Path) -> None:
     assert [row["list"] for row in rows] == [[Decimal("0.1")], None, [None]]
 
 
+def test_times_of_a_frame_keep_their_nanoseconds(tmp_path: Path) -> None:
+    kind = pd.ArrowDtype(pa.time64("ns"))
+    frame = pd.DataFrame({"t": pd.array([1, None], kind)}, index=["a", "a"])
+    with create(tmp_path / "r") as repo:
+        repo.commit({"t": frame})
+        assert repo.cat("t").decode() == ",t\na,00:00:00.000000001\na,\n"
+        assert [row["t"] for row in json.loads(repo.cat("t", format="json"))] == ["00:00:00.000000001", None]
+        pd.testing.assert_frame_equal(repo.get("t").load(), frame)
+
+
 def test_json_has_what_a_frame_shows(tmp_path: Path) -> None:
     frame = pd.DataFrame(
         {
