@@ -34,7 +34,7 @@ class Readings:
             name = show.step_name(path, entry)
             if name is not None:
                 self.made.setdefault(name, []).append((path, bytes(entry.artifact)))
-        static = load_static(store, run)
+        self._static = static = load_static(store, run)
         if static is None:
             return
         for step, above in static.upstream.items():
@@ -42,6 +42,13 @@ class Readings:
         for source in run.sources:
             for step in static.readers.get(source.path, []):
                 self._near.setdefault(step, []).append((source.path, bytes(source.artifact)))
+
+    def waited(self, step: str) -> list[str]:
+        """The sources and the steps that a step of the flow waits for."""
+        if self._static is None:
+            return []
+        sources = [path for path, steps in self._static.readers.items() if step in steps]
+        return [*sources, *self._static.upstream.get(step, [])]
 
     @cached_property
     def _known(self) -> dict[bytes, str]:

@@ -6,7 +6,7 @@ Invariant: summaries and records only; no value is loaded, no pickle opened.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aq.formats import partitions
@@ -23,6 +23,9 @@ from aq.store import revisions, snapshots
 from aq.store.revisions import Revision
 from aq.store.snapshots import Entry, Origin
 from aq.store.store import Store
+
+if TYPE_CHECKING:
+    from aq.pipeline.readings import Readings
 
 ITEMS_SHOWN = 20
 """Items of a map that are named where it is shown."""
@@ -226,6 +229,14 @@ def run_info(store: Store, id: Digest) -> RunInfo:
     )
 
 
+def _inputs_of(readings: Readings, name: str, record: Step | None) -> list[str]:
+    """What a step took; one that never began, the sources and steps that it waited for."""
+    if record is None:
+        return readings.waited(name)
+    paths = readings.paths(name, record.inputs)
+    return [paths[place] or bytes(id).hex() for place, id in record.inputs.items()]
+
+
 def step_entries(store: Store, run: Run) -> list[StepEntry]:
     """The steps of a run in the order of the flow; parsing is no step here."""
     from aq.pipeline.readings import Readings
@@ -241,8 +252,6 @@ def step_entries(store: Store, run: Run) -> list[StepEntry]:
             continue
         made = one.step or one.attempt
         record = get_record(store, Step, made) if made else None
-        inputs = record.inputs if record else {}
-        paths = readings.paths(one.name, inputs)
         result.append(
             StepEntry(
                 step=one.name,
@@ -251,7 +260,7 @@ def step_entries(store: Store, run: Run) -> list[StepEntry]:
                 seconds=one.seconds,
                 saved=one.saved,
                 reasons=[msgspec.convert(reason, Reason) for reason in one.reasons],
-                inputs=[paths[place] or bytes(id).hex() for place, id in inputs.items()],
+                inputs=_inputs_of(readings, one.name, record),
                 outputs=outputs.get(bytes(one.step), []) if one.step else [],
                 error=one.error or None,
                 log=bytes(one.log).hex() if one.log else None,

@@ -72,3 +72,20 @@ def test_the_history_of_a_check_has_the_runs_that_it_gated(repo: Repo) -> None:
     repo.run("flow.py", commit=False)
     repo.run("flow.py")
     assert history("HEAD") == [*gated, ("accepted", True), ("passed", True)]
+
+
+def test_a_step_that_never_began_is_drawn_where_it_waited(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(
+        "import aq\n\n@aq.op\ndef a():\n    return 1\n\n@aq.op\ndef b(a):\n    raise ValueError('x')\n\n"
+        "@aq.op\ndef c(a, b, text):\n    return 1\n\n@aq.op\ndef d(c):\n    return 1\n\n"
+        "@aq.flow\ndef f():\n    x = a()\n    d(c(x, b(x), aq.read('x.txt')))\n"
+    )
+    (tmp_path / "x.txt").write_text("x")
+    repo = create(tmp_path)
+    assert repo.run("flow.py").status == "failed"
+    assert {one.step: one.inputs for one in repo.steps("run:last")} == {
+        "f/a": [],
+        "f/b": ["f/a"],
+        "f/c": ["x.txt", "f/a", "f/b"],
+        "f/d": ["f/c"],
+    }
