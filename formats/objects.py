@@ -57,7 +57,11 @@ class Sink(Protocol):
     """Anything that objects can be written to."""
 
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
-        """Store the bytes once and return their id; `base` is an object that they resemble."""
+        """Store the bytes once and return their id; `base` is an object that they resemble.
+
+        For a chunk the ids of others may follow it (or 32 zero bytes) whose values may come again here; for a
+        node no bytes at all say that others will resemble it.
+        """
 
 
 class SourceAndSink(Source, Sink, Protocol):

@@ -23,6 +23,7 @@ _head: Final = Struct("<IBBH")
 _LEVEL: Final = 1
 _PLANES: Final = 4
 _WIDTH: Final = 8
+_SOME: Final = 1_024
 
 
 def pack(data: Buffer, base: Buffer = b"") -> bytes | None:
@@ -34,10 +35,10 @@ def pack(data: Buffer, base: Buffer = b"") -> bytes | None:
     found = array_of(view)
     if found is None or not _is_known(found):
         return None
-    known = _words(base, found)
     values = _array(view, found)
     coded = values.dictionary_encode()
-    if known is None or 2 * len(coded.dictionary) > found.rows:
+    known = None if 2 * len(coded.dictionary) > found.rows else _words(base, found)
+    if known is None:
         return None
     places = pc.index_in(coded.dictionary, value_set=known)
     is_new = places.is_null()
@@ -47,6 +48,16 @@ def pack(data: Buffer, base: Buffer = b"") -> bytes | None:
     chosen = np.concatenate(([0], codes))[coded.indices.cast("int64").fill_null(-1).to_numpy() + 1]
     planes = chosen.astype("<u4").view(np.uint8).reshape(-1, _PLANES).T
     return _compress([*_written(new, found.width), *(plane.tobytes() for plane in planes)])
+
+
+def repeats(data: Buffer) -> bool:
+    """Whether this is an array for `pack`, and the values in its middle come more than once."""
+    view = memoryview(data)
+    found = array_of(view)
+    if found is None or not _is_known(found):
+        return False
+    some = _array(view, found).slice(max(0, found.rows - _SOME) // 2, _SOME)
+    return 8 * len(some.unique()) <= 7 * len(some)
 
 
 def unpack(payload: Buffer, base: Buffer, length: int) -> bytes:

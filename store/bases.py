@@ -7,7 +7,7 @@ and is then the base of those that come after it. What grows is in `growing`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DEEPEST: Final = 8
 """How many bases in a row a reader follows."""
 SMALLEST: Final = 256
+_RECENT: Final = 8 << 20
 _MOST: Final = 3 / 10
 """A delta takes at most this part of what its base takes on the disk."""
 _MOST_AT_FIRST: Final = 3 / 4
@@ -43,6 +44,25 @@ class Lying(Protocol):
 
     def size_of(self, id: bytes) -> int | None:
         """The length of its canonical bytes, or None."""
+
+
+class Recent:
+    """The bytes of the bases that were read last, a few of them: neighbours are often made from the same."""
+
+    def __init__(self) -> None:
+        self._found: dict[bytes, bytes] = {}
+        self._size = 0
+
+    def get(self, id: bytes, read: Callable[[], bytes]) -> bytes:
+        """The bytes of this one, read if need be."""
+        data = self._found.get(id)
+        if data is None:
+            data = read()
+            if self._size + len(data) > _RECENT:
+                self._found, self._size = {}, 0
+            self._found[id] = data
+            self._size += len(data)
+        return data
 
 
 class Roots(dict[bytes, bytes]):

@@ -20,6 +20,7 @@ from aq.formats.identity import Buffer, Kind, object_id
 from aq.formats.objects import Origin
 from aq.formats.packs import Head, Place, decode_head, holds, seed_of
 from aq.formats.threads import SecondThread, Stopped
+from aq.store.bases import DEEPEST
 from aq.store.neighbours import in_runs
 from aq.store.packs import MissingPack
 
@@ -118,10 +119,18 @@ class _Look:
         """Show what lies in packs: first the deltas are read, then what lies in full, and they with it."""
         places = dict(zip(self.positions, self._objects.places(self.positions), strict=True))
         full, made = self._split(places)
-        bases = {place.bases[0] for _, place in made} - places.keys()
-        more, _ = self._split(dict(zip(bases, self._objects.places(bases), strict=True)))
+        bases = [place.bases[0] for _, place in made]
+        for _ in range(DEEPEST):
+            fresh = list(dict.fromkeys(base for base in bases if base not in places))
+            if not fresh:
+                break
+            found = dict(zip(fresh, self._objects.places(fresh), strict=True))
+            places |= found
+            more, deeper = self._split(found)
+            full, made = full + more, made + deeper
+            bases = [place.bases[0] for _, place in deeper]
         self._share(made)
-        self._share(full + more)
+        self._share(full)
 
     def _split(self, places: dict[bytes, Place | None]) -> tuple[list[_Wanted], list[_Wanted]]:
         """What lies in full, and what is made from one base; the rest is left to `get`."""

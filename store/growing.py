@@ -95,11 +95,12 @@ def _grown(
 def _apart(objects: Lying, id: bytes, data: bytes, kin: Sequence[bytes]) -> Frame:
     """A chunk that resembles no other, whose values may have come before: as what takes least."""
     found = [_in_full(Kind.CHUNK, id, data)]
-    chosen = _chosen(objects, id, kin)
-    if len(data) >= bases.SMALLEST and kin:
+    repeats = bool(kin) and words.repeats(data)
+    if kin and len(data) >= bases.SMALLEST and (repeats or len(data) < _SHORT):
+        chosen = _chosen(objects, id, kin)
         base = b"" if chosen is None else objects.get(Kind.CHUNK, chosen)
         row = () if chosen is None else (chosen,)
-        told = words.pack(data, base)
+        told = words.pack(data, base) if repeats else None
         if told is not None:
             found.append(Frame(Kind.CHUNK, id, told, codec=words.WORDS, length=len(data), bases=row))
         if chosen is not None and len(data) < _SHORT:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,6 +63,7 @@ class Objects:
         self.files = files
         self.new_bytes = 0
         self._lock = RLock()
+        self._recent = bases.Recent()
         self._reset()
 
     def after_fork(self) -> None:
@@ -290,7 +292,9 @@ class Objects:
         if depth >= bases.DEEPEST:
             raise Damaged(f"chunk {lying.bases[0].hex()} is the base of too many deltas in a row")
         try:
-            return b"".join([self._read(Kind.CHUNK, base, base, depth + 1) for base in lying.bases])
+            read = partial(self._read, Kind.CHUNK)
+            row = [(base, partial(read, base, base, depth + 1)) for base in lying.bases]
+            return b"".join([self._recent.get(*one) for one in row])
         except Damaged as error:
             raise Damaged(
                 f"chunk {id.hex()} is made from another: {error.message}", hint=error.hints
