@@ -511,7 +511,7 @@ def edits(draw: st.DrawFn, before: Fan) -> Fan:
     return replace(before, items=tuple(items))
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.data())
 def test_a_map_equals_a_loop_and_runs_no_item_twice(data: st.DataObject) -> None:
     fan = Fan(tuple(data.draw(st.lists(st.integers(0, 6), max_size=5))))

@@ -153,7 +153,7 @@ def check(data: st.DataObject, rounds: int) -> None:
             assert not repo.fsck(full=True).problems
 
 
-@settings(max_examples=5)
+@settings(max_examples=4)
 @given(st.data())
 def test_any_edits(data: st.DataObject) -> None:
     check(data, 4)
