@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from beside import rowwise
 from beside.flows import AQ_MAP, PACKAGES, FlowTool, aq, by_command, peers
 from beside.timing import Cost, Costs, Failed, Limit, disk_bytes, ratio, run
 from beside.workloads import Bench
@@ -137,7 +138,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few steps, one round, no peers: does it run?")
     parser.add_argument("--steps", type=int, default=1_000, help="in the flow")
     parser.add_argument("--items", type=int, default=10_000, help="of the map")
-    parser.add_argument("--only", choices=("steps", "map"), help="of the two")
+    parser.add_argument("--only", choices=("steps", "map", "rowwise"), help="of the three")
+    parser.add_argument("--rows", type=int, default=5_000_000, help="of the batch prediction")
     parser.add_argument("--rounds", type=int, default=5, help="measured, after the warm-up")
     parser.add_argument("--peers", default=",".join(PACKAGES), help="of " + ",".join(PACKAGES))
     parser.add_argument("--programs", type=Path, help="bin/ of an environment that has the peers")
@@ -145,7 +147,7 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     options.peers = set(filter(None, options.peers.split(",")))
     if options.quick:
-        vars(options).update({"steps": 10, "items": 10, "rounds": 1, "peers": set()})
+        vars(options).update({"steps": 10, "items": 10, "rows": 2_000, "rounds": 1, "peers": set()})
     return options
 
 
@@ -174,13 +176,21 @@ def items(folder: Path, options: argparse.Namespace) -> list[Limit]:
     return limits_of_maps(many, few, options.items)
 
 
+def rows(folder: Path, options: argparse.Namespace) -> list[Limit]:
+    """Measure a batch prediction by a row-wise op."""
+    costs = rowwise.measure(Bench(folder, options.rounds), options.rows, verify=options.quick)
+    print(f"A batch prediction for {options.rows} rows\n(seconds wall/CPU)\n{costs.table(rowwise.STEPS)}\n")
+    return rowwise.limits(costs)
+
+
 def main() -> int:
     """Print tables and limits; 1 where aq is over one, tiny sizes apart."""
     options = arguments()
     with tempfile.TemporaryDirectory(prefix="aq-bench-", dir=options.folder) as scratch:
         folder = Path(scratch)
-        found = steps(folder, options) if options.only != "map" else []
-        found += items(folder, options) if options.only != "steps" else []
+        found = steps(folder, options) if options.only in (None, "steps") else []
+        found += items(folder, options) if options.only in (None, "map") else []
+        found += rows(folder, options) if options.only in (None, "rowwise") else []
     for limit in found:
         print(limit)
     over = [limit.name for limit in found if limit.over]
