@@ -267,12 +267,15 @@ class ObjectCheck:
         listed = {id for _key, id in steps + runs}
         for id in sorted(kinds.keys() - listed):
             name = Kind(kinds[id]).name.lower()
+            if id in lost:
+                continue  # even if all its parts have come back: the next index lists it again
             if whole.has(Item(Kind(kinds[id]), id)):
                 yield Finding("index", Digest(id), f"this {name} is not listed", REBUILD)
-            elif kinds[id] == Kind.STEP and id not in lost:
+            elif kinds[id] == Kind.STEP:
                 yield Finding("index", Digest(id), "this step is not listed as one that lost parts", REBUILD)
         for id in sorted(lost & listed):
-            yield Finding("index", Digest(id), "this step is listed as one that lost parts too", REBUILD)
+            name = Kind(kinds[id]).name.lower()
+            yield Finding("index", Digest(id), f"this {name} is listed as one that lost parts too", REBUILD)
         before, position = b"", 0
         for key, id in steps:
             position = position + 1 if key[:32] == before else 0

@@ -276,8 +276,7 @@ def _register(change: Change, files: PackFiles, places: Iterator[tuple[bytes, Pl
         if id in known:
             continue
         if not whole.has(Item(Kind(place.kind), id)):
-            if place.kind == Kind.STEP:
-                change.put("lost", id, b"")
+            change.put("lost", id, b"")
             continue
         known.add(id)
         if place.kind == Kind.RUN:

@@ -214,6 +214,7 @@ def test_a_lost_output_is_made_again(tmp_path: Path) -> None:
         assert statuses_of_last_run(tmp_path)["texts/blown"] == "run"
         assert run_aq(tmp_path, ["run"], time=START + DAY) == 0
         assert set(statuses_of_last_run(tmp_path).values()) == {"reused"}
+        assert run_aq(tmp_path, ["fsck", "--full"], time=START) == 0
         assert run_aq(tmp_path, ["fsck", "--rebuild"], time=START) == 0
         assert run_aq(tmp_path, ["fsck", "--full"], time=START) == 0
         assert run_aq(tmp_path, ["cat", f"{refs['branch/main']}:texts/blown"], time=START) == 0
