@@ -26,9 +26,5 @@ def worker(session: Session) -> int:
             "aq worker takes its tasks from an aq run, and a terminal gives none",
             hint="aq run -j 2 --executor 'cmd:aq worker'",
         )
-    from aq.pipeline.serving import serve
-
-    repo = session.repo()
-    repo.store.before_executing()
-    serve(repo.root, sys.stdin.buffer, sys.stdout.buffer)
+    session.repo().worker(sys.stdin.buffer, sys.stdout.buffer)
     return 0

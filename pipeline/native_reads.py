@@ -93,8 +93,7 @@ def _owner(path: str) -> Any:
 
 def original(value: object) -> Callable[..., Any] | None:
     """The reader behind one that tells; None for anything else."""
-    code = getattr(value, "__code__", None)
-    if code is None or code.co_filename != __file__ or not isinstance(value, FunctionType):
+    if not isinstance(value, FunctionType) or value.__code__.co_filename != __file__:
         return None
     found: Callable[..., Any] | None = getattr(value, "__wrapped__", None)
     return found and (original(found) or found)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, Unpack
 
 from aq.pipeline import inventory, outcomes, results, settings
 from aq.pipeline.context import Context, redact
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         repro,
         runlist,
         running,
+        serving,
         settled,
         show,
         undoing,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from aq.store.worktree import Done, Worktree
 else:
     _NAMES = "blame checklist committing evaluate folder git keeping lineage log merging "
-    _NAMES += "moving naming repro runlist running settled show undoing"
+    _NAMES += "moving naming repro runlist running serving settled show undoing"
     globals().update({name: Deferred(name) for name in _NAMES.split()})
 
 Paths = Sequence[str | Path]
@@ -329,6 +330,10 @@ class Repo:
     ) -> outcomes.Repro:
         """Execute a commit's run again, in a clean folder with its code, and compare ids."""
         return repro.repro(self, spec, rtol=rtol, atol=atol, on_event=on_event or _ignore)
+
+    def worker(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+        """Do the tasks that an `aq run` elsewhere sends, and answer, until nothing more comes in."""
+        serving.serve(self, incoming, outgoing)
 
     # -- explain ----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aq.formats.errors import UsageError
 from aq.pipeline import wire
@@ -20,14 +20,18 @@ from aq.pipeline.task import Answer, Code, perform
 from aq.pipeline.workers import Workers
 from aq.store.layout import CONTROL
 
+if TYPE_CHECKING:
+    from aq.pipeline.repo import Repo
 
-def serve(root: Path, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+
+def serve(repo: Repo, incoming: BinaryIO, outgoing: BinaryIO) -> None:
     """Do the tasks of one who asks. Raises UsageError for a line that is no message.
 
     Ctrl-C and SIGTERM give back what is under way, and pass through.
     """
-    workers = Workers(1, root / CONTROL)
-    service = _Service(root, outgoing, workers)
+    repo.store.before_executing()
+    workers = Workers(1, repo.root / CONTROL)
+    service = _Service(repo.root, outgoing, workers)
     try:
         service.say(wire.Hello())
         for text in incoming:

@@ -69,7 +69,7 @@ def test_an_edit_runs_what_it_concerns_and_an_equal_output_stops_there(
     if told:
         assert reasons(done, "clean") == [told]
     if "total" in ran:
-        assert reasons(done, "total") == [("upstream", "delays/clean changed: 2 → 1 rows")]
+        assert reasons(done, "total") == [("upstream", "delays/clean changed: 2 → 1 row")]
 
 
 def test_back_to_an_earlier_state_everything_is_known(delays: Workshop) -> None:

@@ -234,6 +234,7 @@ def test_a_gate_keeps_the_branch_and_can_be_accepted(repo: Repo) -> None:
     assert check.accepted == "Ada <ada@example.org>: known outlier"
     assert [(one.commit, one.state) for one in check.history] == [
         (first.commit, "passed"),
+        (None, "failed"),
         (accepted.commit, "accepted"),
     ]
     (before,) = repo.checks(gated.run)

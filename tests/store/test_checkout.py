@@ -123,7 +123,7 @@ class TestUnsavedWork:
         first, _ = two_commits(bench)
         bench.write("changed", "precious")
         before = bench.lying()
-        with pytest.raises(Conflict, match=r"in no commit: changed$") as caught:
+        with pytest.raises(Conflict, match=r"(?m)in no commit: changed$") as caught:
             bench.checkout(first)
         assert caught.value.exit_code == 4
         assert caught.value.hints == ("aq commit -m MSG", "aq switch -f BRANCH")

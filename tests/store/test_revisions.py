@@ -127,7 +127,7 @@ def test_ids_and_their_prefixes(past: History) -> None:
         ("featur/x", r"did you mean feature/x", "aq show feature/x"),
         ("V1", r"did you mean v1", "aq show v1"),
         ("head", r"did you mean HEAD", "aq show HEAD"),
-        ("nothing-like-it", r"no revision nothing-like-it$", "aq log"),
+        ("nothing-like-it", r"(?m)no revision nothing-like-it$", "aq log"),
         ("0123456789abcdef", "no revision 0123456789abcdef", "aq log"),
         ("a\nb", r"no revision 'a\\nb'", "aq log"),
         ("main~9", "main~9 lies before the first commit", "aq log"),

@@ -253,7 +253,7 @@ def test_a_path_that_is_not_there(bench: Bench) -> None:
     for wrong in ("data/flight.csv", "data/Flights.csv", "flights.csv"):
         with pytest.raises(NotFound, match=r"did you mean data/flights\.csv"):
             bench.add(wrong)
-    with pytest.raises(NotFound, match=r"no path nothing$"):
+    with pytest.raises(NotFound, match=r"(?m)no path nothing$"):
         bench.add("nothing")
 
 
