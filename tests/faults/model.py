@@ -286,11 +286,12 @@ class Model:
         if last is None:
             raise Refused(1)
         place = self.log.index(last)
+        if any(self.folder.get(path) not in (None, *states) for path, states in last.files.items()):
+            raise Refused(4)
+        self.finish()  # so that redo brings all of it
         files = {}
-        for path, (before, after) in last.files.items():
+        for path, (before, _after) in last.files.items():
             lies = self.folder.get(path)
-            if lies not in (None, before, after):
-                raise Refused(4)
             if lies != before:
                 files[path] = (lies, before)
         gone = dict.fromkeys(last.after.keys() - last.before.keys())
