@@ -39,11 +39,11 @@ def history(points: Sequence[CheckPoint]) -> str:
 
 
 def seen(value: object, bound: object, rows: int | None) -> str:
-    """What a check judged: `0.9757 (bound: 0.1), 3 rows`."""
+    """What a check judged: `0.9757 (bound: 0.1), 3 rows` that failed."""
     judged = number(value) if value is not None else ""
     if bound is not None:
         judged = f"{judged} (bound: {number(bound)})".lstrip()
-    return ", ".join(filter(None, (judged, plural(rows, "row") if rows is not None else "")))
+    return ", ".join(filter(None, (judged, plural(rows, "row") if rows else "")))
 
 
 def violations(found: Sequence[Violation], view: View) -> Iterator[str]:

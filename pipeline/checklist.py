@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from itertools import dropwhile, islice
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from aq.formats import values
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
-from aq.formats.records import Commit, Run
+from aq.formats.records import Artifact, Commit, Run, Step
 from aq.pipeline import facts, times
 from aq.pipeline.outcomes import CheckEntry, CheckPoint
 from aq.pipeline.partitions import of_run
@@ -30,12 +31,13 @@ def checks(store: Store, text: str) -> list[CheckEntry]:
     found: list[CheckEntry] = []
     for id, run in runs_behind(store, text):
         points = _points(store, text, id, run)
-        found += [_entry(run, name, points.get(name, [])) for name in sorted(run.checks)]
+        found += [_entry(store, run, name, points.get(name, [])) for name in sorted(run.checks)]
     return found
 
 
-def _entry(run: Run, name: str, points: list[CheckPoint]) -> CheckEntry:
+def _entry(store: Store, run: Run, name: str, points: list[CheckPoint]) -> CheckEntry:
     seen: dict[str, Any] = next((one for one in run.violations if one.get("check") == name), {})
+    seen = seen or _verdict(store, run, name)
     state = run.checks[name]
     return CheckEntry(
         check=name,
@@ -47,6 +49,17 @@ def _entry(run: Run, name: str, points: list[CheckPoint]) -> CheckEntry:
         accepted=run.accepted.get(name),
         history=points,
     )
+
+
+def _verdict(store: Store, run: Run, name: str) -> dict[str, Any]:
+    """What a check that held had judged, as its step has it; nothing where that is not here."""
+    step = next((one.step for one in run.steps if one.name == name), None)
+    if step is None or not store.has(step):
+        return {}
+    output = get_record(store, Step, step).outputs[0][1]
+    if not store.has(output):
+        return {}
+    return cast("dict[str, Any]", values.decode(get_record(store, Artifact, output), store))
 
 
 def _points(store: Store, text: str, id: Digest, run: Run) -> dict[str, list[CheckPoint]]:

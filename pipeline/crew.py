@@ -13,7 +13,8 @@ from io import SEEK_END, BytesIO
 from itertools import count
 from pathlib import Path
 from socket import gethostname
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
 
 from aq.formats import values
 from aq.formats.errors import AqError, Refused
@@ -43,6 +44,13 @@ if TYPE_CHECKING:
     Opener = Callable[[], tuple[Executor, int]]
 
 _number = count(1)
+
+
+class _Begun(NamedTuple):
+    """A piece of work that others are at, and since when, by `monotonic`."""
+
+    work: Work
+    at: float
 
 
 class Crew:
@@ -101,7 +109,7 @@ class Many:
         self._own, self._crew, self._make_code = own, crew, code
         self._store: StepStore = own.planner.store
         self._code: Code | None = None
-        self._under_way: dict[Future[Answer], Work] = {}
+        self._under_way: dict[Future[Answer], _Begun] = {}
         self._loose: dict[bytes, tuple[Packed, ...]] = {}
         self._is_behind = False
 
@@ -127,7 +135,7 @@ class Many:
             self._code = code
             self._is_behind = True
         task = self._task(work)
-        self._under_way[executor.submit(perform, code, task)] = work
+        self._under_way[executor.submit(perform, code, task)] = _Begun(work, monotonic())
 
     def _runs_here(self, work: Work) -> bool:
         limited = isinstance(work, StepWork) and work.node.op.options.is_limited
@@ -190,11 +198,15 @@ class Many:
         return [self._result(*self._answer(future)) for future in begun]
 
     def _answer(self, future: Future[Answer]) -> tuple[Work, Answer]:
-        """What came of a task; an executor that was given may have lost it, in ways of its own."""
-        work = self._under_way.pop(future)
+        """What came of a task; an executor that was given may have lost it, in ways of its own.
+
+        Where nobody is left who could tell how long it took, that is the time since it was begun.
+        """
+        work, began = self._under_way.pop(future)
         name = self._name(work)
         try:
-            return work, future.result()
+            answer = future.result()
+            return work, answer if answer.seconds else replace(answer, seconds=monotonic() - began)
         except Refused as error:  # by its own disk, or in its own store: here nothing is lost
             failure = Failure(name, error.kind, error.message)
         except AqError:
@@ -203,7 +215,7 @@ class Many:
             if not self._crew.has_executor:
                 raise
             failure = Failure(name, "killed", f"its executor lost it: {one_line(error)}")
-        return work, Answer(Outcome([], failure, None))
+        return work, Answer(Outcome([], failure, None), seconds=monotonic() - began)
 
     def _name(self, work: Work) -> str:
         return work.node.name if isinstance(work, StepWork) else work.wanted.label
@@ -247,5 +259,5 @@ class Many:
         yield from self._own.end()
         for future in ended:
             if future.exception() is None:
-                yield self._result(self._under_way[future], future.result())
+                yield self._result(self._under_way[future].work, future.result())
         self._under_way.clear()

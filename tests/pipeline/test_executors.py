@@ -103,6 +103,8 @@ def test_a_step_that_ends_badly_costs_itself_alone_and_is_tried_again(
     assert done.error is not None and done.error["kind"] == failure, done.error
     assert place.states() == {"first": "run", "hard": "failed", "last": "cancelled", "beside": "run"}
     assert place.repo.logs(f"{done.run}:hard").text.startswith("try 0\n")
+    (hard,) = [one for one in place.repo.steps(done.run) if one.step == "flow/hard"]
+    assert hard.seconds >= float(limits.get("timeout", 0)) * (failure == "timeout")
     for old in place.root.glob("try*"):
         old.unlink()
     place.write(limited(do, failing=1, retries=1, **limits))

@@ -74,6 +74,25 @@ def test_the_history_of_a_check_has_the_runs_that_it_gated(repo: Repo) -> None:
     assert history("HEAD") == [*gated, ("accepted", True), ("passed", True)]
 
 
+def test_a_check_says_what_it_judged_whether_it_held_or_not(repo: Repo) -> None:
+    (repo.root / "flow.py").write_text(
+        FLOW.replace(
+            "    small(",
+            "    loss.bound(above=10, severity='warning')(loss(depth, aq.read('x.txt')))\n    small(",
+            1,
+        ).replace(
+            'small(loss(depth, aq.read("x.txt")))',
+            "loss.bound(below=1, above=20, name='both')(loss.named('again')(depth, '8'))",
+        )
+    )
+    repo.run("flow.py", params={"depth": 2})
+    seen = {one.check: (one.state, one.value, one.bound, one.rows) for one in repo.checks()}
+    assert seen == {"f/loss_holds": ("passed", 2.0, 10.0, None), "f/both": ("passed", 10.0, 1.0, None)}
+    repo.run("flow.py", params={"depth": 30})
+    seen = {one.check: (one.state, one.value, one.bound, one.rows) for one in repo.checks("run:last")}
+    assert seen == {"f/loss_holds": ("warning", 26.0, 10.0, None), "f/both": ("failed", 34.0, 20.0, None)}
+
+
 def test_a_step_that_never_began_is_drawn_where_it_waited(tmp_path: Path) -> None:
     (tmp_path / "flow.py").write_text(
         "import aq\n\n@aq.op\ndef a():\n    return 1\n\n@aq.op\ndef b(a):\n    raise ValueError('x')\n\n"
