@@ -15,13 +15,14 @@ from types import EllipsisType
 from aq.formats.errors import No
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
-from aq.formats.records import Artifact, Commit
-from aq.pipeline import facts, log
+from aq.formats.records import Commit
+from aq.pipeline import log
+from aq.pipeline.directions import better_of
 from aq.pipeline.judge import Judge, Rule, by_endpoints, fixed_judge
 from aq.pipeline.outcomes import Bisect, CommitValue, Culprit, Evaluations, Shift
 from aq.pipeline.search import Found, Skipped, Trail, first_bad
 from aq.pipeline.segments import LevelShift, noise, shifts
-from aq.store import history, revisions, snapshots
+from aq.store import history, revisions
 from aq.store.store import Store
 
 Compute = Callable[[Digest, str], float | None]
@@ -122,25 +123,6 @@ def _recorded_line(store: Store, query: Query) -> list[Point]:
         if id == start:
             break
     return points[::-1]
-
-
-def better_of(store: Store, metric: str) -> str | None:
-    """Which direction of a metric is an improvement, as declared: higher | lower, or None."""
-    tip = log.commit_of(revisions.resolve(store, "HEAD"))
-    for id, commit in history.first_parents(store, tip):
-        known = facts.of(store, id)
-        path, key = log.in_newest(known, metric), ""
-        if path not in known.recorded:
-            continue
-        entry = snapshots.get_entry(store, commit.snapshot, path)
-        if entry is None:
-            path, _, key = path.rpartition(".")
-            entry = snapshots.get_entry(store, commit.snapshot, path)
-        if entry is None:
-            continue
-        declared = (get_record(store, Artifact, entry.artifact).type or {}).get("better")
-        return declared.get(key) if isinstance(declared, dict) else declared
-    return None
 
 
 def _ends_from_series(store: Store, query: Query, series: Series) -> tuple[Digest, Digest] | None:

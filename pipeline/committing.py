@@ -17,8 +17,9 @@ from aq.formats.prolly import map_diff
 from aq.formats.records import Artifact, Commit, Run
 from aq.pipeline import facts, git, times
 from aq.pipeline.finishing import finishing
+from aq.pipeline.head import Head, head
 from aq.pipeline.partitions import of_run
-from aq.pipeline.recording import Head, Proposal, Recorded, Taken, head, record
+from aq.pipeline.recording import Proposal, Recorded, Taken, record
 from aq.pipeline.results import ByteCounts, CommitResult, PathCounts
 from aq.store import paths as path_rules
 from aq.store import revisions, snapshots

@@ -17,8 +17,8 @@ from aq.formats.records import Run
 from aq.pipeline import facts, freshness, show
 from aq.pipeline.compare import Side, compare, run_side
 from aq.pipeline.finishing import finishing
+from aq.pipeline.head import Head, head
 from aq.pipeline.present import present, sources
-from aq.pipeline.recording import Head, head
 from aq.pipeline.results import Change, Diff, FlowStatus, Status, Tracked
 from aq.store import revisions, snapshots, unfinished
 from aq.store.snapshots import Entry, Origin

@@ -24,7 +24,7 @@ from aq.store.snapshots import Entry, Origin
 from aq.store.store import Store
 
 if TYPE_CHECKING:
-    from aq.pipeline.recording import Head
+    from aq.pipeline.head import Head
 
 FORM: Final = 1
 ReadCode = Callable[[str], bytes | None]

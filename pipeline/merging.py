@@ -22,8 +22,9 @@ from aq.formats.partitions import space_of
 from aq.formats.records import Commit, Run
 from aq.pipeline import facts, freshness, git
 from aq.pipeline.finishing import finishing
+from aq.pipeline.head import Head, head
 from aq.pipeline.merge_inside import Inside
-from aq.pipeline.recording import Head, head, require_text
+from aq.pipeline.recording import require_text
 from aq.pipeline.results import InsideConflict, MergeConflict, Merged, PathCounts
 from aq.store import history, revisions, snapshots
 from aq.store import merge as three_way

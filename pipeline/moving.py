@@ -17,7 +17,7 @@ from aq.formats.objects import get_record
 from aq.formats.records import Commit
 from aq.pipeline import git, show
 from aq.pipeline.finishing import finishing
-from aq.pipeline.recording import head
+from aq.pipeline.head import head
 from aq.pipeline.results import Moved
 from aq.store import revisions, snapshots
 from aq.store.refs import Ref, check_name

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from aq.formats.records import Run, Source
 from aq.pipeline import freshness, gathering
+from aq.pipeline.head import Head
 from aq.pipeline.hidden_reads import ABSENT, Files, plain_id
-from aq.pipeline.recording import Head
 from aq.store import snapshots
 from aq.store.snapshots import Origin
 

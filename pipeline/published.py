@@ -22,10 +22,10 @@ from aq.pipeline import facts, freshness
 from aq.pipeline.execution import Execution
 from aq.pipeline.freshness import Static, store_static
 from aq.pipeline.graph import Output, Read
+from aq.pipeline.head import Head
 from aq.pipeline.hidden_reads import ABSENT
 from aq.pipeline.load import Project
 from aq.pipeline.ops import flows_of
-from aq.pipeline.recording import Head
 from aq.store import snapshots
 from aq.store.snapshots import Entry, Mode, Origin
 from aq.store.store import Store

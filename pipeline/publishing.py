@@ -16,8 +16,9 @@ from aq.formats.partitions import flow_of
 from aq.formats.records import Run
 from aq.pipeline import ended
 from aq.pipeline.execution import Execution
+from aq.pipeline.head import Head
 from aq.pipeline.outcomes import RunDone
-from aq.pipeline.recording import Head, Proposal, record
+from aq.pipeline.recording import Proposal, record
 from aq.pipeline.selecting import Job
 from aq.store.refs import check_name
 from aq.store.snapshots import Entry

@@ -12,30 +12,17 @@ from contextlib import suppress
 import msgspec
 from aq.formats.errors import Conflict, UsageError
 from aq.formats.identity import Digest
-from aq.formats.objects import get_record, put_record
+from aq.formats.objects import put_record
 from aq.formats.records import Commit, Git
 from aq.pipeline import facts, freshness
 from aq.pipeline.context import Context, redact
 from aq.pipeline.facts import Facts
+from aq.pipeline.head import Head, head
 from aq.store import snapshots
 from aq.store.refs import TRACKING, Ref
 from aq.store.snapshots import Entry, Tally
 from aq.store.store import Store
 from msgspec.structs import replace
-
-
-class Head(msgspec.Struct, frozen=True):
-    """Where HEAD points: a branch (None when detached), its commit (None when unborn), its snapshot."""
-
-    branch: str | None
-    id: Digest | None
-    commit: Commit | None
-    snapshot: Digest
-
-    @property
-    def ref(self) -> str:
-        """The name of the ref that a commit moves."""
-        return f"branch/{self.branch}" if self.branch else "HEAD"
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -75,21 +62,6 @@ class Recorded(msgspec.Struct, frozen=True):
     commit: Commit
     facts: Facts
     created: bool
-
-
-def head(store: Store) -> Head:
-    """Read HEAD once."""
-    refs = store.refs()
-    ref = refs.get("HEAD")
-    branch, id = None, ref.id if ref else None
-    if ref is not None and ref.target:
-        branch = ref.target.removeprefix("branch/")
-        found = refs.get(ref.target)
-        id = found.id if found else None
-    if id is None:
-        return Head(branch, None, None, snapshots.empty(store))
-    commit = get_record(store, Commit, id)
-    return Head(branch, id, commit, Digest(commit.snapshot))
 
 
 def record(store: Store, context: Context, proposal: Proposal) -> Recorded | None:

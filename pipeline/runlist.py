@@ -14,7 +14,7 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Run, RunStep, Step
 from aq.pipeline import facts, log, mapped, show, times
-from aq.pipeline.bisect import better_of
+from aq.pipeline.directions import better_of
 from aq.pipeline.outcomes import LogText, RunEntry
 from aq.pipeline.results import PathEntry, StepEntry
 from aq.pipeline.typed import shown

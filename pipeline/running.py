@@ -35,11 +35,11 @@ from aq.pipeline.crew import Crew
 from aq.pipeline.execution import Execution, Made
 from aq.pipeline.finishing import finishing_all
 from aq.pipeline.graph import Read
+from aq.pipeline.head import Head, head
 from aq.pipeline.load import Project
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
 from aq.pipeline.present import file_ids
 from aq.pipeline.publishing import Outcome
-from aq.pipeline.recording import Head, head
 from aq.pipeline.selecting import Job
 from aq.pipeline.sources import FolderReader
 from aq.pipeline.typed import typed

@@ -19,11 +19,11 @@ from aq.formats.partitions import flow_of
 from aq.formats.records import Run
 from aq.pipeline import facts, gathering
 from aq.pipeline.graph import Graph
+from aq.pipeline.head import head
 from aq.pipeline.load import Project
 from aq.pipeline.ops import Flow, flows_of
 from aq.pipeline.params import Bound, bind, parameters
 from aq.pipeline.partitions import again, spaces_read
-from aq.pipeline.recording import head
 from aq.pipeline.trace import trace
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from aq.formats.objects import get_record, put_record
 from aq.formats.partitions import agreeing, flow_of
 from aq.formats.records import Run, RunStep
 from aq.pipeline import executors, facts, freshness, settings
+from aq.pipeline.head import Head, head
 from aq.pipeline.outcomes import Plan, PlannedStep, RunDone
 from aq.pipeline.partitions import of_run, run_values, spaces_read
 from aq.pipeline.present import present, sources
-from aq.pipeline.recording import Head, head
 from aq.pipeline.redacted import recorded
 from aq.store import unfinished
 from aq.store.listed import are_listed

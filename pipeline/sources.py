@@ -188,7 +188,7 @@ class CommitReader:
 def value(repo: Repo, path: str, name: str | None, options: Mapping[str, Any]) -> Any:
     """What `aq.read` gives outside a flow: the value, read from the same place, stored nowhere."""
     from aq.pipeline import inputs
-    from aq.pipeline.recording import head
+    from aq.pipeline.head import head
 
     read = Read(path=path, name=name, options=options, where="aq.read", index=0)
     reader = FolderReader(repo, head(repo.store).snapshot, space="")

@@ -17,8 +17,8 @@ from aq.formats.objects import get_record
 from aq.formats.records import Operation
 from aq.pipeline import times
 from aq.pipeline.results import OperationEntry, RefMove, Undone
+from aq.store import following, unfinished
 from aq.store import refs as ref_format
-from aq.store import unfinished
 from aq.store.refs import Ref
 from aq.store.store import Store
 from aq.store.unfinished import carry_out
@@ -106,7 +106,7 @@ def _undone(repo: Repo) -> Undone:
     # the folder follows once the operation is durable, so that another undo can take even half of it back
     back = _files_back(repo, operation)
     new = carry_out(repo.worktree, change, back) if back else change.commit()
-    unfinished.drop(store, operation.sequence)
+    following.drop(store.index, operation.sequence)
     return Undone(
         operation=str(new),
         undone=str(id),

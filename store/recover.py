@@ -16,7 +16,7 @@ from aq.formats.objects import Source, get_record
 from aq.formats.packs import CONTENTS, HEADER_SIZE, NAME_SIZE, NO_ID, PACKS, Head, Place
 from aq.formats.prolly import map_items
 from aq.formats.records import Operation, Step
-from aq.store import unfinished
+from aq.store import following
 from aq.store.environment import DamagedIndex
 from aq.store.group import Group
 from aq.store.index import Change, Index, Look, State
@@ -136,9 +136,9 @@ def apply(change: Change, files: PackFiles, state: State, frames: Iterable[tuple
             if operation.sequence > state.sequence:
                 state = _current(change, objects, state, id, operation)
                 if operation.files is not None:
-                    unfinished.begin(change, operation.sequence)
+                    following.begin(change, operation.sequence)
         elif place.kind == Kind.VOID and id == state.operation:
-            unfinished.taken_back(change, state.sequence)
+            following.taken_back(change, state.sequence)
             state = _taken_back(change, objects, state)
     add_frames(change, objects, waiting)
     return state

@@ -15,7 +15,7 @@ from aq.formats.packs import NO_ID
 from aq.formats.prolly import build_map, map_get
 from aq.formats.prolly_edit import map_edit
 from aq.formats.records import Operation
-from aq.store import unfinished
+from aq.store import following
 from aq.store.group import Group
 from aq.store.index import Change, State
 from aq.store.publish import Make
@@ -75,7 +75,7 @@ class Transaction:
                 raise _conflict(name)
         self.sequence = state.sequence + 1
         if self.files is not None:
-            unfinished.begin(change, self.sequence)
+            following.begin(change, self.sequence)
         return Operation(
             sequence=self.sequence,
             time=self._time,

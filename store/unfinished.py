@@ -10,15 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from aq.formats.errors import AqError, Damaged
+from aq.formats.errors import Damaged
 from aq.formats.identity import Digest
 from aq.formats.records import Operation
-from aq.store import holding, snapshots
+from aq.store import following, holding, snapshots
 from aq.store.folders import is_real_folder
-from aq.store.index import Change
 from aq.store.paths import ancestors, link_above
 
 if TYPE_CHECKING:
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from aq.store.transaction import Transaction
     from aq.store.worktree import Worktree
 
-_PREFIX: Final = b"rewriting "
-_sequence = Struct(">Q")
 Touched = dict[bytes, snapshots.PackedTouched]
 
 
@@ -58,23 +54,13 @@ def _what(operation: Operation) -> str:
     return f"{operation.command} {operation.description}".rstrip()
 
 
-def begin(change: Change, sequence: int) -> None:
-    """Note that the folder has to follow operation `sequence`."""
-    change.put("meta", _PREFIX + _sequence.pack(sequence), b"")
-
-
-def taken_back(change: Change, sequence: int) -> None:
-    """The operation never counted."""
-    change.delete("meta", _PREFIX + _sequence.pack(sequence))
-
-
 def carry_out(work: Worktree, transaction: Transaction, rewrite: Rewrite) -> Digest:
     """Commit a transaction and let the folder follow it, in a `turn` alone; returns the operation's id."""
     transaction.files = rewrite.files
     id = transaction.commit()
     rewrite.apply()
     if rewrite.files is not None and transaction.sequence is not None:
-        _end(work.store, transaction.sequence)
+        following.end(work.store.index, transaction.sequence)
     return id
 
 
@@ -89,7 +75,7 @@ def turn(work: Worktree, *, alone: bool) -> Iterator[list[str]]:
         with held(work, alone=alone):
             if alone:
                 notes += finish(work)
-            if is_last or not _rows(work.store):
+            if is_last or not following.sequences(work.store.index):
                 yield notes
                 return
         with held(work, alone=True):
@@ -107,7 +93,7 @@ def held(work: Worktree, *, alone: bool) -> AbstractContextManager[None]:
 
 def warnings(work: Worktree) -> list[str]:
     """What of the folder others have left undone, or are doing just now."""
-    rows = _rows(work.store)
+    rows = following.sequences(work.store.index)
     if not rows:
         return []
     with suppress(Damaged):
@@ -122,13 +108,7 @@ def warnings(work: Worktree) -> list[str]:
 
 def is_pending(store: Store) -> bool:
     """Whether the folder has not followed some operation yet."""
-    return bool(_rows(store))
-
-
-def drop(store: Store, sequence: int) -> None:
-    """Another operation has taken these files back."""
-    if store.index.get("meta", _PREFIX + _sequence.pack(sequence)) is not None:
-        _end(store, sequence)
+    return bool(following.sequences(store.index))
 
 
 def _left(work: Worktree, rows: set[int]) -> list[Unfinished]:
@@ -142,7 +122,7 @@ def finish(work: Worktree) -> list[str]:
     Files that were changed since stay as they are, and so does what is lost. Raises AqError where the folder
     refuses. To be called in a `turn` alone.
     """
-    rows = _rows(work.store)
+    rows = following.sequences(work.store.index)
     if not rows or not work.store.writable:
         return []
     try:
@@ -154,9 +134,9 @@ def finish(work: Worktree) -> list[str]:
         rows.discard(one.operation.sequence)
         if one.files:
             notes.append(_finished(work, one))
-        _end(work.store, one.operation.sequence)
+        following.end(work.store.index, one.operation.sequence)
     for sequence in rows:  # that name no such operation
-        _end(work.store, sequence)
+        following.end(work.store.index, sequence)
     return notes
 
 
@@ -170,11 +150,6 @@ def _finished(work: Worktree, one: Unfinished) -> str:
     return one.note
 
 
-def _end(store: Store, sequence: int) -> None:
-    with suppress(AqError):  # all files lie where they shall: the next one finds so, and takes the row away
-        store.index.put_many("meta", [(_PREFIX + _sequence.pack(sequence), None)])
-
-
 def _of(store: Store, rows: set[int]) -> Iterator[Operation]:
     """The operations of these rows, newest first."""
     for _id, operation in store.operations():
@@ -182,11 +157,6 @@ def _of(store: Store, rows: set[int]) -> Iterator[Operation]:
             yield operation
         if operation.sequence <= min(rows):
             return
-
-
-def _rows(store: Store) -> set[int]:
-    """The numbers of operations that the folder has not followed yet."""
-    return {_sequence.unpack(key[len(_PREFIX) :])[0] for key, _ in store.index.items("meta", prefix=_PREFIX)}
 
 
 def _as_before(work: Worktree, operation: Operation) -> Touched:
