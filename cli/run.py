@@ -43,7 +43,10 @@ WORST_FIRST: Final = (1, 4, 3)
 @click.option("--no-commit", is_flag=True, help="The run is recorded, the branch stays")
 @click.option("-f", "--force", is_flag=True, help="Every step, whatever could be reused")
 @click.option(
-    "--accept", metavar="CHECK", multiple=True, help="A check that may fail this once (can be repeated)"
+    "--accept",
+    metavar="CHECK",
+    multiple=True,
+    help="A check that may fail this once, in all partitions or in FLOW/NAME=VALUE/CHECK (can be repeated)",
 )
 @click.option("--keep-going", is_flag=True, help="Steps that do not depend on a failed one still run")
 @click.option("--verify", is_flag=True, help="What row-wise ops make of new rows is compared with the whole")

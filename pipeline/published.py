@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -217,40 +216,6 @@ def _flows_beside(project: Project, job: Job) -> list[str]:
     """The flows that the job's file defines."""
     module = project.modules.get(project.files.module_name(project.root / job.file))
     return sorted(flows_of(vars(module), module.__name__)) if module is not None else []
-
-
-def judged(
-    repo: Repo, accept: Sequence[str], why: str, found: Execution
-) -> tuple[dict[str, str], dict[str, str]]:
-    """The states of the checks after `--accept`, and who accepted what and why."""
-    checks, accepted = dict(found.checks), {}
-    for name in accept:
-        full = _check_name(checks, name)
-        if checks[full] in ("failed", "error"):
-            checks[full] = "accepted"
-            accepted[full] = f"{repo.author()}: {why}"
-    return checks, accepted
-
-
-def keep_accepted(repo: Repo, at: Head, job: Job, checks: dict[str, str], accepted: dict[str, str]) -> None:
-    """Enter what was accepted when HEAD's result was published: for the very same it holds."""
-    assert at.id is not None
-    before = get_record(repo.store, Run, facts.of(repo.store, at.id).flows[job.space]).accepted
-    for name, who in before.items():
-        if checks.get(name) in ("failed", "error"):
-            checks[name] = "accepted"
-            accepted[name] = who
-
-
-def _check_name(checks: Mapping[str, str], name: str) -> str:
-    matches = [full for full in checks if full == name or full.endswith("/" + name)]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise NotFound(f"'{name}' could be {', '.join(matches)}", hint=f"aq run --accept {matches[0]} -m WHY")
-    near = get_close_matches(name, [*checks, *(full.rpartition("/")[2] for full in checks)], n=1)
-    guess = f" (did you mean {near[0]}?)" if near else ""
-    raise NotFound(f"no check '{name}' in this flow{guess}", hint="aq checks")
 
 
 def is_unchanged(

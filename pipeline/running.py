@@ -6,7 +6,7 @@ a flow that failed or was gated leaves a run that can be looked into, and HEAD a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -17,6 +17,7 @@ from aq.formats.identity import Digest
 from aq.formats.objects import put_record
 from aq.formats.records import Git, Run, RunStep, Source
 from aq.pipeline import (
+    accepting,
     dry,
     environment,
     executors,
@@ -57,10 +58,11 @@ class Asked(TypedDict, total=False):
     """What can be asked of a run.
 
     `params`: values or texts; `message`, `tag`: of the commit; `commit=False`: the branch stays; `force`:
-    every step; `accept`: checks that may fail this once; `keep_going`: past a failed step. `verify`:
-    what row-wise ops make of new rows is compared with one call for all. `jobs`: steps
-    at once (1: in this process; not given: the setting run.jobs); `executor`: one whose processes or threads
-    reach the repository, in place of own processes, or where one is (`dask://HOST:PORT`, `cmd:COMMAND`).
+    every step; `accept`: checks that may fail this once, in all partitions or in those that the name says;
+    `keep_going`: past a failed step. `verify`: what row-wise ops make of new rows is compared with one call
+    for all. `jobs`: steps at once (1: in this process; not given: the setting run.jobs); `executor`: one
+    whose processes or threads reach the repository, in place of own processes, or where one is
+    (`dask://HOST:PORT`, `cmd:COMMAND`).
     """
 
     params: Mapping[str, Any] | None
@@ -147,10 +149,11 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
         jobs = selecting.jobs(repo, project, request.target, request.params, request.rest)
         for flow in dict.fromkeys(job.name for job in jobs):
             published.refuse_files_inside(repo, at, flow)
+        may_fail = accepting.accepted(jobs, request.accept, request.rest)
         for job in jobs:
-            reader = FolderReader(repo, working, job.space)
+            reader, started = FolderReader(repo, working, job.space), repo.context.now()
             attempt = _Attempt(
-                repo, project, request, at, working, job, reader, repo.context.now(), crew, around
+                repo, project, request, at, working, job, reader, started, crew, around, may_fail
             )
             outcome = attempt.execute(on_event)
             outcomes.append(outcome)
@@ -256,6 +259,7 @@ class _Attempt:
     started: int
     crew: Crew
     around: _Around
+    may_fail: Container[str]
 
     def execute(self, on_event: OnEvent) -> Outcome:
         """Run the flow. An interruption leaves a run that failed, with what had finished."""
@@ -298,14 +302,15 @@ class _Attempt:
             repo, self.project, self.working, job, found, hidden, self.reader.edits, former
         )
         snapshot = snapshots.edit(repo.store, self.working, edits)
-        checks, accepted = published.judged(repo, self.request.accept, self.request.message or "", found)
+        why = self.request.message or ""
+        checks, accepted = accepting.judged(found, self.may_fail, self.around.author, why)
         sources = self.sources()
         same = (
             published.is_unchanged(repo, self.at, job, self.working, snapshot, sources)
             and not self.request.tag
         )
         if same:
-            published.keep_accepted(repo, self.at, job, checks, accepted)
+            accepting.keep_accepted(repo, self.at, job, checks, accepted)
         made = Run(
             flow=job.name,
             file=job.file,

@@ -265,6 +265,68 @@ def test_a_failing_check_of_one_partition_moves_nothing(repo: Repo) -> None:
     assert {one.status for one in repo.run()} == {"unchanged"}
 
 
+def gated(repo: Repo, *months: str) -> None:
+    """Partitions of HEAD whose check `enough` now fails: there is nothing in them."""
+    text = "".join(f"{month},1\n" for month in months)
+    (repo.root / "data.csv").write_text(f"m,v\n2026-12,1\n{text}")
+    for month in months:
+        run(repo, "flow.py", params={"month": month})
+    (repo.root / "data.csv").write_text("m,v\n2026-12,1\n")
+
+
+@pytest.mark.parametrize(
+    ("names", "accepted"),
+    [
+        (["enough"], ["2026-02", "2026-03"]),
+        (["delays/month=2026-03/enough"], ["2026-03"]),
+        (["month=2026-02/enough"], ["2026-02"]),
+        (["delays/*2/enough"], ["2026-02"]),
+    ],
+)
+def test_a_check_is_accepted_in_all_partitions_or_in_the_one_that_is_named(
+    repo: Repo, names: list[str], accepted: list[str]
+) -> None:
+    gated(repo, "2026-02", "2026-03")
+    done: Any = repo.run(accept=names, message="no flights")
+    assert {one.partition[6:]: one.status for one in done} == {
+        month: "committed" if month in accepted else "gated" for month in ("2026-02", "2026-03")
+    }
+    state = {f"delays/month={month}/enough": "accepted" for month in accepted}
+    assert {k: v for k, v in repo.log()[0].checks.items() if v != "passed"} == state
+    assert {one.check: one.accepted for one in repo.checks() if one.accepted} == {
+        f"delays/month={month}/enough": "Ada <ada@example.org>: no flights" for month in accepted
+    }
+
+
+def test_a_name_that_means_no_check_or_two_is_told_before_anything_runs(repo: Repo) -> None:
+    (repo.root / "other.py").write_text(
+        "import aq\n\n@aq.check\ndef enough() -> bool:\n    return False\n\n"
+        "@aq.flow\ndef other():\n    enough()\n"
+    )
+    (repo.root / "third.py").write_text(
+        "import aq\n\n@aq.check\ndef own() -> bool:\n    return False\n\n@aq.flow\ndef third():\n    own()\n"
+    )
+    run(repo, "other.py", accept=["enough"], message="known")
+    run(repo, "third.py", accept=["own"], message="known")
+    gated(repo, "2026-02")
+    edit(repo, "return False", "return not True", "other.py")
+    before = len(repo.runs())
+    for wrong, words in (
+        ("enough", "'enough' could be delays/enough, other/enough"),
+        (
+            "delays/month=2026-07/enough",
+            "no check .*did you mean delays/month=2026-02/enough",
+        ),
+        ("nearly_enough", "no check"),
+    ):
+        with pytest.raises(NotFound, match=words):
+            repo.run(accept=[wrong], message="x")
+    assert len(repo.runs()) == before
+    done: Any = repo.run(accept=["delays/enough"], message="x")
+    statuses = {"delays": "committed", "other": "gated", "third": "unchanged"}
+    assert {one.flow: one.status for one in done} == statuses
+
+
 def test_metrics_log_and_bisect_take_the_newest(repo: Repo) -> None:
     months(repo, "2026-02", "2026-03")
     edit(repo, '"x": 2', '"x": 1')
