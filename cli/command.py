@@ -73,7 +73,8 @@ class Command(click.Command):
     """A click command with examples, exit codes and the common options.
 
     `dashed` names the parameter that takes everything behind `--`. `hosts_code` says that a user's
-    code runs in this process, so that it must end the slow way where it imported any.
+    code runs in this process, so that what that prints is kept out of the answer, and it must end the
+    slow way where it imported any.
     """
 
     def __init__(
@@ -104,6 +105,8 @@ class Command(click.Command):
         """Run the command; its result is the exit code where it is an int."""
         session = ctx.ensure_object(Session)
         session.hosts_code = self.hosts_code
+        if self.hosts_code:
+            session.keep_out()
         with session.waiting():
             return super().invoke(ctx)
 

@@ -15,7 +15,7 @@ import itertools  # noqa: E402
 import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
-from typing import TYPE_CHECKING, NoReturn  # noqa: E402
+from typing import TYPE_CHECKING, NoReturn, TextIO  # noqa: E402
 
 import click  # noqa: E402
 from aq.cli.command import SETTINGS, Aq, common_options  # noqa: E402
@@ -67,14 +67,14 @@ def main() -> NoReturn:
     try:
         code = invoke(sys.argv[1:], session)
     except (ClosedOutput, BrokenPipeError):
-        silence(1)
+        silence(session.out.fileno())
         code = 0
     except BaseException as error:
         told = failure(error, session.command)
         code = told.exit_code
         json = session.json or "--json" in itertools.takewhile(lambda word: word != "--", sys.argv[1:])
         tell(told, json=json, color=session.colored(terminal=sys.stderr.isatty()))
-    leave(code, slowly=session.hosts_code and "aq.pipeline.importing" in sys.modules)
+    leave(code, session.out, slowly=session.hosts_code and "aq.pipeline.importing" in sys.modules)
 
 
 def invoke(arguments: list[str], session: Session) -> int:
@@ -93,14 +93,14 @@ def invoke(arguments: list[str], session: Session) -> int:
     return result if isinstance(result, int) else 0
 
 
-def leave(code: int, *, slowly: bool) -> NoReturn:
+def leave(code: int, out: TextIO, *, slowly: bool) -> NoReturn:
     """Flush and end. At once where possible: tearing the interpreter down takes 10 ms."""
     try:
-        sys.stdout.flush()
+        out.flush()
     except BrokenPipeError:
-        silence(1)
+        silence(out.fileno())
     except OSError as error:
-        silence(1)
+        silence(out.fileno())
         sys.stderr.write(f"error: standard output: {error.strerror}\n")
         code = code or 1
     sys.stderr.flush()

@@ -6,6 +6,7 @@ environment variables; below, they are arguments. It renders nothing by itself.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -40,6 +41,7 @@ class Session:
         self.outlive_reader = False
         self.opened: Repo | None = None
         self.closed = False
+        self.own: TextIO | None = None
         self.sign: Waiting | None = None
 
     def repo(self) -> Repo:
@@ -49,6 +51,21 @@ class Session:
         if self.opened is None:
             self.opened = Repo.find(working_directory(), self.context())
         return self.opened
+
+    @property
+    def out(self) -> TextIO:
+        """Where the answer goes."""
+        return self.own or sys.stdout
+
+    def keep_out(self) -> None:
+        """Leave standard output to the answer: what a user's code and its children print goes to
+        standard error, also while it is imported.
+        """
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            kept = sys.stdout
+            self.own = os.fdopen(os.dup(1), "w", encoding=kept.encoding, errors=kept.errors)
+            os.dup2(2, 1)
+            kept.reconfigure(line_buffering=True)
 
     def close(self) -> None:
         """Let go of the repository, if one was opened."""
@@ -84,7 +101,7 @@ class Session:
 
     def view(self) -> View:
         """How text is to look on standard output."""
-        return self._view(sys.stdout)
+        return self._view(self.out)
 
     def error_view(self) -> View:
         """How text is to look on standard error."""
@@ -136,7 +153,7 @@ class Session:
         self._speak()
         try:
             if not self.closed:
-                sys.stdout.write(text)
+                self.out.write(text)
         except OSError as error:
             self._unwritten(error)
 
@@ -145,7 +162,7 @@ class Session:
         self._speak()
         try:
             if not self.closed:
-                sys.stdout.buffer.write(data)
+                self.out.buffer.write(data)
         except OSError as error:
             self._unwritten(error)
 
@@ -153,14 +170,14 @@ class Session:
         """Hand what was written to the reader."""
         try:
             if not self.closed:
-                sys.stdout.flush()
+                self.out.flush()
         except OSError as error:
             self._unwritten(error)
 
     def _unwritten(self, error: OSError) -> None:
         """Nobody reads, or the disk is full: in both cases nothing more can be written."""
         self.closed = True
-        silence(sys.stdout.fileno())
+        silence(self.out.fileno())
         if not isinstance(error, BrokenPipeError):
             raise AqError(f"standard output: {error.strerror}") from None
         if not self.outlive_reader:

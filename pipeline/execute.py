@@ -170,9 +170,9 @@ class Executor:
             with captured(log, tee=self.tee), seeded(seed):
                 result = returns.finished(node.op.function(*args, **kwargs))
                 return returns.drawn(self.store, node, result, self.last(node.name))
-        except AqError:
+        except (AqError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise _Raised from error
         finally:
             executing.reset(token)

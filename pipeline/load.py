@@ -187,9 +187,9 @@ class Project:
             self._swap(os.path.dirname(path))
             try:
                 return self._import(name)
-            except AqError:
+            except (AqError, KeyboardInterrupt):
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 raise _failure(error, path, self.root) from error
 
     def _import(self, name: str) -> ModuleType:

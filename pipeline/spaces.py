@@ -150,9 +150,9 @@ class Spaces:
         try:
             with self.project:
                 return importlib.import_module(name)
-        except AqError:
+        except (AqError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit):
+        except BaseException:
             return None
 
     def imported_value(self, target: Import, space: Space) -> Any:

@@ -33,16 +33,16 @@ def trace(flow: Flow[..., Any], params: Mapping[str, Any], *, root: Path | None 
     token = recorder.set(tracing)
     try:
         flow.function(**params)
-    except AqError:
+    except (AqError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise _failed(flow, error, root) from error
     finally:
         recorder.reset(token)
     return tracing.graph(params)
 
 
-def _failed(flow: Flow[..., Any], error: Exception, root: Path | None) -> OpFailed:
+def _failed(flow: Flow[..., Any], error: BaseException, root: Path | None) -> OpFailed:
     where = last_place(error, root)
     failure = OpFailed(f"the flow {flow.name} failed at {where}: {one_line(error)}")
     failure.trace = trimmed(error, root)
