@@ -38,6 +38,8 @@ _SPLIT_FROM: Final = 4_096
 """Shorter arrays gain too little from planes to be compressed twice."""
 _TYPICAL: Final = 100_000
 """Bytes of a usual chunk: zstd chooses its search by the size."""
+_KEPT_MOST: Final = 8 << 20
+"""A chunk of a table is shorter; memory for a longer one is not held on to."""
 _threads = local()
 
 
@@ -79,15 +81,34 @@ def _sampled(data: memoryview, found: planes.Shape | None) -> tuple[int, int]:
 
 def unpack(codec: int, payload: Buffer, length: int) -> bytes:
     """The canonical bytes. Raises Damaged where they do not come out at the declared length."""
-    if codec == RAW:
-        data = bytes(payload)
-    elif codec == ZSTD:
+    return bytes(unpack_into(Room(), codec, payload, length))
+
+
+class Room:
+    """Memory that is used again and again: fresh memory costs more than writing into it."""
+
+    def __init__(self) -> None:
+        self._memory = memoryview(b"")
+
+    def take(self, size: int) -> memoryview:
+        """So many bytes, whatever they are; the same ones as the last time."""
+        if size > _KEPT_MOST:
+            return memoryview(bytearray(size))
+        if len(self._memory) < size:
+            self._memory = memoryview(bytearray(size))
+        return self._memory[:size]
+
+
+def unpack_into(room: Room, codec: int, payload: Buffer, length: int) -> Buffer:
+    """As `unpack`, but the bytes are right only while the payload is, and until the room is used again."""
+    data = payload
+    if codec == ZSTD:
         data = _decompress(payload, length)
     elif codec == PLANES:
-        data = planes.join(_decompress(payload, length))
+        data = planes.join(_decompress(payload, length), room.take)
     elif codec == WORDS:
         data = words.unpack(payload, b"", length)
-    else:
+    elif codec != RAW:
         raise Damaged(f"unknown codec {codec}")
     if len(data) != length:
         raise Damaged(f"{len(data)} bytes came out where {length} were declared")

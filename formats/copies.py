@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from aq.formats.errors import Damaged
+from aq.formats.identity import Buffer
 
 NEEDLE: Final = 48
 """Bytes that must agree for both sides to count as being in step again."""
@@ -175,7 +176,7 @@ class Instructions:
         self._done.append(value)
 
 
-def follow(instructions: bytes, base: bytes, length: int) -> bytes:
+def follow(instructions: bytes, base: Buffer, length: int) -> bytes:
     """Make the `length` bytes again. Raises Damaged where the instructions lead elsewhere."""
     out, size, at, there = [], 0, 0, 0
     while at < len(instructions):

@@ -54,7 +54,7 @@ def pack(
     return (PREFIX, payload) if len(payload) <= most else None
 
 
-def unpack(codec: int, payload: Buffer, base: bytes, length: int) -> bytes:
+def unpack(codec: int, payload: Buffer, base: Buffer, length: int) -> bytes:
     """The bytes again. Raises Damaged where they do not come out at the declared length."""
     if length > LONGEST:
         raise Damaged(f"a delta of {length} bytes is longer than any that is written")
@@ -77,7 +77,7 @@ def _compress(data: bytes, base: bytes) -> bytes:
     return zstandard.ZstdCompressor(dict_data=_prefix(base), compression_params=settings).compress(data)
 
 
-def _decompress(payload: Buffer, base: bytes, length: int) -> bytes:
+def _decompress(payload: Buffer, base: Buffer, length: int) -> bytes:
     import zstandard
 
     try:
@@ -93,7 +93,7 @@ def _decompress(payload: Buffer, base: bytes, length: int) -> bytes:
     return bytes(found)
 
 
-def _prefix(base: bytes) -> ZstdCompressionDict:
+def _prefix(base: Buffer) -> ZstdCompressionDict:
     from zstandard import DICT_TYPE_RAWCONTENT, ZstdCompressionDict
 
     return ZstdCompressionDict(base, dict_type=DICT_TYPE_RAWCONTENT)

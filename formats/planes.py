@@ -7,6 +7,7 @@ but the head of an array (docs/format.md, section 8.2) and decides nothing about
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -40,21 +41,23 @@ def shape(data: Buffer) -> Shape | None:
 
 def split(data: Buffer, found: Shape) -> bytes:
     """The chunk with its values as planes."""
-    return _turned(data, found, is_split=True)
-
-
-def join(data: Buffer) -> bytes:
-    """The chunk again. Raises Damaged where its head tells of no such values."""
-    found = shape(data)
-    if found is None:
-        raise Damaged("a frame of planes holds no array of a fixed width")
-    return _turned(data, found, is_split=False)
-
-
-def _turned(data: Buffer, found: Shape, *, is_split: bool) -> bytes:
     import numpy as np
 
     view = memoryview(data)
-    rows = (-1, found.width) if is_split else (found.width, -1)
-    values = np.frombuffer(view[found.start : found.stop], np.uint8).reshape(rows)
+    values = np.frombuffer(view[found.start : found.stop], np.uint8).reshape(-1, found.width)
     return b"".join((view[: found.start], np.ascontiguousarray(values.T).data, view[found.stop :]))
+
+
+def join(data: Buffer, room: Callable[[int], memoryview]) -> memoryview:
+    """The chunk again, in what `room` gives. Raises Damaged where its head tells of no such values."""
+    import numpy as np
+
+    found = shape(data)
+    if found is None:
+        raise Damaged("a frame of planes holds no array of a fixed width")
+    view, out = memoryview(data), room(len(data))
+    out[: found.start], out[found.stop :] = view[: found.start], view[found.stop :]
+    planes = np.frombuffer(view[found.start : found.stop], np.uint8).reshape(found.width, -1)
+    values = np.frombuffer(out[found.start : found.stop], np.uint8).reshape(-1, found.width)
+    np.copyto(values, planes.T)  # in one call: each lets go of Python's lock and waits to have it back
+    return out

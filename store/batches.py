@@ -29,8 +29,8 @@ RUN: Final = 1 << 20
 PARALLEL_FROM: Final = 1 << 20
 """Fewer bytes in the packs are not worth a thread."""
 
-_spare: list[bytearray] = []
-"""Buffers that nobody uses now: fresh memory costs more than reading into it."""
+_spare: list[tuple[bytearray, codecs.Room]] = []
+"""What nobody reads or unpacks into now: fresh memory costs more than filling it."""
 
 See = Callable[[int, Buffer], None]
 """Told which of the ids it is, and its bytes, which are right only until it returns."""
@@ -154,12 +154,12 @@ class _Look:
         self._stopped = True
 
     def _work(self) -> None:
-        memory = _spare.pop() if _spare else bytearray(RUN)
+        memory, room = _spare.pop() if _spare else (bytearray(RUN), codecs.Room())
         try:
             while (run := self._next()) is not None:
-                self._read_run(run, memory)
+                self._read_run(run, memory, room)
         finally:
-            _spare.append(memory)
+            _spare.append((memory, room))
 
     def _next(self) -> list[_Wanted] | None:
         with self._lock:
@@ -167,19 +167,19 @@ class _Look:
                 raise Stopped
             return next(self._runs, None)
 
-    def _read_run(self, run: list[_Wanted], memory: bytearray) -> None:
+    def _read_run(self, run: list[_Wanted], memory: bytearray, room: codecs.Room) -> None:
         for id, head, frame in _frames(self._files, run, memory):
             if head.bases:
                 delta = _Delta(id, head.codec, bytes(frame[head.start :]), head.length)
                 self._deltas[head.bases[0]].append(delta)
                 continue
             try:
-                data = codecs.unpack(head.codec, frame[head.start :], head.length)
+                data = codecs.unpack_into(room, head.codec, frame[head.start :], head.length)
             except Damaged:
                 continue
             self._show(id, data)
 
-    def _show(self, id: bytes, data: bytes) -> None:
+    def _show(self, id: bytes, data: Buffer) -> None:
         """Show an object, and what is made from it."""
         for at in self.positions.get(id, ()):
             self._see(at, data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
+from threading import Lock
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -154,7 +155,7 @@ class _Fixed(_Flat):
     def __init__(self, kind: pa.DataType, storage: pa.DataType, ends: Sequence[int]) -> None:
         super().__init__(ends)
         self._kind, self._storage, self._width = kind, storage, width(storage)
-        self._values = np.empty(self.rows * self._width, np.uint8)
+        self._buffer, self._values = _room(self.rows * self._width, np.uint8)
 
     def add(self, at: int, blob: Buffer) -> None:
         """See `_Column`."""
@@ -168,21 +169,21 @@ class _Fixed(_Flat):
         """See `_Column`."""
         bits, nulls = self.bits()
         is_bool = is_.is_boolean(self._storage)
-        values = np.packbits(self._values, bitorder="little") if is_bool else self._values
-        array = pa.Array.from_buffers(self._storage, self.rows, [bits, pa.py_buffer(values)], nulls)
+        values = pa.py_buffer(np.packbits(self._values, bitorder="little")) if is_bool else self._buffer
+        array = pa.Array.from_buffers(self._storage, self.rows, [bits, values], nulls)
         if self._storage is not self._kind:
             array = pa.ExtensionArray.from_storage(self._kind, array)
         return pa.chunked_array([array] if self.rows else [], self._kind)
 
 
 class _Texts(_Flat):
-    """Strings or binaries: lengths at their places, bytes joined in the end."""
+    """Strings or binaries: lengths at their places, bytes one after the other."""
 
     def __init__(self, kind: Any, ends: Sequence[int]) -> None:
         super().__init__(ends)
         self._kind = kind
-        self._lengths = np.empty(self.rows, "<u4")
-        self._parts: list[Buffer] = [b""] * (len(ends) - 1)
+        self._buffer, self._offsets = _room(4 * (self.rows + 1), "<u4")
+        self._bytes = _Bytes(len(ends) - 1)
 
     def add(self, at: int, blob: Buffer) -> None:
         """See `_Column`."""
@@ -193,27 +194,79 @@ class _Texts(_Flat):
         lengths = np.frombuffer(blob, "<u4", rows, start)
         size = int(lengths.sum(dtype=np.int64))
         _check_length(blob, body + size)
-        self._lengths[self.ends[at] : self.ends[at + 1]] = lengths
-        self._parts[at] = bytes(memoryview(blob)[body : body + size])
+        self._offsets[1 + self.ends[at] : 1 + self.ends[at + 1]] = lengths
+        self._bytes.add(at, memoryview(blob)[body : body + size])
 
     def texts(self) -> Texts:
         """All segments in order, once each was added."""
-        return Texts(self._lengths, self.valid(), np.frombuffer(b"".join(self._parts), np.uint8))
+        return Texts(self._offsets[1:], self.valid(), self._bytes.view())
 
     def result(self) -> pa.ChunkedArray:
         """See `_Column`."""
         bits, nulls = self.bits()
-        total = sum(map(len, self._parts))
-        large = total > LARGE
-        kind = arrow_type(self._kind, large=large)
-        offsets = np.zeros(self.rows + 1, "<i8" if large else "<i4")
-        np.cumsum(self._lengths, dtype=offsets.dtype, out=offsets[1:])
-        buffers = [bits, pa.py_buffer(offsets), pa.py_buffer(b"".join(self._parts))]
+        kind = arrow_type(self._kind, large=self._bytes.size > LARGE)
         storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-        array = checked(pa.Array.from_buffers(storage, self.rows, buffers, nulls))
+        buffers = [bits, self._ends(), self._bytes.buffer()]
+        array = pa.Array.from_buffers(storage, self.rows, buffers, nulls)
+        if not self._bytes.is_ascii:
+            checked(array)
         if storage is not kind:
             array = pa.ExtensionArray.from_storage(kind, array)
         return pa.chunked_array([array] if self.rows else [], kind)
+
+    def _ends(self) -> pa.Buffer:
+        """Where each text ends, after a zero: lengths no more."""
+        self._offsets[0] = 0
+        if self._bytes.size > LARGE:
+            return pa.py_buffer(np.cumsum(self._offsets, dtype="<i8"))
+        np.cumsum(self._offsets, dtype="<u4", out=self._offsets)
+        return self._buffer
+
+
+class _Bytes:
+    """The bytes of all segments in a run. The next ones go to their place at once, others wait for them."""
+
+    def __init__(self, count: int) -> None:
+        self.size = 0
+        self.is_ascii = True
+        self._count = count
+        self._next = 0
+        self._waiting: dict[int, bytes] = {}
+        self._buffer = pa.allocate_buffer(0, resizable=True)
+        self._all = np.empty(0, np.uint8)
+        self._lock = Lock()
+
+    def add(self, at: int, part: memoryview) -> None:
+        """Those of one segment, from any thread."""
+        is_ascii = not len(part) or int(np.frombuffer(part, np.uint8).max()) < 128
+        with self._lock:
+            self.is_ascii &= is_ascii
+            if at != self._next:
+                self._waiting[at] = bytes(part)
+                return
+            self._append(part)
+            while (held := self._waiting.pop(self._next, None)) is not None:
+                self._append(held)
+
+    def _append(self, part: Buffer) -> None:
+        size = self.size + len(part)
+        self._next += 1
+        if size > len(self._all):
+            # Segments are alike: so much in all, and a tenth more.
+            guess = size if self._next == self._count else size * self._count // self._next * 11 // 10
+            self._buffer.resize(max(guess, len(self._all) * 3 // 2))
+            self._all = np.frombuffer(self._buffer, np.uint8)
+        if size > self.size:
+            self._all[self.size : size] = np.frombuffer(part, np.uint8)
+            self.size = size
+
+    def buffer(self) -> pa.Buffer:
+        """All of them."""
+        return self._buffer.slice(0, self.size)
+
+    def view(self) -> npt.NDArray[np.uint8]:
+        """The same."""
+        return self._all[: self.size]
 
 
 class _Pieces:
@@ -233,6 +286,12 @@ class _Pieces:
         rows = [stop - start for start, stop in pairwise(self._ends)]
         pieces = [read_array(blob, kind, count) for blob, count in zip(self._blobs, rows, strict=True)]
         return pa.chunked_array(pieces, kind)
+
+
+def _room(size: int, dtype: Any) -> tuple[pa.Buffer, npt.NDArray[Any]]:
+    """Memory of Arrow's, which comes in large pages and is used again once it is free; and as an array."""
+    buffer = pa.allocate_buffer(size)
+    return buffer, np.frombuffer(buffer, dtype) if size else np.empty(0, dtype)
 
 
 def _check_length(blob: Buffer, size: int) -> None:
