@@ -130,7 +130,8 @@ class Run(Record, frozen=True, omit_defaults=True, kw_only=True):
 
     `status`: committed | unchanged | gated | failed | uncommitted. `code` is a snapshot of the
     project files that the flow reaches; `snapshot` is what the run would commit; `renamed` maps a
-    metric to the name that it had before; `typed` holds the params that JSON has a type for, as such.
+    metric to the name that it had before; `typed` holds the params that JSON has a type for, as such, texts
+    among those of the partition only.
     `partition` is the part of its paths behind the flow's name.
     """
 

@@ -76,6 +76,7 @@ def value_at(repo: Repo, id: Digest, metric: str, *, fresh: bool, on_event: OnEv
             folder=folder,
             code=str(replay.code_for(repo, commit.snapshot, run.code)),
             snapshot=str(Digest(commit.snapshot)),
+            commit=str(id),
             file=run.file,
             flow=run.flow,
             params=redacted.to_pass_again(run.params, run.given) if own else known.explicit(run),

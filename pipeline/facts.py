@@ -18,6 +18,7 @@ from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Commit, Run
 from aq.pipeline.partitions import of_run
 from aq.store import history, snapshots
+from aq.store.revisions import Revision
 from aq.store.snapshots import Origin, Tally
 from aq.store.store import Store
 
@@ -104,6 +105,14 @@ def _stored(store: Store, commit: bytes) -> Facts | None:
 def save(store: Store, commit: bytes, facts: Facts) -> None:
     """Lay the facts beside the commit."""
     store.put_summary(commit, msgspec.to_builtins(facts, builtin_types=(bytes,)))
+
+
+def runs_at(store: Store, revision: Revision) -> dict[str, bytes]:
+    """The newest run of each flow and partition, by where its results lie, as of a commit or after a run."""
+    if revision.run is None:
+        return of(store, revision.commit).flows if revision.commit else {}
+    run = get_record(store, Run, revision.run)
+    return {**(of(store, run.base).flows if run.base else {}), of_run(run): bytes(revision.run)}
 
 
 def derive(store: Store, commit: Commit, parent: Facts, tally: Tally | None = None) -> Facts:

@@ -209,7 +209,7 @@ def current_after(
         if flow in waiting:
             return False
         return any(before.stays(flow, run) for before in befores) or not _stale_at(
-            store, run, snapshot, environ
+            store, run, snapshot, flows, environ
         )
 
     return [flow for flow, run in sorted(flows.items()) if is_current(flow, run)]
@@ -250,7 +250,9 @@ def _touches(store: Store, run: bytes, changed: set[str]) -> bool:
     )
 
 
-def _stale_at(store: Store, run: bytes, snapshot: Digest, environ: Mapping[str, str]) -> bool:
+def _stale_at(
+    store: Store, run: bytes, snapshot: Digest, flows: Mapping[str, bytes], environ: Mapping[str, str]
+) -> bool:
     """Whether a run's results are not what the sources and the code in `snapshot` give."""
     record = get_record(store, Run, run)
     if not _made_paths_match(store, record, snapshot):
@@ -259,7 +261,7 @@ def _stale_at(store: Store, run: bytes, snapshot: Digest, environ: Mapping[str, 
     def lookup(source: Source) -> bytes | None:
         entry = snapshots.get_entry(store, snapshot, source.path)
         if entry is None and source.origin == "made" and gathering.is_pattern(source.path):
-            return gathering.look(store, snapshot, source.path)
+            return gathering.look(store, snapshot, source.path, flows)
         return entry.artifact if entry else None
 
     def python_files() -> list[str]:

@@ -6,7 +6,7 @@ once. Tables become one table with the partitions' values as columns, anything e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -14,7 +14,7 @@ from aq.formats import partitions
 from aq.formats.errors import NotFound, Unstorable, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import Sink, Source, get_record, put_record
-from aq.formats.records import Artifact, Step
+from aq.formats.records import Artifact, Run, Step
 from aq.pipeline.environs import packages_now
 from aq.pipeline.keys import step_key
 from aq.store import snapshots
@@ -28,8 +28,17 @@ if TYPE_CHECKING:
 VERSION: Final = "1"
 OP: Final = "partitions"
 """The op of a step that brings partitions together."""
-Parts = Mapping[str, Digest]
-"""{space: artifact}, from the smallest partition to the largest."""
+Runs = Mapping[str, bytes]
+"""{space: its newest run}: what tells a param that is a text of digits from a number."""
+
+
+class Parts(NamedTuple):
+    """{space: artifact}, from the smallest partition to the largest. `texts`: params whose values look like
+    something else in all of them, and are texts all the same.
+    """
+
+    artifacts: Mapping[str, Digest]
+    texts: tuple[str, ...] = ()
 
 
 class Gathered(NamedTuple):
@@ -51,7 +60,9 @@ def means(pattern: str, path: str) -> bool:
     return inside == rest and bool(partitions.names(space)) and partitions.matches(space, wanted)
 
 
-def parts(source: Source, snapshot: bytes, path: str, also: Mapping[str, Digest] | None = None) -> Parts:
+def parts(
+    source: Source, snapshot: bytes, path: str, runs: Runs, also: Mapping[str, Digest] | None = None
+) -> Parts:
     """The artifacts that a pattern means in a snapshot, and among `also`, made paths of a run to be."""
     prefix = partitions.flow_of(path) + "/"
     made = {
@@ -61,12 +72,26 @@ def parts(source: Source, snapshot: bytes, path: str, also: Mapping[str, Digest]
     }
     known = {**made, **(also or {})}
     found = {partitions.space_of(there): known[there] for there in known if means(path, there)}
-    return {space: found[space] for space in sorted(found, key=partitions.order)}
+    ordered = {space: found[space] for space in sorted(found, key=partitions.order)}
+    return Parts(ordered, _texts(source, list(ordered), runs))
+
+
+def _texts(source: Source, spaces: Sequence[str], runs: Runs) -> tuple[str, ...]:
+    """The params that only the runs tell to be texts: one run that says so is enough."""
+    looks = {name for name, values in columns(spaces).items() if not all(type(one) is str for one in values)}
+    told = set[str]()
+    for space in spaces if looks else ():
+        if space in runs:
+            recorded = get_record(source, Run, runs[space]).typed
+            told |= {name for name in looks - told if isinstance(recorded.get(name), str)}
+        if told == looks:
+            break
+    return tuple(sorted(told))
 
 
 def require(found: Parts, path: str, where: str = "") -> None:
     """Raise NotFound where a pattern means nothing."""
-    if not found:
+    if not found.artifacts:
         lead = f"{where}: " if where else ""
         raise NotFound(
             f"{lead}no partition has what {path!r} means", hint=f"aq ls HEAD:{partitions.flow_of(path)}"
@@ -75,19 +100,19 @@ def require(found: Parts, path: str, where: str = "") -> None:
 
 def known(store: Store, found: Parts) -> Gathered | None:
     """What was made of these parts before; None where nothing was."""
-    for id in reversed(store.steps_with_key(_step(found).key)) if found else ():
+    for id in reversed(store.steps_with_key(_step(found).key)) if found.artifacts else ():
         for _, output in get_record(store, Step, id).outputs:
             if store.has(output):
                 return Gathered(Digest(output), id)
     return None
 
 
-def look(store: Store, snapshot: bytes, path: str) -> Digest | None:
+def look(store: Store, snapshot: bytes, path: str, runs: Runs) -> Digest | None:
     """What a pattern comes to in a snapshot; None where it means nothing there, and where that was never
     made something that no artifact is.
     """
-    found = parts(store, snapshot, path)
-    if not found:
+    found = parts(store, snapshot, path, runs)
+    if not found.artifacts:
         return None
     before = known(store, found)
     return Digest(_step(found).key) if before is None else before.artifact
@@ -107,10 +132,10 @@ def made_of(found: Parts, source: Source, sink: Sink) -> Digest:
     """Put what comes of parts; its artifact. Raises Unstorable where columns do not go together."""
     from aq.formats import values
 
-    records = {space: get_record(source, Artifact, id) for space, id in found.items()}
+    records = {space: get_record(source, Artifact, id) for space, id in found.artifacts.items()}
     loaded = {space: values.decode(record, source) for space, record in records.items()}
     if all(record.kind == "table" for record in records.values()):
-        return values.encode(_table(loaded), sink, at="the partitions together").id
+        return values.encode(_table(loaded, found.texts), sink, at="the partitions together").id
     plain = {_key(space): getattr(value, "value", value) for space, value in loaded.items()}
     return values.encode(plain, sink, at="the partitions together").id
 
@@ -120,9 +145,9 @@ def _step(found: Parts) -> Step:
         key=b"",
         op=OP,
         role="parse",
-        inputs={space: bytes(id) for space, id in found.items()},
+        inputs={space: bytes(id) for space, id in found.artifacts.items()},
         packages=packages_now().versions(["pandas", "pyarrow"]),
-        options={"version": VERSION},
+        options={"version": VERSION, **({"texts": ",".join(found.texts)} if found.texts else {})},
     )
     return msgspec.structs.replace(step, key=bytes(step_key(step)))
 
@@ -135,19 +160,24 @@ def _key(space: str) -> str | tuple[str, ...]:
 # --- tables
 
 
-def columns(spaces: Sequence[str]) -> dict[str, list[partitions.Value]]:
-    """{param: its value in each partition}, typed where all of them have one type, else as text."""
+def columns(spaces: Sequence[str], plain: Container[str] = ()) -> dict[str, list[partitions.Value]]:
+    """{param: its value in each partition}, typed where all of them have one type, else as text.
+
+    `plain`: params that are texts whatever they look like.
+    """
     found: dict[str, list[partitions.Value]] = {}
     for name in dict.fromkeys(name for space in spaces for name in partitions.names(space)):
         texts = [partitions.values(space).get(name, "none") for space in spaces]
         typed = [partitions.typed(text) for text in texts]
+        if name in plain:
+            typed = [None if one is None else text for one, text in zip(typed, texts, strict=True)]
         kinds = {type(value) for value in typed} - {type(None)}
         found[name] = typed if len(kinds) <= 1 else [*texts]
     return found
 
 
-def _table(loaded: Mapping[str, Any]) -> Any:
-    added = columns(list(loaded))
+def _table(loaded: Mapping[str, Any], texts: Container[str]) -> Any:
+    added = columns(list(loaded), texts)
     tables = list(loaded.values())
     try:
         if all(type(table).__module__.startswith("pandas") for table in tables):

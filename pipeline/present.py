@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aq.formats.records import Run, Source
-from aq.pipeline import freshness, gathering
+from aq.pipeline import facts, freshness, gathering
 from aq.pipeline.head import Head
 from aq.pipeline.hidden_reads import ABSENT, Files, plain_id
 from aq.store import snapshots
@@ -102,7 +102,8 @@ def sources(repo: Repo, at: Head, *, strict: bool = False) -> freshness.Lookup:
         if entry is not None and entry.origin is not Origin.FILE:
             return entry.artifact
         if entry is None and source.origin == "made" and gathering.is_pattern(source.path):
-            return gathering.look(repo.store, at.snapshot, source.path)
+            runs = facts.of(repo.store, at.id).flows if at.id else {}
+            return gathering.look(repo.store, at.snapshot, source.path, runs)
         found = repo.worktree.look(source.path)
         return found.artifact if found and not (strict and found != entry) else None
 

@@ -40,7 +40,8 @@ _OTHERS: Final[dict[str, type[AqError]]] = {
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """`code`: the snapshot with the code; `snapshot`: where reads look; `sources`: what a run read.
+    """`code`: the snapshot with the code; `snapshot`: where reads look, that of `commit`; `sources`: what a
+    run read.
 
     `targets`: steps that are wanted with what they need (none: all). `fresh`: execute everything
     again and leave no trace in the repository. `params`: texts.
@@ -61,6 +62,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     environ: dict[str, str] = {}
     rtol: float = 1e-9
     atol: float = 0.0
+    commit: str = ""
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,7 +211,8 @@ def _run(
     from aq.pipeline.sources import CommitReader
 
     recorded = {source.path: source for source in request.sources}
-    reader = CommitReader(below, Digest.parse(request.snapshot), recorded)
+    commit = Digest.parse(request.commit) if request.commit else None
+    reader = CommitReader(below, Digest.parse(request.snapshot), recorded, commit)
     with project.beside(request.file):
         found = runner.execute(
             graph,

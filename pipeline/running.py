@@ -143,7 +143,7 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
             )
         publishing.require_free_tag(repo, request.tag)
     at = head(repo.store)
-    outcomes = []
+    outcomes: list[Outcome] = []
     working, around = at.snapshot, _Around(repo)
     with project_of(repo) as project, crew_of(repo, request) as crew, rowwise.verified(on=request.verify):
         jobs = selecting.jobs(repo, project, request.target, request.params, request.rest)
@@ -151,7 +151,8 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
             published.refuse_files_inside(repo, at, flow)
         may_fail = accepting.accepted(jobs, request.accept, request.rest)
         for job in jobs:
-            reader, started = FolderReader(repo, working, job.space), repo.context.now()
+            earlier = {one.job.space: bytes(one.id) for one in outcomes}
+            reader, started = FolderReader(repo, working, job.space, earlier), repo.context.now()
             attempt = _Attempt(
                 repo, project, request, at, working, job, reader, started, crew, around, may_fail
             )
@@ -321,7 +322,7 @@ class _Attempt:
             code=published.code_snapshot(repo, self.project, hidden),
             params=job.bound.texts,
             given=job.bound.given,
-            typed=typed(job.bound.values, job.bound.texts),
+            typed=typed(job.bound.values, job.bound.texts, job.flow.partition),
             environment=self.around.environment,
             git=self.around.git,
             sources=sources,

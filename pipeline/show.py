@@ -14,7 +14,7 @@ from aq.formats.errors import AqError, NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import Overlay, get_record
 from aq.formats.records import Artifact, Commit, Run, Step
-from aq.pipeline import environment, gathering, log, times
+from aq.pipeline import environment, facts, gathering, log, times
 from aq.pipeline.face import Artifact as Face
 from aq.pipeline.partitions import of_run
 from aq.pipeline.results import PathEntry, Reason, RunInfo, ShowPath, ShowRevision, StepEntry, Violation
@@ -127,7 +127,7 @@ def get(store: Store, spec: str) -> Face:
 
 def _gathered(store: Store, revision: Revision, path: str) -> Face:
     """All partitions of a path as one value, which is stored nowhere unless a flow read it so."""
-    found = gathering.parts(store, revision.snapshot, path)
+    found = gathering.parts(store, revision.snapshot, path, facts.runs_at(store, revision))
     gathering.require(found, path)
     before = gathering.known(store, found)
     if before is not None:

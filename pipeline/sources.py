@@ -20,8 +20,9 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
 from aq.formats.records import Artifact as Record
 from aq.formats.records import Source
-from aq.pipeline import gathering
+from aq.pipeline import facts, gathering
 from aq.pipeline.graph import Read
+from aq.pipeline.head import head
 from aq.store import revisions, snapshots, unfinished
 from aq.store.snapshots import Entry, Origin
 from aq.store.store import Store
@@ -43,13 +44,17 @@ class FolderReader:
     """Reads for a run: the folder's files now, other flows' paths as of `snapshot`.
 
     `edits` are the entries of files that were read: what the run's commit tracks; `gathered` the steps that
-    brought partitions together, by what was asked for; `also` made paths that the snapshot is to have.
+    brought partitions together, by what was asked for; `also` made paths that the snapshot is to have;
+    `earlier` the runs of this command that HEAD does not have yet, by where their results lie.
     """
 
-    def __init__(self, repo: Repo, snapshot: Digest, space: str) -> None:
+    def __init__(
+        self, repo: Repo, snapshot: Digest, space: str, earlier: gathering.Runs | None = None
+    ) -> None:
         self._repo = repo
         self._snapshot = snapshot
         self._space = space
+        self._earlier = dict(earlier or {})
         self.sources: dict[int, Source] = {}
         self.edits: dict[str, Entry] = {}
         self.gathered: dict[str, Digest] = {}
@@ -91,9 +96,11 @@ class FolderReader:
 
     def _gathered(self, read: Read, path: str) -> Source:
         """All partitions of a path, brought together."""
-        found = gathering.parts(self._repo.store, self._snapshot, path, self.also)
+        store, at = self._repo.store, head(self._repo.store).id
+        runs = {**(facts.of(store, at).flows if at else {}), **self._earlier}
+        found = gathering.parts(store, self._snapshot, path, runs, self.also)
         gathering.require(found, path, read.where)
-        artifact, self.gathered[path] = gathering.gathered(self._repo.store, found)
+        artifact, self.gathered[path] = gathering.gathered(store, found)
         return Source(path=path, artifact=artifact, origin="made")
 
     def _followed(self, read: Read, path: str) -> str:
@@ -153,8 +160,11 @@ class FolderReader:
 class CommitReader:
     """Reads for a reproduction or a probe: only what a commit holds, or what a run of it read."""
 
-    def __init__(self, store: Store, snapshot: Digest, recorded: Mapping[str, Source]) -> None:
+    def __init__(
+        self, store: Store, snapshot: Digest, recorded: Mapping[str, Source], commit: Digest | None = None
+    ) -> None:
         self._store = store
+        self._commit = commit
         self._snapshot = snapshot
         self._recorded = recorded
         self.sources: dict[int, Source] = {}
@@ -178,7 +188,8 @@ class CommitReader:
             return Source(path=read.label, artifact=entry.artifact, origin=entry.origin.name.lower())
         if not gathering.is_pattern(read.label):
             raise NotFound(f"{read.where}: this commit holds no {read.label}", hint="aq ls REV")
-        found = gathering.parts(self._store, self._snapshot, read.label)
+        runs = facts.of(self._store, self._commit).flows if self._commit else {}
+        found = gathering.parts(self._store, self._snapshot, read.label, runs)
         gathering.require(found, read.label, read.where)
         return Source(
             path=read.label, artifact=gathering.gathered(self._store, found).artifact, origin="made"
@@ -188,7 +199,6 @@ class CommitReader:
 def value(repo: Repo, path: str, name: str | None, options: Mapping[str, Any]) -> Any:
     """What `aq.read` gives outside a flow: the value, read from the same place, stored nowhere."""
     from aq.pipeline import inputs
-    from aq.pipeline.head import head
 
     read = Read(path=path, name=name, options=options, where="aq.read", index=0)
     reader = FolderReader(repo, head(repo.store).snapshot, space="")
@@ -232,7 +242,7 @@ def pinned_source(store: Store, text: str) -> Source | None:
 
     at = revisions.resolve(store, revision)
     if gathering.is_pattern(path):
-        found = gathering.parts(store, at.snapshot, path)
+        found = gathering.parts(store, at.snapshot, path, facts.runs_at(store, at))
         gathering.require(found, path)
         artifact = gathering.gathered(store, found).artifact
         return Source(path=path, artifact=artifact, origin="made", pinned=revision)

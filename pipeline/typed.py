@@ -5,8 +5,10 @@ Invariant: the text alone decides what a run was called with (`pipeline.params`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from enum import Enum
 from math import isfinite
+from pathlib import PurePath
 from typing import Any, Final
 
 from aq.formats.records import Run
@@ -14,17 +16,24 @@ from aq.pipeline.redacted import is_mark
 
 _DEPTH_MOST: Final = 32
 _INT_MOST: Final = 2**63 - 1
+_TEXTS: Final = (str, PurePath, Enum)
 
 
-def typed(values: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+def typed(
+    values: Mapping[str, Any], texts: Mapping[str, str], partition: Container[str] = ()
+) -> dict[str, Any]:
     """The values that JSON has a type of its own for: numbers, truth, nothing, lists and maps of these.
     Those for which `texts` has the mark of a secret are left out.
+
+    Of `partition` also those that are texts, so that a text of digits is told from a number.
     """
-    return {
+    found = {
         name: value
         for name, value in values.items()
         if not isinstance(value, str) and not is_mark(texts[name]) and _is_json(value)
     }
+    told = {name: texts[name] for name in values if name in partition and isinstance(values[name], _TEXTS)}
+    return {**found, **told}
 
 
 def _is_json(value: Any, depth: int = 0) -> bool:

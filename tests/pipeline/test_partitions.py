@@ -186,6 +186,63 @@ def test_all_partitions_at_once(repo: Repo) -> None:
         repo.get("delays/*/nothing")
 
 
+ZIPS = """
+import aq
+import enum
+import pandas as pd
+
+class Size(enum.Enum):
+    true = 1
+    false = 2
+
+@aq.op
+def rows(zip: str, year: int, day: str, size: Size) -> pd.DataFrame:
+    return pd.DataFrame({"v": [len(zip)]})
+
+@aq.flow(partition=("zip", "year", "day", "size"))
+def by_zip(zip: str, year: int, day: str = "2026-03-01", size: Size = Size.true):
+    rows(zip, year, day, size)
+"""
+ALL_ZIPS = """
+import aq
+import pandas as pd
+
+@aq.op
+def kinds(rows: pd.DataFrame) -> dict:
+    return {name: str(column.dtype) for name, column in rows.items()}
+
+@aq.flow
+def zips():
+    kinds(aq.read("by_zip/*/rows"))
+"""
+
+
+def test_a_param_that_is_a_text_is_one_in_all_partitions_whatever_it_looks_like(repo: Repo) -> None:
+    (repo.root / "flow.py").write_text(ZIPS)
+    (repo.root / "zips.py").write_text(ALL_ZIPS)
+    run(repo, "flow.py", params={"zip": "10115", "year": 2025})
+    run(repo, "zips.py")
+    run(repo, "flow.py", params={"zip": "20095", "year": "2026", "size": "false"})
+    table = repo.get("by_zip/*/rows").load()
+    assert list(table["zip"]) == ["10115", "20095"] and list(table["year"]) == [2025, 2026]
+    assert list(table["day"]) == ["2026-03-01"] * 2 and list(table["size"]) == ["true", "false"]
+    kinds = dict(table.dtypes.astype(str))
+    assert repo.get("zips/kinds").load() == kinds and kinds["year"] == "int64"
+    assert any(one.stale for one in repo.status().flows if one.flow == "zips")
+    run(repo)
+    assert not any(one.stale for one in repo.status().flows)
+    assert {one.status for one in repo.run()} == {"unchanged"}
+    edit(repo, "[len(zip)]", "[year]")
+    run(repo)
+    assert repo.get("zips/kinds").load() == kinds, "by the runs of the same command"
+    assert repo.get("run:last:zips/kinds").load() == kinds
+    assert list(repo.get("HEAD~1:by_zip/*/rows").load()["zip"]) == ["10115", "20095"]
+    assert list(repo.get("run:last:by_zip/*/rows").load()["zip"]) == ["10115", "20095"]
+    assert repo.repro("HEAD:zips/kinds").verdict == "identical"
+    assert [one.params["zip"] for one in repo.runs(flow="by_zip")][:1] == ["20095"]
+    assert repo.fsck(full=True).problems == []
+
+
 def test_another_flow_reads_all_partitions_and_comes_after_them(repo: Repo) -> None:
     (repo.root / "report.py").write_text(REPORT)
     months(repo, "2026-02", "2026-03")
