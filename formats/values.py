@@ -37,6 +37,8 @@ _FORMS: Final = ("native", "pandas", "arrow", "polars", "bytes")
 _SHOWN_BELOW: Final = 2_000
 _LONG_INT: Final = re.compile(rb"[0-9]{19}")
 _HEAD: Final = 8_192
+_PNG: Final = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_PNG_SIZED: Final = 24
 
 
 class Encoded(NamedTuple):
@@ -258,8 +260,11 @@ def _summarise_json(value: object, text: bytes) -> dict[str, Any]:
 
 
 def _summarise_file(head: bytes) -> dict[str, Any]:
-    """Whether the file begins as UTF-8 text does."""
+    """Whether the file begins as UTF-8 text does; of a PNG, such as a stored figure, its size in pixels."""
     head = head[:_HEAD]
+    if head.startswith(_PNG) and len(head) >= _PNG_SIZED:
+        width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
+        return {"text": False, "image": "png", "width": width, "height": height}
     try:
         head.decode()
     except UnicodeDecodeError as error:

@@ -18,7 +18,7 @@ from aq.formats.errors import AqError, Conflict, Damaged, Refused, Temporary
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Step
-from aq.pipeline import hidden_reads, inputs, measures, mutation, placing, returns, rowwise
+from aq.pipeline import figures, hidden_reads, inputs, measures, mutation, placing, returns, rowwise
 from aq.pipeline.capture import Log, Tee, captured, new_log
 from aq.pipeline.execution import Failure, StepStore
 from aq.pipeline.frames import last_place, one_line, trimmed
@@ -112,6 +112,7 @@ class Executor:
                 before = mutation.look(loaded)
                 earlier = self._earlier(node, step, given, loaded)
                 stack.enter_context(placing.place(self._folder()))
+                stack.enter_context(figures.apart())
                 watch = self._watch(stack)
                 done = rowwise.call(earlier, loaded, node.name, lambda fed: self._call(node, fed, seed, log))
                 notes = [done.note] if done.note else []

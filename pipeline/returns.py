@@ -8,7 +8,6 @@ that a generator gives as one table; memory does not grow with any of them.
 from __future__ import annotations
 
 import inspect
-import io
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from aq.formats.identity import Digest
 from aq.formats.objects import Like, get_record, put_record
 from aq.formats.records import Artifact, Step
 from aq.formats.values import Encoded, Metric
-from aq.pipeline import placing
+from aq.pipeline import figures, placing
 from aq.pipeline.execution import StepStore
 from aq.pipeline.graph import Node
 from aq.pipeline.measures import Verdict
@@ -150,10 +149,8 @@ def put(store: StepStore, value: Any, key: Sequence[str], at: str, like: Like | 
 def _encode(store: StepStore, value: Any, key: Sequence[str], at: str, like: Like | None) -> Encoded:
     if isinstance(value, PurePath):
         return _file(store, Path(value), at, like)
-    if _is_figure(value):
-        stream = io.BytesIO()
-        value.savefig(stream, format="png", metadata={"Software": None})
-        stream.seek(0)
+    if figures.is_figure(value):
+        stream = figures.png(value)
         return values.encode_file(stream, stream.getbuffer().nbytes, store)
     return values.encode(value, store, key=key, at=at, like=like)
 
@@ -164,9 +161,3 @@ def _file(store: StepStore, path: Path, at: str, like: Like | None) -> Encoded:
             return values.encode_file(stream, path.stat().st_size, store, like=like)
     except OSError as error:
         raise Unstorable(f"{at} is the path {path}, which cannot be read: {error.strerror}") from None
-
-
-def _is_figure(value: Any) -> bool:
-    return any(
-        cls.__module__.startswith("matplotlib.") and cls.__name__ == "Figure" for cls in type(value).__mro__
-    )
