@@ -26,6 +26,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from aq import store
 from aq.store import disk
 
 from tests.faults.cases import CASES, Case, Prepared
@@ -110,7 +111,7 @@ def interrupted_at_line(prepared: Prepared, n: int, root: Path, log: Path) -> tu
     """Play the case on a copy at `root`, Ctrl-C at the n-th line of `store/`. Exit code, commands done."""
     copy_of(prepared.template, root)
     done, reached = Told(), Told()
-    here = str(Path(disk.__file__).parent)
+    here = str(Path(store.__file__).parent)
 
     def body() -> int:
         seen = 0

@@ -9,6 +9,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from aq.store.fsck import fsck
 from aq.store.store import Store
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.faults.model import NEW, Entry, Model, Refused, three_way
 from tests.store.scenario import in_child
@@ -37,6 +38,9 @@ PLACES = FILES | st.sampled_from(["", "d", "d/e", "e", "venv"])
 VALUES = st.sampled_from(["v/x", "v/y", "w"])
 NAMES = st.sampled_from(["main", "one", "two"])
 TAGS = st.sampled_from(["t1", "t2"])
+NUMBERS = st.integers(0, 99)
+"""Choices among what is there, which may depend on the thread that a kill met first; what is drawn must not."""
+KILLABLE = st.sampled_from(["add", "commit", "remove", "restore", "switch", "undo", "value"])
 LARGE = random.Random(5).randbytes(200_000)
 CONTENTS = {
     "nothing": b"",
@@ -270,9 +274,9 @@ class Machine(RuleBasedStateMachine):
     def create(self, second: bool, name: str) -> None:
         self.perform(second, lambda r: r.switch(name, create=True), lambda m: m.create(name), finishing=True)
 
-    @rule(second=st.booleans(), data=st.data(), force=st.booleans())
-    def switch(self, second: bool, data: st.DataObject, force: bool) -> None:
-        self.switch_to(second, self.some_revision(data), force=force)
+    @rule(second=st.booleans(), number=NUMBERS, force=st.booleans())
+    def switch(self, second: bool, number: int, force: bool) -> None:
+        self.switch_to(second, self.some_revision(number), force=force)
 
     def switch_to(self, second: bool, name: str, *, force: bool) -> None:
         self.perform(
@@ -282,12 +286,13 @@ class Machine(RuleBasedStateMachine):
             finishing=True,
         )
 
-    def some_revision(self, data: st.DataObject) -> str:
+    def some_revision(self, number: int) -> str:
         """The current branch, any other, a tag, or a commit that something reaches."""
         refs = self.model.refs
         names = [name.partition("/")[2] for name in refs if name.startswith(("branch/", "tag/"))]
         commits = sorted({id for name in names for id in self.model.ancestors(self.tip(name))})
-        return data.draw(st.sampled_from([*names, *commits, self.model.branch or self.model.at]))  # type: ignore[no-any-return]
+        known = [*names, *commits, self.model.branch or self.model.at or "main"]
+        return known[number % len(known)]
 
     def tip(self, name: str) -> str:
         refs = self.model.refs
@@ -303,9 +308,10 @@ class Machine(RuleBasedStateMachine):
     def unname(self, second: bool, noun: str, name: str) -> None:
         self.perform(second, lambda r: getattr(r, noun)("remove", name), lambda m: m.unname(noun, name))
 
-    @precondition(lambda self: self.model.at)
-    @rule(second=st.booleans(), data=st.data(), name=NAMES | TAGS, answered=st.booleans())
-    def merge(self, second: bool, data: st.DataObject, name: str, answered: bool) -> None:
+    @rule(
+        second=st.booleans(), name=NAMES | TAGS, answered=st.booleans(), numbers=st.lists(NUMBERS, max_size=9)
+    )
+    def merge(self, second: bool, name: str, answered: bool, numbers: list[int]) -> None:
         model = self.model
         if self.tip(name) not in model.commits or model.at is None:
             return
@@ -316,17 +322,17 @@ class Machine(RuleBasedStateMachine):
         if answered and not {model.at, other} & {*bases}:
             theirs = model.commits[other].files
             conflicts = three_way(model.commits[bases[0]].files if bases else {}, model.head, theirs)[1]
-            for path in sorted(conflicts):
+            for path, number in zip(sorted(conflicts), cycle(numbers or [0])):
                 given = "given" in (model.head.get(path, "  ")[1], theirs.get(path, "  ")[1])
-                answers[path] = data.draw(st.sampled_from(["ours", "theirs", *([] if given else ["take"])]))
+                answers[path] = SIDES[number % (3 - given)]
         sides = {side: [str(self.root / p) for p in answers if answers[p] == side] for side in SIDES}
         self.perform(
             second, lambda r: r.merge(name, **sides), lambda m: m.merge(other, answers), finishing=True
         )
 
-    @rule(second=st.booleans(), place=PLACES, data=st.data())
-    def restore(self, second: bool, place: str, data: st.DataObject) -> None:
-        name = self.some_revision(data)
+    @rule(second=st.booleans(), place=PLACES, number=NUMBERS)
+    def restore(self, second: bool, place: str, number: int) -> None:
+        name = self.some_revision(number)
         if self.tip(name) in self.model.commits:
             self.perform(
                 second,
@@ -377,13 +383,10 @@ class Machine(RuleBasedStateMachine):
 
     # Crashes
 
-    @rule(data=st.data(), point=st.integers(0, 16))
-    def crash(self, data: st.DataObject, point: int) -> None:
+    @rule(chosen=KILLABLE, number=NUMBERS, point=st.integers(0, 16))
+    def crash(self, chosen: str, number: int, point: int) -> None:
         """A process is killed at its n-th change of the disk: all of the command has happened, or nothing."""
-        name = self.some_revision(data)
-        commands = self.killable(name)
-        chosen = data.draw(st.sampled_from(sorted(commands)), label="command")
-        do, expect = commands[chosen]
+        do, expect = self.killable(self.some_revision(number))[chosen]
         self.tick()
         after = self.model.copy()
         if chosen not in ("undo", "add", "value"):
