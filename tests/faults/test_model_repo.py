@@ -39,7 +39,7 @@ VALUES = st.sampled_from(["v/x", "v/y", "w"])
 NAMES = st.sampled_from(["main", "one", "two"])
 TAGS = st.sampled_from(["t1", "t2"])
 NUMBERS = st.integers(0, 99)
-"""Choices among what is there, which may depend on the thread that a kill met first; what is drawn must not."""
+"""Choices among what is there, which may depend on the thread that a kill met first; draws must not."""
 KILLABLE = st.sampled_from(["add", "commit", "remove", "restore", "switch", "undo", "value"])
 LARGE = random.Random(5).randbytes(200_000)
 CONTENTS = {
