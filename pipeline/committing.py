@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import Like, get_record
+from aq.formats.partitions import flow_of
 from aq.formats.prolly import map_diff
 from aq.formats.records import Artifact, Commit, Run
 from aq.pipeline import facts, git, times
@@ -82,6 +83,11 @@ def _given(repo: Repo, at: Head, path: str, value: object, key: Sequence[str]) -
     if present is not None and present.origin is not Origin.GIVEN:
         what = "a tracked file" if present.origin is Origin.FILE else "made by a flow"
         raise UsageError(f"{path} is {what}: choose another path for the value")
+    flow = flow_of(path)
+    if at.id and flow in map(flow_of, facts.of(repo.store, at.id).flows):
+        raise UsageError(
+            f"{path} lies in {flow}/, which holds what the flow {flow} makes: choose another path"
+        )
     like = Like(get_record(repo.store, Artifact, present.artifact), repo.store) if present else None
     encoded = codec.encode(value, repo.store, key=key, at=f"value '{path}'", like=like)
     repo.store.put_summary(encoded.id, encoded.summary)

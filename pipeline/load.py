@@ -208,7 +208,9 @@ class Project:
         if path is None:
             raise UsageError(f"{file} is not part of the project in {self.root}", hint="aq help runs")
         if not self.files.holds_file(there):
-            raise NotFound(f"no file {file}", hint=self._closest(path))
+            folder = f"{file or '.'} is a folder: a flow is defined in a .py file"
+            what = folder if there.is_dir() else f"no file {file}"
+            raise NotFound(what, hint=self._closest(path))
         if there.suffix != ".py":
             what = "is not a Python file: a flow is defined in a .py file"
             raise UsageError(f"{file} {what}", hint=self._closest(path))

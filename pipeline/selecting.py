@@ -64,7 +64,23 @@ def jobs(
         found = [_job(project, file, _named(_load(project, file), target.name, file), params)]
     else:
         found = _of_file(repo, project, str(target), params)
+    _refuse_names_inside(repo, found)
     return _ordered(found)
+
+
+def _refuse_names_inside(repo: Repo, found: Sequence[Job]) -> None:
+    """What a file outside the repository is called may not lie where a flow puts what it makes."""
+    at = head(repo.store)
+    spaces = {*(job.space for job in found), *(facts.of(repo.store, at.id).flows if at.id else ())}
+    flows = {flow_of(space) for space in spaces}
+    for job in found:
+        for read in job.graph.reads:
+            flow = flow_of(repo.worktree.relative(read.name, repo.root)) if read.name else ""
+            if flow in flows:
+                raise UsageError(
+                    f"{read.where}: {read.name} lies in {flow}/, which holds what the flow {flow} makes",
+                    hint=f'aq.read("{read.path}", name="data/{Path(read.path).name}")',
+                )
 
 
 def _of_file(repo: Repo, project: Project, target: str, params: Mapping[str, Any]) -> list[Job]:

@@ -143,7 +143,7 @@ class FolderReader:
 
         folder = self._repo.root / path
         if folder.is_dir():
-            return NotFound(f"{read.where}: {path} is a folder: read its files one by one")
+            return NotFound(f"{read.where}: {path or '.'} is a folder: read its files one by one")
         if tracked:
             text = f"{read.where}: {path} is gone from the folder"
             return NotFound(text, hint=f"aq restore {quote(path)}")

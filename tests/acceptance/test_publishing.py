@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import aq
 import pytest
 from aq.tests.cli.shell import Done, Shell
 
@@ -175,3 +176,30 @@ def test_a_plan_names_the_params_that_it_takes_over(shell: Shell) -> None:
     assert {step["action"] for step in steps} == {"reuse"}
     shell.aq("run", "-p", "depth=")
     assert shell.data("runs")[0]["params"]["depth"] == 3
+
+
+def test_a_name_inside_a_flows_namespace_is_an_error(shell: Shell, tmp_path: Path) -> None:
+    outside = tmp_path.parent / "outside.csv"
+    outside.write_text("a\n1\n")
+    for name in ("delays/own", "delays", "other/own"):
+        shell.write(
+            "named.py",
+            FLOW + f"\n@aq.op\ndef rows(own: str):\n    return own\n\n@aq.flow\ndef other():\n"
+            f"    rows(aq.read({str(outside)!r}, name={name!r}))\n",
+        )
+        for words in (("run", "named.py"), ("run", "-n", "named.py"), ("run", "named.py:other")):
+            told = shell.aq(*words, code=2).err
+            assert f"{name} lies in {name.partition('/')[0]}/" in told and 'name="data/outside.csv"' in told
+    repo = aq.open(shell.folder)
+    for path in ("delays/own", "delays"):
+        with pytest.raises(aq.AqError, match=f"{path} lies in delays/"):
+            repo.commit({path: 1})
+    shell.aq("run")
+
+
+@pytest.mark.parametrize("target", [".", "sub"])
+def test_a_folder_is_no_file_of_flows(shell: Shell, target: str) -> None:
+    (shell.folder / "sub").mkdir()
+    told = shell.aq("--json", "run", target, code=2).error
+    assert told["message"] == f"{target} is a folder: a flow is defined in a .py file"
+    assert told["hint"].startswith("aq run ")

@@ -81,7 +81,7 @@ def test_an_op_of_a_module_pickles_by_name() -> None:
     [
         (lambda: op(3), "not a int"),
         (lambda: op(dict), "not a class"),
-        (lambda: op(lambda x: x), "'<lambda>' cannot name a op"),
+        (lambda: op(lambda x: x), "'<lambda>' cannot name the op"),
         (lambda: op(name="a/b")(double.function), "'a/b' cannot name"),
         (lambda: op(name="..")(double.function), "cannot name"),
         (lambda: op(double), "decorated twice"),
