@@ -324,7 +324,7 @@ def valid_name(name: str, role: str) -> str:
     if _NAME.fullmatch(name):
         return name
     raise UsageError(
-        f"{name!r} cannot name the {role}: use letters, digits, '_', '-', '.', as in @aq.{role}(name=\"total\")"
+        f"{name!r} cannot name the {role}: use letters, digits and '_-.', as in @aq.{role}(name=\"total\")"
     )
 
 
