@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aq.formats.errors import UsageError
 from aq.pipeline.bindings import binders
@@ -67,6 +67,14 @@ def cells() -> dict[str, Cell]:
     return found
 
 
+class _Part(NamedTuple):
+    """A statement of a cell, and the globals that it may look up."""
+
+    cell: Cell
+    statement: ast.stmt
+    names: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class _Module:
     """Collects the parts of one module: imports, plain values, and statements of cells by their place."""
@@ -75,7 +83,8 @@ class _Module:
     cells: dict[str, Cell] = field(default_factory=cells)
     imports: dict[str, str] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
-    statements: dict[tuple[int, int], str] = field(default_factory=dict)
+    statements: dict[tuple[int, int], _Part] = field(default_factory=dict)
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
 
     def text(self) -> str:
@@ -93,7 +102,7 @@ class _Module:
                 self.known.add(name)
                 waiting += self._take(name, number)
         parts = [*self.imports.values(), *self.values.values()]
-        blocks = [text for _, text in sorted(self.statements.items())]
+        blocks = [_lines(one.cell.source, one.statement) for one in self._in_order()]
         return MARK + "\n".join(parts) + "\n\n\n" + "\n\n\n".join(blocks) + "\n"
 
     def _take(self, name: str, user: int) -> list[tuple[str, int]]:
@@ -118,8 +127,32 @@ class _Module:
                 hint=f'repo.commit({{"{name}": {name}}})  # then aq.read("{name}") in the flow',
             )
         cell, statement = found
-        self.statements[cell.number, statement.lineno] = _lines(cell.source, statement)
-        return [(one, cell.number) for one in _names(cell.source, statement)]
+        part = _Part(cell, statement, tuple(_names(cell.source, statement)))
+        self.places[name] = cell.number, statement.lineno
+        self.statements[self.places[name]] = part
+        return [(one, cell.number) for one in part.names]
+
+    def _in_order(self) -> list[_Part]:
+        """As the cells ran, but what a definition takes when it is made stands before it: a class that was
+        typed anew stands in a later cell than those which go on using it.
+        """
+        ordered: list[_Part] = []
+        begun: set[tuple[int, int]] = set()
+
+        def enter(place: tuple[int, int], *, is_called: bool) -> None:
+            begun.add(place)
+            part = self.statements[place]
+            at_once = set(_taken_at_once(part.statement))
+            for name in part.names:
+                above = self.places.get(name)
+                if above is not None and above not in begun and (is_called or name in at_once):
+                    enter(above, is_called=True)  # a decorator, say: then all that it looks up is needed
+            ordered.append(part)
+
+        for place in sorted(self.statements):
+            if place not in begun:
+                enter(place, is_called=False)
+        return ordered
 
     def _import(self, name: str, value: object) -> str | None:
         for cell in reversed(self.cells.values()):
@@ -182,6 +215,18 @@ def _names(source: Source, statement: ast.stmt) -> Iterator[str]:
             for inner in ast.walk(part) if isinstance(part, ast.AST) else ():
                 if isinstance(inner, ast.Name) and not hasattr(builtins, inner.id):
                     yield inner.id
+
+
+def _taken_at_once(node: ast.AST) -> Iterator[str]:
+    """The names that are looked up when a statement runs: not those in the bodies of functions."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    for field_name, value in ast.iter_fields(node):
+        if field_name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, ast.AST):
+                yield from _taken_at_once(inner)
 
 
 def _first(node: ast.stmt) -> int:

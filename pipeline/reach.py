@@ -29,7 +29,9 @@ _SKIPPED_TEXT: Final = """
 __dict__ __weakref__ __module__ __doc__ __qualname__ __annotations__ __firstlineno__ __abstractmethods__
 __static_attributes__ __dataclass_params__ __dataclass_fields__ __match_args__ __parameters__ _abc_impl
 __annotate__ __annotate_func__ __annotations_cache__ __classdictcell__ __orig_bases__ __slots__
+__slotnames__ _value2member_map_
 """
+"""What Python itself keeps in classes, some of it only once they are used: pickled, combined, compared."""
 _SKIPPED: Final = frozenset(_SKIPPED_TEXT.split())
 
 

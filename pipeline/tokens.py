@@ -212,7 +212,7 @@ class Tokens:
         if kind.__module__.startswith("aq.") and hasattr(value, "function"):
             return self._op(value)
         if isinstance(value, enum.Enum):
-            return b"E" + self.form(kind) + _text(b"s", value.name) + self.form(value.value)
+            return b"E" + self.form(kind) + _text(b"s", value.name or "") + self.form(value.value)
         if stream := _stream(value):
             return _text(b"K", stream)
         if isinstance(value, PurePath):

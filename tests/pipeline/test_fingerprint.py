@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from aq.pipeline.fingerprint import fingerprint
+from aq.pipeline.load import Project
 from aq.pipeline.static import StaticChange, compare_static
 
 from tests.pipeline.code_cases import CASES, Case
@@ -130,3 +132,66 @@ def test_no_absolute_path_is_recorded(
     for case in CASES:
         for one in seen[case.name]:
             assert base not in json.dumps([one.made, one.static]), case.name
+
+
+USED = """
+import abc, copy, dataclasses, enum, functools, pickle, typing
+
+T = typing.TypeVar("T")
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    x: int = 1
+
+class Color(enum.Flag):
+    RED = 1
+    BLUE = 2
+
+class Mode(enum.IntFlag):
+    READ = 1
+    WRITE = 2
+
+class Box(typing.Generic[T]):
+    def get(self):
+        return 1
+
+@typing.runtime_checkable
+class Gets(typing.Protocol):
+    def get(self) -> int: ...
+
+class Abstract(abc.ABC):
+    @abc.abstractmethod
+    def get(self): ...
+
+class Lazy:
+    @functools.cached_property
+    def value(self):
+        return 2
+
+@functools.singledispatch
+def told(x):
+    return 1
+
+@told.register
+def _(x: int):
+    return 2
+
+def op(x):
+    return Data(), Color.RED, Mode.READ, Box, Gets, Abstract, Lazy, told
+
+def use():
+    for one in (Data(), Color.RED | Color.BLUE, Mode.READ | Mode.WRITE, Mode(8), Box(), Lazy()):
+        pickle.loads(pickle.dumps(copy.deepcopy(one)))
+    Abstract.register(int)
+    return Lazy().value, isinstance(Box(), Gets), isinstance(3, Abstract), told(3), told(True), Box[int]()
+"""
+
+
+def test_using_classes_leaves_their_fingerprint(tmp_path: Path) -> None:
+    """Python notes in a class how to pickle it, and which flags were combined: that is no code."""
+    (tmp_path / "used.py").write_text(USED)
+    with Project(tmp_path) as project:
+        module = project.load("used.py")
+        before = fingerprint(module.op, project, environ={})
+        assert module.use()[:4] == (2, True, True, 2)
+        assert fingerprint(module.op, project, environ={}) == before

@@ -104,6 +104,42 @@ def test_what_cannot_stand_in_a_file_is_named(folder: Path) -> None:
     assert "somebody else wrote it" in told
 
 
+SEARCH = [
+    "import aq\nfrom dataclasses import dataclass\nrepo = aq.open()",
+    "@dataclass(frozen=True)\nclass Config:\n    depth: int\n    rate: float = 0.5",
+    "@dataclass\nclass Fit:\n    config: Config\n    score: float",
+    "DEPTHS = [1, 5, 3]",
+    "@aq.op\ndef fit(config: Config):\n    print('at', config.depth)\n"
+    "    return Fit(config, config.depth * config.rate)",
+    "@aq.op\ndef best(fits: list) -> float:\n    return max(one.score for one in fits)",
+    "@aq.op\ndef sort(fits: dict) -> list:\n    return list(fits.values())",
+    "@aq.flow\ndef search():\n    best(sort(aq.map(fit, {f'd{d}': Config(d) for d in DEPTHS})))",
+]
+SEARCHED = """
+done = repo.run(search, jobs=JOBS)
+print('STEPS', done.status, done.steps.run, done.steps.reused, repo.get('search/best').load())
+"""
+
+
+def test_a_map_of_values_that_cells_define(folder: Path) -> None:
+    here, apart = (SEARCHED.replace("JOBS", jobs) for jobs in ("1", "2"))
+    again = SEARCH[1].replace("0.5", "2.0")
+    told = notebook(
+        folder, [*SEARCH, here, here, "DEPTHS.append(7)", apart, again, apart, "DEPTHS.remove(7)", here]
+    )
+    assert told == [
+        "STEPS committed 5 0 2.5",
+        "STEPS unchanged 0 5 2.5",
+        "STEPS committed 3 3 3.5",
+        "STEPS committed 6 0 14.0",
+        "STEPS committed 2 3 10.0",
+    ], "a class that is typed anew stands before those that use it"
+    (kept,) = notebook(folder, [SEARCH[0], "print('STEPS', repo.logs('search/fit/d5').text.strip())"])
+    assert kept == "STEPS at 5"
+    assert aq(folder, "run")[-1]["status"] == "unchanged"
+    assert aq(folder, "run", "-j", "2", "--force")[-1]["status"] == "unchanged", "the same ids elsewhere"
+
+
 SCRIPT = """
 import aq
 
