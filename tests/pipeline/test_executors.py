@@ -263,3 +263,53 @@ def test_a_dask_worker_that_dies_costs_no_step(place: Place, kind: str, executor
     done = place.run(jobs=2, executor=executor)
     assert done.status == "committed", done.error
     assert place.states()["hard"] == "run"
+
+
+MAPPED = """
+    @aq.op
+    def names(count: int) -> dict:
+        return {f"k{number}": number for number in range(count)}
+
+    @aq.op(retries=1, timeout=60)
+    def load(number: int, by: int) -> dict:
+        tried = pathlib.Path(__file__).parent / f"try{number}"
+        if number == 2 and not tried.exists():
+            tried.touch()
+            DO
+        print("loading", number)
+        return {"number": number, "by": by}
+
+    @aq.op
+    def twice(one: dict) -> float:
+        return 2.0 * one["number"] * one["by"]
+
+    @aq.metric
+    def total(values: dict) -> float:
+        return sum(values.values())
+
+    @aq.flow
+    def f(count: int = 4, by: int = 3):
+        total(aq.map(twice, aq.map(load, names(count), by=by)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("do", ["pass", "raise OSError", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_a_map_runs_its_items_there_and_what_dies_costs_its_item_alone(
+    place: Place, executor: Any, do: str, tmp_path: Path
+) -> None:
+    place.write(MAPPED.replace("DO", do))
+    done = place.run(jobs=3, executor=at(place, executor))
+    assert (done.status, done.steps.run, done.metrics) == ("committed", 10, {"f/total": 36.0}), done.error
+    assert place.repo.get("f/load/k3").load() == {"number": 3, "by": 3}
+    assert place.repo.logs("f/load/k1").text == "loading 1\n"
+    alone = Place(tmp_path / "alone")
+    with alone.repo:
+        alone.write(MAPPED.replace("DO", do.replace("os.kill(os.getpid(), signal.SIGKILL)", "pass")))
+        assert alone.snapshot(alone.run()) == place.snapshot(done)
+    done = place.run(jobs=3, executor=at(place, executor), params={"count": 5})
+    assert (done.steps.run, done.metrics) == (4, {"f/total": 60.0})
+    assert {step for step, state in place.states().items() if state == "run"} == {
+        "names", "load/k4", "twice/k4", "total",
+    }  # fmt: skip
+    assert place.run(jobs=3, executor=at(place, executor), params={"count": 5}).status == "unchanged"
