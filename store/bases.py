@@ -15,8 +15,9 @@ from aq.formats import deltas
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Kind
 from aq.formats.packs import BASES_MOST, Bases
-from aq.store.index import Look, bases_in
+from aq.store.index import Look
 from aq.store.packs import Frame
+from aq.store.place_rows import bases_in
 
 if TYPE_CHECKING:
     from aq.formats.earlier import Near

@@ -15,9 +15,10 @@ from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.packs import PACKS, Header, Place, decode_head, holds, seed_of
 from aq.store import disk
-from aq.store.index import Change, Look, State, encode_place
+from aq.store.index import Change, Look, State
 from aq.store.journal import Journal
 from aq.store.packs import Frame, PackFiles, PackWriter, read_all, read_header, read_places
+from aq.store.place_rows import encode_place
 from aq.store.store import Store
 
 Locked = Callable[[Store, Callable[[Change, State, Journal], Any]], Any]

@@ -16,9 +16,9 @@ from aq.formats.identity import Kind
 from aq.formats.packs import Bases
 from aq.formats.records import Artifact, Node
 from aq.store.bases import all_bases, with_bases
-from aq.store.index import decode_place
 from aq.store.marking import horizon_of
 from aq.store.paths import decode, show
+from aq.store.place_rows import decode_place
 from aq.store.reach import Item, Link, Role, Walk, entry_links
 from aq.store.refs import TRACKING
 from aq.store.snapshots import Origin, unpack

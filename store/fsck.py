@@ -18,8 +18,9 @@ from aq.store.findings import REBUILD, Finding, Problem
 from aq.store.fsck_objects import ObjectCheck, StepKey, roots
 from aq.store.fsck_packs import PackCheck
 from aq.store.fsck_stat import stat_findings
-from aq.store.index import State, decode_place
+from aq.store.index import State
 from aq.store.packs import PackFiles
+from aq.store.place_rows import decode_place
 from aq.store.store import Store
 
 

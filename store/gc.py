@@ -13,10 +13,11 @@ import lmdb
 from aq.store import bases, lease, litter, statblocks
 from aq.store.compact import compact
 from aq.store.environment import explain
-from aq.store.index import Change, Collected, Condemned, State, decode_place
+from aq.store.index import Change, Collected, Condemned, State
 from aq.store.journal import FolderLock, Journal
 from aq.store.marking import Marked
 from aq.store.packs import PackFiles
+from aq.store.place_rows import decode_place
 from aq.store.recover import catch_up, is_behind
 from aq.store.store import Store
 

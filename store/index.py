@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 
 import lmdb
 from aq.formats.identity import Kind
-from aq.formats.packs import Bases, Place, ids_in
+from aq.formats.packs import Place
 from aq.store.environment import DamagedIndex, Environment, explain, is_current, open_environment
+from aq.store.place_rows import decode_place, rows_of
 
-_place = Struct("<8sQQBB")
 _state = Struct("<Q32s32sQQ8s")
 _position = Struct(">Q")
 _PAGE: Final = 64
@@ -71,30 +71,6 @@ class State(NamedTuple):
     journal: bytes
 
 
-def encode_place(place: Place) -> bytes:
-    """The value of a place in the index."""
-    pack, offset, size, kind, codec, bases = place
-    value = _place.pack(pack, offset, size, kind, codec)
-    return value + b"".join(bases) if bases else value
-
-
-def decode_place(data: bytes) -> Place:
-    """Read such a value. Raises DamagedIndex."""
-    bases = bases_in(data)
-    pack, offset, size, kind, codec = _place.unpack_from(data)
-    return Place(pack, offset, size, kind, codec, bases)
-
-
-def bases_in(place: bytes) -> Bases:
-    """The bases in an encoded place: for whoever looks at all of them. Raises DamagedIndex."""
-    size = len(place) - _place.size
-    if not size:
-        return ()
-    if size < 0 or size % 32:
-        raise DamagedIndex(f"a place of {len(place)} bytes is none")
-    return ids_in(place[_place.size :])
-
-
 def _fields(struct: Struct, data: bytes) -> tuple[Any, ...]:
     if len(data) != struct.size:
         raise DamagedIndex("a row of it is cut short")
@@ -116,6 +92,11 @@ class Look:
     def get(self, database: str, key: bytes) -> bytes | None:
         """One value."""
         return self.txn.get(_PREFIXES[database] + key)  # type: ignore[return-value]
+
+    def values(self, database: str, keys: Iterable[bytes]) -> list[bytes | None]:
+        """Many values."""
+        get, mark = self.txn.get, _PREFIXES[database]
+        return [get(mark + key) for key in keys]  # type: ignore[misc]
 
     def place(self, id: bytes, kind: int) -> Place | None:
         """Where the object lies, or the summary of the object of this id."""
@@ -209,14 +190,7 @@ class Change(Look):
 
     def add_places(self, places: Iterable[tuple[bytes, Place]]) -> None:
         """Record frames. The first place of an object stays; the last summary of an object wins."""
-        objects, summaries = [], {}
-        mark, summary = _PREFIXES["objects"], int(Kind.SUMMARY)
-        for id, place in places:
-            if place[3] < summary:
-                objects.append((mark + id, encode_place(place)))
-            elif place[3] == summary:
-                summaries[id] = encode_place(place)
-        objects.sort()
+        objects, summaries = rows_of(_PREFIXES["objects"], places)
         with self.txn.cursor() as cursor:
             cursor.putmulti(objects, overwrite=False)
         self.put_many("summaries", summaries.items())

@@ -15,7 +15,8 @@ from aq.formats.objects import Source, get_record
 from aq.formats.packs import NO_ID, Place
 from aq.formats.prolly import map_diff, map_items
 from aq.formats.records import TYPES, Operation, decode
-from aq.store.index import Change, Condemned, bases_in
+from aq.store.index import Change, Condemned
+from aq.store.place_rows import bases_in
 from aq.store.reach import Item, Role, links, ref_links
 from aq.store.refs import decode_ref
 

@@ -19,7 +19,7 @@ from aq.formats.objects import get_record, put_record
 from aq.formats.records import Artifact, Run, RunStep, Step
 from aq.pipeline.keys import step_key
 from aq.store import history, snapshots
-from aq.store.index import decode_place
+from aq.store.place_rows import decode_place
 from aq.store.refs import Ref
 from aq.store.snapshots import Entry, Origin
 from aq.store.store import Store

@@ -18,7 +18,7 @@ from aq.formats.objects import get_record
 from aq.formats.records import Run
 from aq.pipeline.context import Context
 from aq.pipeline.repo import Repo
-from aq.store.index import decode_place
+from aq.store.place_rows import decode_place
 from aq.store.store import Store
 
 from tests.faults import points

@@ -16,8 +16,9 @@ from aq.formats.prolly import build_map, map_edit
 from aq.formats.records import Artifact, Node, Operation, Step, encode
 from aq.store import snapshots
 from aq.store.group import Group
-from aq.store.index import Change, Condemned, State, encode_place
+from aq.store.index import Change, Condemned, State
 from aq.store.packs import Frame, closing, sealed_places
+from aq.store.place_rows import encode_place
 from aq.store.refs import Ref, encode_ref
 from aq.store.snapshots import Entry, Mode, Origin
 from aq.store.statblocks import joined

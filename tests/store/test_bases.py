@@ -190,7 +190,7 @@ def test_a_rebuilt_index_knows_the_bases(store: Store) -> None:
 @pytest.mark.parametrize("size", [0, 25, 27, 26 + 31, 26 + 65])
 def test_a_place_that_was_cut_short_is_damage(size: int) -> None:
     from aq.store.environment import DamagedIndex
-    from aq.store.index import bases_in, decode_place
+    from aq.store.place_rows import bases_in, decode_place
 
     assert len(decode_place(bytes(26 + 64)).bases) == 2
     for read in (decode_place, bases_in):

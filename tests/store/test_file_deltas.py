@@ -17,8 +17,8 @@ from aq.formats.objects import get_record, put_record
 from aq.formats.records import Artifact, Commit
 from aq.store.fsck import fsck
 from aq.store.gc import DAY, collect
-from aq.store.index import decode_place
 from aq.store.mend import mend
+from aq.store.place_rows import decode_place
 from aq.store.refs import Ref
 from blake3 import blake3
 from hypothesis import given, settings

@@ -18,8 +18,8 @@ from aq.formats.prolly import build_list, build_map
 from aq.formats.records import Artifact, Commit, Node, Run, RunStep, Step, encode
 from aq.store import snapshots
 from aq.store.fsck import Checked, fsck
-from aq.store.index import decode_place
 from aq.store.mend import mend
+from aq.store.place_rows import decode_place
 from aq.store.refs import Ref
 from aq.store.snapshots import Entry, Origin
 from aq.store.store import Store

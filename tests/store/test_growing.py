@@ -22,8 +22,8 @@ from aq.formats.words import WORDS
 from aq.store import bases, snapshots
 from aq.store.fsck import fsck
 from aq.store.gc import DAY, collect
-from aq.store.index import encode_place
 from aq.store.mend import mend
+from aq.store.place_rows import encode_place
 from aq.store.refs import Ref
 from aq.store.snapshots import Entry, Origin
 from aq.store.store import Store
