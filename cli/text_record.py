@@ -6,6 +6,7 @@ Invariant: pure functions of a result record and a `View`, yielding lines.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from aq.cli.text import Cell, Row, View, columns, first_line, listed, plural, ref_value, short, size
@@ -22,6 +23,8 @@ from aq.pipeline.results import (
 from aq.store.paths import show as shown
 
 MOST: Final = 20
+Groups = Sequence[tuple[Cell, Sequence[str]]]
+"""Paths, and the word for each group of them."""
 _CHANGES: Final = {"added": "good", "changed": "warn", "removed": "bad"}
 
 
@@ -32,9 +35,9 @@ def init(record: Mapping[str, str], view: View) -> Iterator[str]:
 
 def tracked(record: Tracked, view: View) -> Iterator[str]:
     """What the next commit tracks, and what it does not any more."""
-    rows = [("tracked", path) for path in record.added] + [("untracked", path) for path in record.removed]
-    yield from some(view, [[Cell(what, "dim"), shown(path)] for what, path in rows])
-    if not rows:
+    groups = (Cell("tracked", "dim"), record.added), (Cell("untracked", "dim"), record.removed)
+    yield from some_paths(view, groups)
+    if not (record.added or record.removed):
         yield "Nothing to change"
 
 
@@ -104,7 +107,7 @@ def switched(record: Moved, view: View) -> Iterator[str]:
 
 def restored(record: Moved, view: View) -> Iterator[str]:
     """The files that were written or deleted."""
-    yield from some(view, files(record.written, record.deleted))
+    yield from some_paths(view, files(record.written, record.deleted))
     if not record.written and not record.deleted:
         yield "Nothing to restore"
 
@@ -117,22 +120,31 @@ def undone(record: Undone, view: View) -> Iterator[str]:
         for move in record.refs
     ]
     yield from columns(view, moves, indent=2)
-    yield from some(view, files(record.written, record.deleted), indent=2)
+    yield from some_paths(view, files(record.written, record.deleted), indent=2)
 
 
-def files(written: Sequence[str], deleted: Sequence[str]) -> list[Row]:
-    """Rows of what happened to files of the folder."""
-    rows: list[Row] = [[Cell("written", "good"), shown(path)] for path in written]
-    rows += [[Cell("deleted", "bad"), shown(path)] for path in deleted]
-    return rows
+def files(written: Sequence[str], deleted: Sequence[str]) -> Groups:
+    """What happened to files of the folder."""
+    return (Cell("written", "good"), written), (Cell("deleted", "bad"), deleted)
+
+
+def some_paths(view: View, groups: Groups, *, indent: int = 0) -> Iterator[str]:
+    """Paths behind the word for their group, or the first of very many unless `-v`."""
+    count = sum(len(paths) for _, paths in groups)
+    rows: Iterator[Row] = ([cell, shown(path)] for cell, paths in groups for path in paths)
+    yield from _first(view, rows, count, indent)
 
 
 def some(view: View, rows: Sequence[Row], *, indent: int = 0) -> Iterator[str]:
     """The rows, or the first of very many unless `-v`."""
-    few = rows if view.verbose or len(rows) <= MOST + 1 else rows[:MOST]
-    yield from columns(view, few, indent=indent)
-    if len(few) < len(rows):
-        yield f"{'':{indent}}and {len(rows) - len(few):,} more"
+    yield from _first(view, iter(rows), len(rows), indent)
+
+
+def _first(view: View, rows: Iterator[Row], count: int, indent: int) -> Iterator[str]:
+    few = count if view.verbose or count <= MOST + 1 else MOST
+    yield from columns(view, list(islice(rows, few)), indent=indent)
+    if few < count:
+        yield f"{'':{indent}}and {count - few:,} more"
 
 
 def _moved(record: Moved) -> str:
