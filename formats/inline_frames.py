@@ -25,27 +25,25 @@ _PRE: Final = len(pre_image(Kind.ARTIFACT, 0))
 _checksum = Struct("<Q")
 _head = Struct("<4sBBBBQQ32s")
 _KIND: Final = int(Kind.ARTIFACT)
-FRAME_MOST: Final = HEAD_SIZE + INLINE_BELOW + 256
-"""More bytes than any frame takes here."""
+BESIDE_MOST: Final = HEAD_SIZE + 256
+"""More bytes than a frame takes beside its content."""
 
 
 class InlineFrames:
     """Artifacts of files of fewer than `INLINE_BELOW` bytes, as frames without their checksums.
 
-    `ids` are theirs, in order; `ends` is where each frame ends in the buffer.
+    `ids` are theirs, in order; `ends` is where each frame ends in the buffer, which is made if none is given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, buffer: memoryview | None = None) -> None:
         self.ids: list[bytes] = []
         self.ends: list[int] = []
         self._end = 0
-        self._buffer = bytearray(ROOM)
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(bytearray(ROOM)) if buffer is None else buffer
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the largest file might not find room."""
-        return self._end > ROOM - FRAME_MOST
+    def has_room(self, size: int) -> bool:
+        """Whether frames of so many bytes in all find room."""
+        return self._end + size <= ROOM
 
     @property
     def size(self) -> int:
@@ -65,10 +63,15 @@ class InlineFrames:
         self._end = end = hashed + len(record)
         self._view[hashed:end] = record
         id = blake3(record).digest()
-        _head.pack_into(self._buffer, start + 8, FRAME_MAGIC, _KIND, 0, 0, 0, length, length, id)
+        _head.pack_into(self._view, start + 8, FRAME_MAGIC, _KIND, 0, 0, 0, length, length, id)
         self.ids.append(id)
         self.ends.append(end)
         return id
+
+    def take_in(self, ids: Sequence[bytes], ends: Sequence[int]) -> None:
+        """Frames that another process has laid into the buffer."""
+        self.ids, self.ends = list(ids), list(ends)
+        self._end = self.ends[-1] if self.ends else 0
 
     def record(self, number: int) -> bytes:
         """The canonical bytes of one artifact."""
@@ -77,7 +80,7 @@ class InlineFrames:
 
     def seal(self, seed: int, chosen: Sequence[int]) -> tuple[list[memoryview], list[int]]:
         """Checksum chosen frames (ascending): the pieces to write in turn, and the size of each frame."""
-        view, buffer, ends = self._view, self._buffer, self.ends
+        view, ends = self._view, self.ends
         pieces: list[memoryview] = []
         sizes: list[int] = []
         first = last = 0
@@ -88,7 +91,7 @@ class InlineFrames:
                     pieces.append(view[first:last])
                 first = start
             last = ends[number]
-            _checksum.pack_into(buffer, start, xxh3_64_intdigest(view[start + 8 : last], seed))
+            _checksum.pack_into(view, start, xxh3_64_intdigest(view[start + 8 : last], seed))
             sizes.append(last - start)
         if last > first:
             pieces.append(view[first:last])

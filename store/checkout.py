@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aq.formats.errors import Conflict, NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.prolly import map_diff
-from aq.store import snapshots
+from aq.store import second_writer, snapshots
 from aq.store.content import clock_of
+from aq.store.filling import Piece
 from aq.store.folders import CONTROL_FOLDER
-from aq.store.materialize import FolderWriter, Written
+from aq.store.materialize import Column, FolderWriter, Written
 from aq.store.nearest import did_you_mean
 from aq.store.paths import decode, encode, from_user, show
 from aq.store.plan import Plan, Step, require_no_twins, require_sound
+from aq.store.second import Helper
 from aq.store.snapshots import PackedTouched
 
 if TYPE_CHECKING:
@@ -50,6 +53,9 @@ class Rewrite:
 
     def __init__(self, work: Worktree, changes: dict[bytes, PackedTouched], skipped: list[str]) -> None:
         self._work, self._changes = work, sorted(changes.items())
+        self._helper: Helper[Piece] | None = second_writer.start(
+            sum(after is not None for _, after in changes.values())
+        )
         self.skipped = skipped
         self.files = snapshots.build_touched(work.store, changes)
         self.written = [decode(path) for path, (_, after) in self._changes if after is not None]
@@ -60,12 +66,13 @@ class Rewrite:
         work = self._work
         removed = [path for path, (_, after) in self._changes if after is None]
         temporary = os.fsencode(work.store.control / "tmp")
-        with FolderWriter(work.store, work.root, temporary, work.done.count) as writer:
+        helper, self._helper = self._helper, None
+        with FolderWriter(work.store, work.root, temporary, work.done.count, helper) as writer:
             self._remove(writer, removed)
             written: list[Written] = []
             for some in writer.write(_by_folder((path, after) for path, (_, after) in self._changes)):
                 written += some
-                if sum(len(each.files) for each in written) >= _LEARN_AT:
+                if sum(len(each.names) for each in written) >= _LEARN_AT:
                     self._learn(written)
                     written = []
             self._learn(written)
@@ -84,8 +91,8 @@ class Rewrite:
     def _learn(self, written: Iterable[Written]) -> None:
         """The files are known, unless their last change is so fresh that another could follow unseen."""
         now = clock_of(os.fspath(self._work.store.control / "tmp"))()
-        for folder, files in written:
-            self._work.cache.learn_many(folder, files, now)
+        for folder, names, stats, entries in written:
+            self._work.cache.learn_many(folder, names, stats, entries, now)
         self._work.keep_cache()
 
 
@@ -120,7 +127,7 @@ class Rewriter:
         skipped = [decode(path) for path in sorted(found) if skip(decode(path))] if skip else []
         for name in skipped:
             del found[encode(name)]
-        steps = [Step(path, None, found[path]) for path in sorted(found)]
+        steps = [Step(path, None, after) for path, after in sorted(found.items())]
         return self._plan(steps, force=True, skipped=skipped, hints=[])
 
     def back(self, files: Digest, *, force: bool) -> Rewrite:
@@ -151,10 +158,11 @@ class Rewriter:
         """The files at and below a path, in `root` or in HEAD, as in `root`. Raises NotFound, UsageError."""
         place = from_user(name)
         found: dict[bytes, bytes | None] = {}
-        for snapshot in dict.fromkeys((root, self._work.head())):
-            for path, value in snapshots.packed_entries(self._source, snapshot, prefix=place):
-                if snapshots.is_file(value):
-                    found.setdefault(path, value if snapshot == root else None)
+        if root != self._work.head():
+            for keys, _ in snapshots.file_runs(self._source, self._work.head(), place):
+                found.update(zip(keys, repeat(None)))
+        for keys, values in snapshots.file_runs(self._source, root, place):
+            found.update(zip(keys, values, strict=True))
         if found or not place:
             return found
         if snapshots.get_entry(self._source, root, name) is not None:
@@ -173,13 +181,17 @@ class Rewriter:
         return Rewrite(self._work, changes, skipped)
 
 
-def _by_folder(files: Iterable[tuple[bytes, bytes | None]]) -> dict[bytes, list[tuple[bytes, bytes]]]:
-    """Folder → name and entry of each file to be written in it."""
-    found: dict[bytes, list[tuple[bytes, bytes]]] = {}
+def _by_folder(files: Iterable[tuple[bytes, bytes | None]]) -> dict[bytes, Column]:
+    """Folder → names and entries of the files to be written in it."""
+    found: dict[bytes, Column] = {}
     for path, entry in files:
         if entry is not None:
             folder, _, name = path.rpartition(b"/")
-            found.setdefault(folder, []).append((name, entry))
+            column = found.get(folder)
+            if column is None:
+                column = found[folder] = [], []
+            column[0].append(name)
+            column[1].append(entry)
     return found
 
 

@@ -7,25 +7,27 @@ and keeps no other back. Names and places are the caller's business.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Final, NamedTuple
 
+import msgspec
 from aq.formats.errors import AqError, Damaged
 from aq.formats.files import INLINE_BELOW
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
-from aq.store import disk, second
+from aq.store import disk
 from aq.store.paths import decode, show
 from aq.store.prefetch import Prefetch, Row, find_places
-from aq.store.second import Helper, Task
+from aq.store.second import Helper
+from aq.store.second_writer import Task, answered, written
 from aq.store.snapshots import Mode
 from aq.store.staging import Staging
-from aq.store.statcache import size_of
-from aq.store.stats import pack_stat
+from aq.store.stats import pack_stat, sizes_of
 from aq.store.store import Store
 from aq.store.streaming import copy_content
 
+_AT_A_TIME: Final = 256
 _TARGET_MOST: Final = 4_096
 _MODES: Final[dict[int, int]] = {Mode.FILE: 0o666, Mode.EXEC: 0o777}
 
@@ -34,26 +36,46 @@ Count = Callable[[int, int], None]
 """Told of files as they are written or deleted: how many, and their bytes; of large ones as they go by."""
 
 
-class File(NamedTuple):
-    """A file to be written: its name below the staging folder, its path for messages, its packed entry."""
+class Batch:
+    """Files on their way: columns of names below the staging folder, paths for messages, packed entries.
 
-    name: bytes
-    path: bytes
-    entry: bytes
+    `stats`: packed stats as far as the files are written; `open`: how many pieces of the work are not done;
+    `left`: files that the index does not know to lie in a pack.
+    """
+
+    __slots__ = ("entries", "left", "modes", "names", "open", "paths", "stats")
+
+    def __init__(self, names: Sequence[bytes], paths: Sequence[bytes], entries: Sequence[bytes]) -> None:
+        self.names, self.paths, self.entries = names, paths, entries
+        self.modes = [_MODES.get(entry[37], 0) for entry in entries]
+        self.stats = [b""] * len(names)
+        self.left: list[int] = []
+        self.open = 0
+
+
+class Piece(NamedTuple):
+    """Some neighbours in the packs."""
+
+    batch: Batch
+    rows: list[Row]
 
 
 class Filler:
-    """Writes files into a staging folder; `total` says how many there will be. Close it before the folder.
+    """Writes files into a staging folder. Close it before the folder.
 
-    `helper`: the second process, where there is one.
+    `helper`: a second process, which is closed with this. It takes pieces from the end of what was begun,
+    while this one takes them from the start.
     """
 
-    def __init__(self, store: Store, staging: Staging, total: int, count: Count) -> None:
+    def __init__(self, store: Store, staging: Staging, count: Count, helper: Helper[Piece] | None) -> None:
         packs = f"{store.control}/packs"
         self.damaged: list[AqError] = []
         self._store, self._folder, self._count = store, staging.fd, count
         self._prefetch = Prefetch(packs)
-        self.helper = Helper(packs, staging.path) if second.is_of_use(total) else None
+        self._pieces: deque[Piece] = deque()
+        self.helper = helper
+        if helper is not None:
+            helper.begin(msgspec.msgpack.encode((packs, staging.path)))
 
     def close(self) -> None:
         """Let go of the packs; nothing more is written."""
@@ -61,38 +83,62 @@ class Filler:
         if self.helper is not None:
             self.helper.close()
 
-    def fill(self, files: Sequence[File]) -> list[bytes]:
-        """Write files; their packed stats, b"" for those that went to `damaged`."""
-        ids = [entry[3:35] for _name, _path, entry in files]
-        stats = [b""] * len(files)
-        rows, left = find_places(self._store, ids)
-        shared = self._shared(rows, files)
-        mine = rows[len(shared) :]
-        task = _task(shared, files, ids)
-        if self.helper is not None and shared:
-            self.helper.begin(task)
-        for at, artifact in chain(self._prefetch.artifacts(mine, ids), ((at, None) for at in left)):
-            stats[at] = self._written(files[at], artifact)
-        if self.helper is not None and shared:
-            for (_pack, _offset, _size, at), stat in zip(shared, self.helper.finish(task), strict=True):
-                stats[at] = stat or self._written_again(files[at])
-        sizes = map(size_of, filter(None, stats))
-        self._count(len(files), sum(size for size in sizes if size < INLINE_BELOW))
-        return stats
+    def begin(self, names: Sequence[bytes], paths: Sequence[bytes], entries: Sequence[bytes]) -> Batch:
+        """Find files in the packs, and have the helper begin with them if it has nothing else to do."""
+        batch = Batch(names, paths, entries)
+        rows, batch.left = find_places(self._store, [entry[3:35] for entry in entries])
+        for first in range(0, len(rows), _AT_A_TIME):
+            self._pieces.append(Piece(batch, rows[first : first + _AT_A_TIME]))
+            batch.open += 1
+        self._share()
+        return batch
 
-    def _shared(self, rows: list[Row], files: Sequence[File]) -> list[Row]:
-        """The part that the helper does: half, once it has started; no symbolic links."""
-        if self.helper is None or not self.helper.is_ready:
-            return []
-        half = rows[: len(rows) // 2]
-        return [] if any(files[row[3]].entry[37] not in _MODES for row in half) else half
+    def end(self, batch: Batch) -> list[bytes]:
+        """Write what is left of a batch, in the order of `begin`; packed stats, b"" for what is `damaged`."""
+        while batch.open:
+            self._share()
+            if self._pieces and self._pieces[0].batch is batch:
+                self._write_piece(self._pieces.popleft())
+            else:
+                self._hear(wait=True)
+        for at in batch.left:
+            batch.stats[at] = self._written(batch, at, None)
+        sizes = sizes_of(batch.stats)
+        self._count(len(batch.names), sum([size for size in sizes if size < INLINE_BELOW]))
+        return batch.stats
 
-    def _written_again(self, file: File) -> bytes:
-        disk.unlink_at(self._folder, file.name, path=file.path)
-        return self._written(file, None)
+    def _share(self) -> None:
+        """Keep the helper busy."""
+        if self.helper is None:
+            return
+        self._hear(wait=False)
+        while self._pieces and self.helper.is_free:
+            batch, rows = piece = self._pieces.pop()
+            task = Task(rows, [batch.names[row[3]] for row in rows], [batch.modes[row[3]] for row in rows])
+            self.helper.give(piece, msgspec.msgpack.encode(task))
 
-    def _written(self, file: File, artifact: Artifact | None) -> bytes:
-        name, path, entry = file
+    def _hear(self, *, wait: bool) -> None:
+        """Take in what the helper has done, and do what it has not."""
+        while self.helper is not None and (heard := self.helper.hear(wait=wait)) is not None:
+            (batch, rows), answer = heard
+            for row, stat in zip(rows, answered(answer, len(rows)), strict=True):
+                batch.stats[row[3]] = stat or self._written_again(batch, row[3])
+            batch.open -= 1
+            wait = False
+
+    def _write_piece(self, piece: Piece) -> None:
+        batch, rows = piece
+        columns = batch.names, batch.modes, batch.paths
+        for at, stat, artifact in written(self._prefetch, self._folder, rows, *columns):
+            batch.stats[at] = stat or self._written(batch, at, artifact)
+        batch.open -= 1
+
+    def _written_again(self, batch: Batch, at: int) -> bytes:
+        disk.unlink_at(self._folder, batch.names[at], path=batch.paths[at])
+        return self._written(batch, at, None)
+
+    def _written(self, batch: Batch, at: int, artifact: Artifact | None) -> bytes:
+        name, path, entry = batch.names[at], batch.paths[at], batch.entries[at]
         try:
             if artifact is None:
                 artifact = self._artifact(path, entry)
@@ -138,13 +184,6 @@ class Filler:
             )
         except Damaged as error:
             raise Damaged(f"{show(decode(path))}: {error.message}", hint=error.hints) from None
-
-
-def _task(rows: Sequence[Row], files: Sequence[File], ids: Sequence[bytes]) -> Task:
-    return Task(
-        rows=[(pack, offset, size, number) for number, (pack, offset, size, _) in enumerate(rows)],
-        files=[(ids[row[3]], files[row[3]].name, _MODES[files[row[3]].entry[37]]) for row in rows],
-    )
 
 
 def _link(folder: int, name: bytes, path: bytes, artifact: Artifact) -> os.stat_result:

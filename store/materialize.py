@@ -15,12 +15,13 @@ from stat import S_ISGID, S_ISLNK, S_ISREG
 from typing import Final, NamedTuple
 
 from aq.formats.errors import AqError, Damaged
-from aq.store import disk
-from aq.store.filling import Count, File, Filler
+from aq.store import disk, second_writer
+from aq.store.filling import Batch, Count, Filler, Piece
 from aq.store.folders import join
 from aq.store.footing import Footing, clear
+from aq.store.second import Helper
 from aq.store.staging import Staging
-from aq.store.statcache import changed_at, is_same_content, size_of
+from aq.store.statcache import changed_before, is_same_content, size_of
 from aq.store.stats import pack_stat
 from aq.store.store import Store
 
@@ -28,42 +29,62 @@ _BATCH: Final = 8_192
 _EXCHANGED_FROM: Final = 16 << 20
 """Bytes of a file that changes places with the one in its way: see `disk.exchange_at`."""
 _IN_THE_WAY: Final = frozenset((errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST))
-Files = Mapping[bytes, Sequence[tuple[bytes, bytes]]]
-"""Folder → name and packed entry of each file in it."""
-
-
-_File = tuple[bytes, bytes, bytes]
-"""Name, packed stat, packed entry."""
+Column = tuple[list[bytes], list[bytes]]
+"""Names of files in one folder, ascending, and the packed entry of each."""
+Files = Mapping[bytes, Column]
+"""Folder → the files in it."""
 
 
 class Written(NamedTuple):
-    """Files of one folder that were written, by ascending name: name, packed stat, packed entry of each."""
+    """Files of one folder that were written, by ascending name: names, packed stats, packed entries."""
 
     folder: bytes
-    files: list[_File]
+    names: list[bytes]
+    stats: list[bytes]
+    entries: list[bytes]
 
 
 class _Bundle:
     """The files of one folder on their way; `place` is their subfolder of the staging folder."""
 
-    __slots__ = ("files", "folder", "left", "place", "prefix", "staged")
+    __slots__ = ("done", "folder", "left", "place", "prefix", "staged")
 
     def __init__(self, folder: bytes, place: bytes, left: int) -> None:
         self.folder, self.place, self.left = folder, place, left
         self.prefix = folder + b"/" if folder else b""
         self.staged = place + b"/"
-        self.files: list[_File] = []
+        self.done = Written(folder, [], [], [])
+
+    def add(self, names: list[bytes], stats: list[bytes], entries: list[bytes]) -> None:
+        """These are written; b"" for the stat of those that are not, and never will be."""
+        self.left -= len(names)
+        if not all(stats):
+            kept = [at for at, stat in enumerate(stats) if stat]
+            names, stats, entries = ([column[at] for at in kept] for column in (names, stats, entries))
+        self.done.names.extend(names)
+        self.done.stats.extend(stats)
+        self.done.entries.extend(entries)
 
 
-_Item = tuple[_Bundle, bytes, bytes]
-"""Where a file belongs, its name, its packed entry."""
+_Part = tuple[_Bundle, list[bytes], list[bytes]]
+"""Some files of one folder: names and packed entries."""
 
 
 class FolderWriter:
-    """Writes into the folder `root`, by way of a folder in `temporary`. Use it in a `with` block."""
+    """Writes into the folder `root`, by way of a folder in `temporary`. Use it in a `with` block.
 
-    def __init__(self, store: Store, root: bytes, temporary: bytes, count: Count | None = None) -> None:
-        self._store, self._temporary = store, temporary
+    `helper`: a process that writes too; `write` starts one where it is of use.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        root: bytes,
+        temporary: bytes,
+        count: Count | None = None,
+        helper: Helper[Piece] | None = None,
+    ) -> None:
+        self._store, self._temporary, self._helper = store, temporary, helper
         self._count = count or (lambda files, size: None)
         self._copies = 0
         self._stack = ExitStack()
@@ -122,28 +143,23 @@ class FolderWriter:
         if not files:
             return
         staging = self._stack.enter_context(Staging(self._temporary))
-        filler = Filler(self._store, staging, sum(map(len, files.values())), self._count)
+        helper = self._helper or second_writer.start(sum(map(len, files.values())))
+        filler = Filler(self._store, staging, self._count, helper)
         self._stack.callback(filler.close)
         ready: list[_Bundle] = []
-        for batch in _batches(files, staging):
-            done = self._stage(filler, batch)
+        begun: tuple[list[_Part], Batch] | None = None
+        for parts in _batches(files, staging):
+            before, begun = begun, (parts, _begun(parts, filler))
+            if before is not None:
+                done = _complete(*before, filler)
+                yield self._publish(ready, staging)
+                ready = done
+        if begun is not None:
+            done = _complete(*begun, filler)
             yield self._publish(ready, staging)
-            ready = done
-        yield self._publish(ready, staging)
+            yield self._publish(done, staging)
         if filler.damaged:
             raise _summary(filler.damaged)
-
-    def _stage(self, filler: Filler, batch: list[_Item]) -> list[_Bundle]:
-        """Write files under their own names in the staging folder; returns the folders that are complete."""
-        stats = filler.fill([File(one.staged + name, one.prefix + name, entry) for one, name, entry in batch])
-        done = []
-        for (bundle, name, entry), stat in zip(batch, stats, strict=True):
-            if stat:
-                bundle.files.append((name, stat, entry))
-            bundle.left -= 1
-            if not bundle.left:
-                done.append(bundle)
-        return done
 
     # Putting in place
 
@@ -152,12 +168,12 @@ class FolderWriter:
         written: list[Written] = []
         if bundles:
             now = staging.clock()
-            for bundle in filter(lambda bundle: bundle.files, bundles):
+            for bundle in filter(lambda bundle: bundle.done.names, bundles):
+                done = bundle.done
                 if not self._is_put_whole(bundle, staging):
-                    bundle.files = list(self._put_each(bundle, staging))
-                settled = [each for each in bundle.files if changed_at(each[1]) < now]
-                written.append(Written(bundle.folder, settled))
-                bundle.files = []
+                    done = _kept(done, *self._put_each(bundle, staging))
+                kept = changed_before(done.stats, now)
+                written.append(done if len(kept) == len(done.names) else _kept(done, kept, done.stats))
         return written
 
     def _is_put_whole(self, bundle: _Bundle, staging: Staging) -> bool:
@@ -176,18 +192,23 @@ class FolderWriter:
             raise
         return True
 
-    def _put_each(self, bundle: _Bundle, staging: Staging) -> Iterator[_File]:
-        """Move file after file into a folder that is there, or is made."""
+    def _put_each(self, bundle: _Bundle, staging: Staging) -> tuple[list[int], list[bytes]]:
+        """Move file after file into a folder that is there, or is made.
+
+        The numbers of those that lie there now as they were written; the packed stats of all.
+        """
         folder = self._footing.make(bundle.folder)
-        for name, stat, entry in bundle.files:
+        kept, stats = [], bundle.done.stats.copy()
+        for at, (name, stat) in enumerate(zip(bundle.done.names, bundle.done.stats, strict=True)):
             staged, path = bundle.staged + name, bundle.prefix + name
             if size_of(stat) < _EXCHANGED_FROM or not _is_exchanged(staging.fd, staged, folder, name, path):
                 self._place(staging.fd, staged, folder, name, path)
             with suppress(OSError):  # gone again at once
-                after = pack_stat(os.stat(name, dir_fd=folder, follow_symlinks=False))
-                if is_same_content(stat, after):
-                    yield name, after, entry
+                stats[at] = pack_stat(os.stat(name, dir_fd=folder, follow_symlinks=False))
+                if is_same_content(stat, stats[at]):
+                    kept.append(at)
         disk.rmdir_at(staging.fd, bundle.place, path=os.path.join(staging.path, bundle.place))
+        return kept, stats
 
     def _place(self, source: int, staged: bytes, folder: int, name: bytes, path: bytes) -> None:
         try:
@@ -219,6 +240,28 @@ class FolderWriter:
         disk.unlink_at(source, staged, path=path)
 
 
+def _begun(parts: list[_Part], filler: Filler) -> Batch:
+    names = [one.staged + name for one, some, _ in parts for name in some]
+    paths = [one.prefix + name for one, some, _ in parts for name in some]
+    return filler.begin(names, paths, [entry for _, _, entries in parts for entry in entries])
+
+
+def _complete(parts: list[_Part], batch: Batch, filler: Filler) -> list[_Bundle]:
+    """Have files written under their names in the staging folder; returns the complete folders."""
+    stats, begin = filler.end(batch), 0
+    for bundle, names, entries in parts:
+        bundle.add(names, stats[begin : begin + len(names)], entries)
+        begin += len(names)
+    return [bundle for bundle, _, _ in parts if not bundle.left]
+
+
+def _kept(done: Written, kept: Iterable[int], stats: list[bytes]) -> Written:
+    """Some of the files, by their numbers, with their stats as they are now."""
+    some = list(kept)
+    names, entries = [done.names[at] for at in some], [done.entries[at] for at in some]
+    return Written(done.folder, names, [stats[at] for at in some], entries)
+
+
 def _is_exchanged(source: int, staged: bytes, folder: int, name: bytes, path: bytes) -> bool:
     """Put a large file in the place of another, and remove that; False where that does not go."""
     if not _is_file(folder, name) or not disk.exchange_at(source, staged, folder, name, path=path):
@@ -237,16 +280,22 @@ def _is_file(folder: int, name: bytes) -> bool:
         return False
 
 
-def _batches(files: Files, staging: Staging) -> Iterator[list[_Item]]:
+def _batches(files: Files, staging: Staging) -> Iterator[list[_Part]]:
     """The files folder by folder, parents first, in runs of bounded length."""
-    batch: list[_Item] = []
+    batch: list[_Part] = []
+    room = _BATCH
     for folder in sorted(files):
-        bundle = _Bundle(folder, staging.subfolder(), len(files[folder]))
-        for name, entry in files[folder]:
-            batch.append((bundle, name, entry))
-            if len(batch) == _BATCH:
+        names, entries = files[folder]
+        bundle = _Bundle(folder, staging.subfolder(), len(names))
+        begin = 0
+        while begin < len(names):
+            end = begin + room
+            batch.append((bundle, names[begin:end], entries[begin:end]))
+            room -= len(batch[-1][1])
+            begin = end
+            if not room:
                 yield batch
-                batch = []
+                batch, room = [], _BATCH
     if batch:
         yield batch
 

@@ -17,7 +17,7 @@ from aq.formats.errors import AqError, Damaged
 from aq.store.content import stat_of
 from aq.store.folders import CONTROL_FOLDER, is_real_folder, join
 from aq.store.footing import Footing
-from aq.store.paths import ancestors, decode, problem, show, twins
+from aq.store.paths import PART_MOST, ancestors, decode, problem, show, twins
 from aq.store.snapshots import PackedTouched, pack
 from aq.store.statcache import known
 from aq.store.stats import pack_stat
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _FEW: Final = 8
 _PATH_MOST: Final = 4_095
-_harmless = re.compile(rb"[A-Za-z0-9_=,+@-][^/\0]{0,254}")
+_odd = re.compile(rb"/[^A-Za-z0-9_=,+@-]").search  # where a part begins, or two slashes meet
 
 
 class Step(NamedTuple):
@@ -186,19 +186,29 @@ def _everything(root: bytes, folder: bytes) -> Iterator[tuple[bytes, bool]]:
 
 def require_sound(root: bytes, steps: Sequence[Step]) -> None:
     """Refuse what a hostile snapshot may hold, before anything is written below `root`. Raises Damaged."""
-    files = {step.path for step in steps if step.after is not None}
-    longest, is_harmless = _PATH_MOST - len(root), _harmless.fullmatch
-    folders: dict[bytes, bytes] = {}
-    for path in files:
-        folder, _, name = path.rpartition(b"/")
-        folders[folder] = path
-        if not is_harmless(name) or len(path) >= longest:
-            _require_harmless(root, path)
+    paths = [step.path for step in steps if step.after is not None]
+    files = set(paths)
+    for path in _doubtful(paths, _PATH_MOST - len(root)):
+        _require_harmless(root, path)
+    folders = {path.rpartition(b"/")[0]: path for path in paths}
     for folder, path in folders.items():
         if folder:
             _require_harmless(root, path)
             if folder in files or not files.isdisjoint(ancestors(folder)):
                 raise Damaged(f"the snapshot holds {show(decode(path))} below a file: nothing is written")
+
+
+def _doubtful(paths: Sequence[bytes], longest: int) -> list[bytes]:
+    """Those that are due to a closer look. Mostly there are none, which is seen from all of them at once."""
+    most = min(longest, PART_MOST)
+
+    def is_doubtful(path: bytes) -> bool:
+        return len(path) >= most or b"\0" in path or _odd(b"/%b/" % path) is not None
+
+    joined = b"/%b/" % b"/".join(paths)
+    if max(map(len, paths), default=0) < most and b"\0" not in joined and not _odd(joined):
+        return []
+    return [path for path in paths if is_doubtful(path)]
 
 
 def _require_harmless(root: bytes, path: bytes) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.packs import raw_payload, seed_of
 from aq.formats.records import Artifact, decode
+from aq.store.place_rows import PLAIN
 
 if TYPE_CHECKING:
     from aq.store.store import Store
@@ -23,21 +23,20 @@ if TYPE_CHECKING:
 _WINDOW: Final = 1 << 20
 _GAP_MOST: Final = 64 << 10
 _OPEN_MOST: Final = 16
-_place = Struct("<8sQQBB")
-Row = tuple[bytes, int, int, int]
-"""Pack, offset, size, and which of the wanted it is."""
+Row = tuple[bytes, int, int, int, bytes]
+"""Pack, offset, size, which of the wanted it is, its id."""
 
 
 def find_places(store: Store, ids: Sequence[bytes]) -> tuple[list[Row], list[int]]:
     """Where records lie, in the order of the packs; and which of them the index does not know like that."""
     with store.index.look() as look:
-        found = [look.get("objects", id) for id in ids]
+        found = look.values("objects", ids)
     rows, left = [], []
-    for at, value in enumerate(found):
-        if value is not None and len(value) == _place.size:
-            pack, offset, size, _kind, _codec = _place.unpack(value)
+    for at, (id, value) in enumerate(zip(ids, found, strict=True)):
+        if value is not None and len(value) == PLAIN.size:
+            pack, offset, size, _kind, _codec = PLAIN.unpack(value)
             if size <= _WINDOW:
-                rows.append((pack, offset, size, at))
+                rows.append((pack, offset, size, at, id))
                 continue
         left.append(at)
     rows.sort()
@@ -57,16 +56,16 @@ class Prefetch:
         while self._files:
             os.close(self._files.popitem()[1])
 
-    def artifacts(self, rows: Sequence[Row], ids: Sequence[bytes]) -> Iterator[tuple[int, Artifact | None]]:
-        """Which of `ids` each row is of, with its record, or None where `Store.get` must look for it."""
+    def artifacts(self, rows: Sequence[Row]) -> Iterator[tuple[int, Artifact | None]]:
+        """Which of the wanted each row is, with its record, or None where `Store.get` must look for it."""
         for run in _runs(rows):
             found = self._read(run)
             start, seed = run[0][1], seed_of(run[0][0])
-            for _pack, offset, size, at in run:
+            for _pack, offset, size, at, id in run:
                 record = None
                 if found is not None:
                     frame = found[offset - start : offset - start + size]
-                    payload = raw_payload(seed, frame, Kind.ARTIFACT, ids[at])
+                    payload = raw_payload(seed, frame, Kind.ARTIFACT, id)
                     if payload is not None:
                         with suppress(Damaged):
                             record = decode(Artifact, payload)

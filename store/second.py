@@ -1,7 +1,7 @@
-"""A second process that writes small files into a staging folder, while its caller writes others.
+"""A second process that does small pieces of its caller's work, while the caller does others.
 
-Invariant: it helps and no more. It verifies what it reads as `store.prefetch` does, knows neither index
-nor refs nor final names, and ends with its caller; whatever it has not written its caller writes.
+Invariant: it helps and no more. It ends with its caller, and where it fails, for whatever reason, it has
+simply done nothing: what it did not answer for its caller does. Which work that is the program says.
 """
 
 from __future__ import annotations
@@ -10,43 +10,40 @@ import os
 import select
 import subprocess
 import sys
-from contextlib import closing, suppress
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from struct import Struct
-from typing import IO, Final
+from typing import IO, Final, Generic, TypeVar
 
-import msgspec
-from aq.formats.errors import AqError
 from aq.store import disk
-from aq.store.prefetch import Prefetch, Row
-from aq.store.stats import pack_stat
 
-WORTH_FROM: Final = 20_000
-"""Fewer files are written before it has started."""
-_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_AHEAD: Final = 2
+"""Pieces of work that are given at a time: one that is done, one that follows without a pause."""
 _size = Struct("<Q")
+Work = TypeVar("Work")
 
 
-class Task(msgspec.Struct, array_like=True, frozen=True):
-    """Where the artifacts of files lie, and for each its id, name below the staging folder and mode."""
+class Helper(Generic[Work]):
+    """The caller's side: `give` pieces of work as long as it `is_free`, and `hear` what came of them.
 
-    rows: list[Row]
-    files: list[tuple[bytes, bytes, int]]
+    `program`: a module that calls `serve`; `handed`: descriptors for it. Call `begin` before the rest.
+    """
 
-
-_tasks = msgspec.msgpack.Decoder(Task)
-_stats = msgspec.msgpack.Decoder(list[bytes])
-
-
-class Helper:
-    """The caller's side. Where the process fails, for whatever reason, it has simply written nothing."""
-
-    def __init__(self, packs: str, staging: bytes) -> None:
-        command = [sys.executable, "-P", "-m", "aq.store.second"]
+    def __init__(self, program: str, handed: tuple[int, ...] = ()) -> None:
         self._child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [sys.executable, "-P", "-m", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=handed,
         )
-        self._is_ready = False
-        self._tell((packs, staging))
+        self._is_ready = self._failed = False
+        self._given: deque[Work] = deque()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_given"):
+            self.close()
 
     @property
     def pid(self) -> int:
@@ -54,71 +51,76 @@ class Helper:
         return self._child.pid
 
     @property
-    def is_ready(self) -> bool:
-        """Whether it has started."""
-        if not self._is_ready and self._child.stdout is not None:
-            readable, _, _ = select.select([self._child.stdout], [], [], 0)
-            self._is_ready = bool(readable) and _receive(self._child.stdout) == b"ready"
-        return self._is_ready
+    def is_free(self) -> bool:
+        """Whether it has started, and has little to do."""
+        if not self._is_ready and not self._failed and self._has_said():
+            self._is_ready = self._receive() == b"ready"
+            self._failed = not self._is_ready
+        return self._is_ready and not self._failed and len(self._given) < _AHEAD
 
-    def begin(self, task: Task) -> None:
-        """Give it something to do."""
-        self._tell(task)
+    def begin(self, setup: bytes) -> None:
+        """Tell it what it needs to know for all of its work."""
+        self._tell(setup)
 
-    def _tell(self, message: object) -> None:
-        assert self._child.stdin is not None
-        with suppress(OSError):
-            _send(self._child.stdin, msgspec.msgpack.encode(message))
+    def give(self, work: Work, message: bytes) -> None:
+        """Give it something to do; `work` is what `hear` will return for it."""
+        self._given.append(work)
+        self._tell(message)
 
-    def finish(self, task: Task) -> list[bytes]:
-        """Wait for it: the packed stat of each row's file, b"" where it was not written."""
-        assert self._child.stdout is not None
-        stats: list[bytes] = []
-        with suppress(OSError, msgspec.DecodeError):
-            stats = _stats.decode(_receive(self._child.stdout))
-        if len(stats) != len(task.rows):
-            self._is_ready = False
-            self._child.kill()
-            return [b""] * len(task.rows)
-        return stats
+    def hear(self, *, wait: bool) -> tuple[Work, bytes] | None:
+        """The oldest work given and the answer, b"" where it failed; None if there is none (yet)."""
+        if not self._given or not (wait or self._failed or self._has_said()):
+            return None
+        answer = b"" if self._failed else self._receive()
+        if not answer:
+            self.end()
+        return self._given.popleft(), answer
+
+    def end(self) -> None:
+        """Have it do nothing more from now on; what it was given counts as failed."""
+        self._failed = True
+        self._child.kill()
+        self._child.wait()
 
     def close(self) -> None:
-        """End it: from now on it writes nothing more."""
-        self._child.kill()
-        with suppress(OSError), self._child:
-            pass
+        """End it, and let go of it."""
+        self.end()
+        for stream in (self._child.stdin, self._child.stdout):
+            if stream is not None:
+                with suppress(OSError):  # what was not sent yet
+                    stream.close()
+
+    def _has_said(self) -> bool:
+        assert self._child.stdout is not None
+        readable, _, _ = select.select([self._child.stdout], [], [], 0)
+        return bool(readable)
+
+    def _tell(self, message: bytes) -> None:
+        assert self._child.stdin is not None
+        with suppress(OSError):
+            _send(self._child.stdin, message)
+
+    def _receive(self) -> bytes:
+        assert self._child.stdout is not None
+        with suppress(OSError):
+            return _receive(self._child.stdout)
+        return b""
 
 
-def is_of_use(files: int) -> bool:
-    """Whether a second process pays: for many files, on a second processor, where nobody counts changes."""
+def is_of_use() -> bool:
+    """Whether there is a second processor, a Python to start, and nobody who counts changes."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     is_python = os.path.basename(sys.executable or "").startswith("python")
-    return files >= WORTH_FROM and usable > 1 and is_python and not disk.is_observed()
+    return usable > 1 and is_python and not disk.is_observed()
 
 
-def main(tasks: IO[bytes], answers: IO[bytes]) -> None:
-    """The other side: what is to be done comes in, what was done goes out, until the input ends."""
-    packs, staging = msgspec.msgpack.decode(_receive(tasks), type=tuple[str, bytes])
-    folder = os.open(staging, _FLAGS)
-    with closing(Prefetch(packs)) as prefetch:
+def serve(begin: Callable[[bytes], Callable[[bytes], bytes]]) -> None:
+    """The other side: `begin` gets the first message and returns what answers the others, until they end."""
+    with open(0, "rb") as work, open(1, "wb") as answers:
         _send(answers, b"ready")
-        while data := _receive(tasks):
-            _send(answers, msgspec.msgpack.encode(_done(prefetch, folder, _tasks.decode(data))))
-
-
-def _done(prefetch: Prefetch, folder: int, task: Task) -> list[bytes]:
-    stats = []
-    ids = [id for id, _name, _mode in task.files]
-    for at, artifact in prefetch.artifacts(task.rows, ids):
-        _id, name, mode = task.files[at]
-        stat = b""
-        if artifact is not None and (artifact.kind, artifact.format) == ("file", "bytes"):
-            data = artifact.data
-            if data is not None and len(data) == artifact.size:
-                with suppress(AqError):
-                    stat = pack_stat(disk.write_new(folder, name, data, mode=mode, path=name))
-        stats.append(stat)
-    return stats
+        done = begin(_receive(work))
+        while message := _receive(work):
+            _send(answers, done(message))
 
 
 def _send(stream: IO[bytes], data: bytes) -> None:
@@ -130,8 +132,3 @@ def _receive(stream: IO[bytes]) -> bytes:
     """One message; b"" at the end of the stream."""
     head = stream.read(_size.size)
     return stream.read(_size.unpack(head)[0]) if len(head) == _size.size else b""
-
-
-if __name__ == "__main__":
-    with open(0, "rb") as tasks, open(1, "wb") as answers:
-        main(tasks, answers)

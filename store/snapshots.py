@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
 from aq.formats.errors import Damaged
 from aq.formats.identity import Digest
 from aq.formats.objects import Sink, Source, SourceAndSink, get_record
-from aq.formats.prolly import build_map, list_items, map_diff, map_edit, map_get, map_items
+from aq.formats.prolly import build_map, list_items, map_diff, map_edit, map_get, map_items, map_runs
 from aq.formats.records import Artifact, MappedItem, Step
 from aq.formats.records import decode as decode_record
 from aq.store.paths import decode, encode
@@ -219,6 +220,18 @@ def packed_entries(source: Source, root: bytes, *, prefix: bytes = b"") -> Itera
     yield from map_items(source, root, prefix=prefix)
 
 
+def file_runs(source: Source, root: bytes, prefix: bytes) -> Iterator[tuple[list[bytes], list[bytes]]]:
+    """Paths and packed entries of the tracked files at and below a path, in order, some at a time."""
+    own = map_get(source, root, prefix) if prefix else None
+    runs = map_runs(source, root, prefix=prefix + b"/" if prefix else b"")
+    for keys, values in runs if own is None else chain([([prefix], [own])], runs):
+        if are_files(values):
+            yield keys, values
+        else:
+            kept = [number for number, value in enumerate(values) if is_file(value)]
+            yield [keys[number] for number in kept], [values[number] for number in kept]
+
+
 def edit(objects: SourceAndSink, root: bytes, changes: Mapping[str, Entry | None]) -> Digest:
     """The snapshot after setting entries, or dropping those that are None."""
     packed = {encode(path): None if entry is None else pack(entry) for path, entry in changes.items()}
@@ -255,7 +268,7 @@ def build_touched(sink: Sink, files: Mapping[bytes, PackedTouched]) -> Digest | 
     """The root of an operation's `files`, or None where nothing was touched."""
     if not files:
         return None
-    return build_map(sink, ((path, join_touched(*files[path])) for path in sorted(files)))
+    return build_map(sink, ((path, join_touched(*both)) for path, both in sorted(files.items())))
 
 
 def touched(source: Source, root: bytes) -> Iterator[tuple[bytes, PackedTouched]]:

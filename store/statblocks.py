@@ -156,7 +156,7 @@ def _block_of(look: Look, folder: bytes, name: bytes) -> tuple[bytes, Rows] | No
 
 
 def _merged(old: Rows | None, new: Rows) -> Rows:
-    if new.stats and (old is None or not old.names):
+    if new.stats and (old is None or set(new.names).issuperset(old.names)):
         return new
     kept = dict(old.each()) if old is not None else {}
     if new.stats:

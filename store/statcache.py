@@ -8,7 +8,7 @@ write within one tick never hides. It is derived: without it everything is merel
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from stat import S_ISLNK
 
 from aq.store.index import Index
@@ -43,6 +43,13 @@ def changed_at(stat: bytes) -> int:
     """The later of both times in a packed stat, ns."""
     mtime, ctime = _times.unpack_from(stat, 8)
     return int(mtime if mtime > ctime else ctime)
+
+
+def changed_before(stats: Sequence[bytes], clock: int) -> Sequence[int]:
+    """The numbers of the packed stats whose file was last changed before `clock`."""
+    times = _all_times.iter_unpack(b"".join(stats))
+    late = [at for at, (mtime, ctime) in enumerate(times) if mtime >= clock or ctime >= clock]
+    return sorted(set(range(len(stats))).difference(late)) if late else range(len(stats))
 
 
 def folder_key(folder: bytes) -> bytes:
@@ -84,17 +91,22 @@ class StatCache:
             self._note(path, stat + entry)
 
     def learn_many(
-        self, folder: bytes, files: Iterable[tuple[bytes, bytes, bytes]], clock: int | None
+        self,
+        folder: bytes,
+        names: Sequence[bytes],
+        stats: Sequence[bytes],
+        entries: Sequence[bytes],
+        clock: int | None,
     ) -> None:
-        """As `learn`, of files of one folder in ascending order: name, stat and entry of each."""
-        chosen = [] if clock is None else list(files)
-        stats = b"".join([file[1] for file in chosen])
-        if clock is not None and any(m >= clock or c >= clock for m, c in _all_times.iter_unpack(stats)):
-            chosen = [file for file in chosen if changed_at(file[1]) < clock]
-            stats = b"".join([file[1] for file in chosen])
-        if chosen:
-            entries = b"".join([file[2] for file in chosen])
-            self._runs.append(Rows(folder_key(folder), [file[0] for file in chosen], stats, entries))
+        """As `learn`, of files of one folder in ascending order."""
+        if clock is None:
+            return
+        kept = changed_before(stats, clock)
+        if len(kept) < len(names):
+            names, stats = [names[at] for at in kept], [stats[at] for at in kept]
+            entries = [entries[at] for at in kept]
+        if names:
+            self._runs.append(Rows(folder_key(folder), list(names), b"".join(stats), b"".join(entries)))
 
     def forget(self, paths: Iterable[bytes]) -> None:
         """Drop rows of files that are gone."""

@@ -20,6 +20,7 @@ PIECE: Final = 4_096
 KIND: Final = 41
 """The byte of a packed stat whose upper half is the kind of the file, as in `st_mode`."""
 _stat = struct.Struct("<qqqQQI")
+_only_size = struct.Struct("<q36x")
 _MASK: Final = (1 << 63) - 1
 _FOLDER: Final = 0x40
 _SKIPPED: Final = frozenset((b".aq", b".git", b"node_modules", b"__pycache__", b".venv"))
@@ -51,6 +52,11 @@ def pack_stats(found: Iterable[os.stat_result]) -> list[bytes]:
         ]
     except struct.error:
         return [pack_stat(one) for one in found]
+
+
+def sizes_of(stats: Iterable[bytes]) -> list[int]:
+    """The sizes in packed stats, b"" left out."""
+    return [size for (size,) in _only_size.iter_unpack(b"".join(stats))]
 
 
 def mode_of_packed(stat: bytes) -> int:

@@ -6,13 +6,16 @@ sink. Moves no ref and writes no snapshot: that is `store.worktree`'s matter.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from aq.formats.identity import Digest
 from aq.formats.objects import Sink
 from aq.formats.prolly import map_get
 from aq.store import snapshots
 from aq.store.content import State
+from aq.store.intake import Reading
 from aq.store.paths import ancestors
 from aq.store.scan import Batch, Found
 from aq.store.snapshots import Mode, Tally, artifact_size
@@ -23,6 +26,15 @@ if TYPE_CHECKING:
 
 Edits = dict[bytes, bytes | None]
 """Path → packed entry, or None where there is none any more."""
+
+
+class _Begun(NamedTuple):
+    """A batch on its way: what of it is known, and the rest, which is being read."""
+
+    batch: Batch
+    known: dict[bytes, State]
+    unread: list[Found]
+    reading: Reading
 
 
 class Taking:
@@ -44,18 +56,36 @@ class Taking:
         """Look at a path and all below it. Raises NotFound or UsageError if nothing there is tracked."""
         before = len(self.edits)
         gained = False
-        for batch in self._scan.batches(place):
-            gained |= self._batch(batch)
+        for begun in self._begun(place):
+            gained |= self._take(begun)
         if place and len(self.edits) == before:
             self._require_tracked(place)
         if place and gained:
             self._drop_files_above(place)
 
-    def _batch(self, batch: Batch) -> bool:
+    def _begun(self, place: bytes) -> Iterator[_Begun]:
+        """What there is to look at, some of it being read ahead."""
+        waiting: deque[_Begun] = deque()
+        for batch in self._scan.batches(place):
+            waiting.append(self._begin(batch))
+            while waiting and self._intake.is_full:
+                yield waiting.popleft()
+        yield from waiting
+
+    def _begin(self, batch: Batch) -> _Begun:
+        """Begin to read what is not known to be in the store."""
+        start = len(batch.folder) + 1 if batch.folder else 0
+        known = {found.path: state for found in batch.found if (state := self._known(found)) is not None}
+        unread = [found for found in batch.found if found.stat is not None and found.path not in known]
+        names = [found.path[start:] for found in unread]
+        stats, heads = [found.stat or b"" for found in unread], [found.head for found in unread]
+        return _Begun(batch, known, unread, self._intake.begin(batch.folder, names, stats, heads))
+
+    def _take(self, begun: _Begun) -> bool:
         """Edit the paths of one folder; returns whether there is any file among what changed."""
         gained = False
         values, edits, link = self._scan.values, self.edits, int(Mode.SYMLINK)
-        for (path, head, _, _), state in zip(batch.found, self._states(batch), strict=True):
+        for (path, head, _, _), state in zip(begun.batch.found, self._states(begun), strict=True):
             entry = None if state is None else state[1]
             if entry is not None and path in values:
                 raise self._work.taken(path)
@@ -70,18 +100,13 @@ class Taking:
                 self._count(head, state)
         return gained
 
-    def _states(self, batch: Batch) -> list[State | None]:
-        """What each path holds now; what is not known to be in the store is read."""
-        start = len(batch.folder) + 1 if batch.folder else 0
-        known = {found.path: state for found in batch.found if (state := self._known(found)) is not None}
-        unread = [found for found in batch.found if found.stat is not None and found.path not in known]
-        names = [found.path[start:] for found in unread]
-        stats, heads = [found.stat or b"" for found in unread], [found.head for found in unread]
-        read = self._intake.read(batch.folder, names, stats, heads)
-        if len(unread) == len(batch.found):
+    def _states(self, begun: _Begun) -> list[State | None]:
+        """What each path holds now."""
+        read = self._intake.end(begun.reading)
+        if len(begun.unread) == len(begun.batch.found):
             return read
-        states = {found.path: state for found, state in zip(unread, read, strict=True)}
-        return [known.get(found.path) or states.get(found.path) for found in batch.found]
+        states = {found.path: state for found, state in zip(begun.unread, read, strict=True)}
+        return [begun.known.get(found.path) or states.get(found.path) for found in begun.batch.found]
 
     def _known(self, found: Found) -> State | None:
         """What a file holds whose stat is known and whose content is in the store."""

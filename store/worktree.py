@@ -116,6 +116,7 @@ class Worktree:
         scan = self.scan(head, self.tracking(), untracked=True)
         intake = self.intake(HashOnly())
         changes = [change for batch in scan.batches() for change in self._changes(batch, intake)]
+        intake.finish()
         self.cache.forget(scan.gone)
         self.keep_cache()
         return WorkStatus(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aq.formats.files import INLINE_BELOW
 from aq.formats.identity import Kind, object_id
-from aq.formats.inline_frames import FRAME_MOST, ROOM, InlineFrames
+from aq.formats.inline_frames import BESIDE_MOST, ROOM, InlineFrames
 from aq.formats.packs import encode_frame
 from aq.formats.records import Artifact, encode
 from hypothesis import example, given
@@ -50,11 +50,21 @@ def test_every_size(size: int) -> None:
     frames = InlineFrames()
     frames.add(data)
     pieces, _ = frames.seal(SEED, [0])
-    assert b"".join(pieces) == frame_of(data) and frames.size <= FRAME_MOST
+    assert b"".join(pieces) == frame_of(data) and frames.size <= size + BESIDE_MOST
 
 
-def test_a_buffer_that_is_not_full_has_room_for_the_largest_file() -> None:
+def test_what_there_is_room_for_finds_room() -> None:
     frames, data = InlineFrames(), bytes(INLINE_BELOW - 1)
-    while not frames.is_full:
+    while frames.has_room(len(data) + BESIDE_MOST):
         frames.add(data)
-    assert ROOM - FRAME_MOST < frames.size <= ROOM
+    assert ROOM - len(data) - BESIDE_MOST < frames.size <= ROOM
+
+
+def test_frames_that_somebody_else_has_laid() -> None:
+    memory = memoryview(bytearray(ROOM))
+    theirs, ours = InlineFrames(memory), InlineFrames(memory)
+    ids = [theirs.add(data) for data in (b"a", b"", b"ccc")]
+    ours.take_in(ids, theirs.ends)
+    pieces, _ = ours.seal(SEED, [0, 2])
+    assert b"".join(pieces) == frame_of(b"a") + frame_of(b"ccc")
+    assert [ours.record(number) for number in range(3)] == [record_of(data) for data in (b"a", b"", b"ccc")]

@@ -8,15 +8,18 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
 from aq.formats.records import Artifact
-from aq.store import disk, second, snapshots
-from aq.store.filling import File, Filler
+from aq.store import disk, second_writer, snapshots
+from aq.store.filling import Filler, Piece
 from aq.store.prefetch import Prefetch, find_places
-from aq.store.second import Helper, Task
+from aq.store.second import Helper
+from aq.store.second_writer import Task, answered
 from aq.store.snapshots import Entry, Mode, Origin
 from aq.store.staging import Staging
 from aq.store.stats import pack_stat
@@ -27,6 +30,14 @@ from tests.store.scenario import in_child
 __all__ = ["bench"]
 
 COUNT = 300
+
+
+class File(NamedTuple):
+    """A file to be written: its name in the staging folder, its path for messages, its packed entry."""
+
+    name: bytes
+    path: bytes
+    entry: bytes
 
 
 def put(bench: Bench, data: bytes, kind: str = "file") -> Digest:
@@ -68,30 +79,43 @@ def require_all(staging: Staging, files: list[File], stats: list[bytes]) -> None
     assert len(os.listdir(place)) == len(files)
 
 
-def started(filler: Filler) -> Helper:
+def started(filler: Filler) -> Helper[Any]:
     assert filler.helper is not None
-    while not filler.helper.is_ready:
+    return ready(filler.helper)
+
+
+def ready(helper: Helper[Any]) -> Helper[Any]:
+    while not helper.is_free:
         time.sleep(0.01)
-    return filler.helper
+    return helper
+
+
+def fill(filler: Filler, *some: list[File]) -> list[bytes]:
+    """Begin with all, then end them in turn."""
+    begun = [
+        filler.begin([one.name for one in files], [one.path for one in files], [one.entry for one in files])
+        for files in some
+    ]
+    return [stat for batch in begun for stat in filler.end(batch)]
 
 
 def with_helper(bench: Bench, staging: Staging) -> Filler:
-    if not second.is_of_use(second.WORTH_FROM):
+    helper: Helper[Piece] | None = second_writer.start(second_writer.WORTH_FROM)
+    if helper is None:
         pytest.skip("there is one processor")
-    return Filler(bench.store, staging, second.WORTH_FROM, bench.work.done.count)
+    return Filler(bench.store, staging, bench.work.done.count, helper)
 
 
 def test_alone(bench: Bench, staging: Staging, files: list[File]) -> None:
-    with closing(Filler(bench.store, staging, len(files), bench.work.done.count)) as filler:
-        assert filler.helper is None
-        require_all(staging, files, filler.fill(files))
+    with closing(Filler(bench.store, staging, bench.work.done.count, None)) as filler:
+        require_all(staging, files, fill(filler, files))
 
 
 def test_with_help(bench: Bench, staging: Staging, files: list[File]) -> None:
     with closing(with_helper(bench, staging)) as filler:
         pid = started(filler).pid
         half = len(files) // 2
-        stats = filler.fill(files[:half]) + filler.fill(files[half:])
+        stats = fill(filler, files[:half], files[half:])
         require_all(staging, files, stats)
         done = bench.work.done
         assert (done.files, done.bytes) == (COUNT, sum(len(data_of(number)) for number in range(COUNT)))
@@ -106,7 +130,7 @@ def test_a_helper_that_dies_costs_nothing(
     with closing(with_helper(bench, staging)) as filler:
         os.kill(started(filler).pid, end)
         half = len(files) // 2
-        stats = filler.fill(files[:half]) + filler.fill(files[half:])
+        stats = fill(filler, files[:half], files[half:])
         require_all(staging, files, stats)
 
 
@@ -116,9 +140,9 @@ def test_a_helper_that_stops_halfway(bench: Bench, staging: Staging, files: list
         helping = started(filler)
         os.kill(helping.pid, signal.SIGKILL)
         rows, _ = find_places(bench.store, [file.entry[3:35] for file in files])
-        for _pack, _offset, _size, at in rows[: len(rows) // 2]:
+        for _pack, _offset, _size, at, _id in rows[: len(rows) // 2]:
             disk.write_new(staging.fd, files[at].name, b"half", mode=0o600, path=files[at].path)
-        require_all(staging, files, filler.fill(files))
+        require_all(staging, files, fill(filler, files))
 
 
 def test_what_the_helper_refuses(bench: Bench, staging: Staging) -> None:
@@ -128,30 +152,33 @@ def test_what_the_helper_refuses(bench: Bench, staging: Staging) -> None:
     bench.store.flush()
     ids = [bytes(id) for id in (good, model, wrong, good)]
     rows, left = find_places(bench.store, ids)
-    other = [(pack, offset, size, 0) for pack, offset, size, at in rows if at == 1]
+    other = [(pack, offset, size, at, ids[0]) for pack, offset, size, at, _ in rows if at == 1]
     assert left == []
     disk.write_new(staging.fd, b"taken", b"mine", mode=0o600, path=b"taken")
     names = [b"good", b"model", b"wrong", b"taken"]
-    files = [(id, name, 0o600) for id, name in zip(ids, names, strict=True)]
-    with closing(Helper(f"{bench.store.control}/packs", staging.path)) as helping:
-        while not helping.is_ready:
-            time.sleep(0.01)
-        for task in (Task(rows, files), Task(other, files)):
-            helping.begin(task)
-            done = dict(zip([row[3] for row in task.rows], helping.finish(task), strict=True))
+    setup = msgspec.msgpack.encode((f"{bench.store.control}/packs", staging.path))
+    with closing(Helper[Task]("aq.store.second_writer")) as helping:
+        helping.begin(setup)
+        modes = [0o600] * len(names)
+        for task in (Task(rows, [names[row[3]] for row in rows], modes), Task(other, names[:1], modes[:1])):
+            ready(helping).give(task, msgspec.msgpack.encode(task))
+            heard = helping.hear(wait=True)
+            assert heard is not None and heard[0] is task
+            done = zip([row[3] for row in task.rows], answered(heard[1], len(task.rows)), strict=True)
             if task.rows is rows:
-                assert [bool(done[at]) for at in range(4)] == [True, False, False, False]
+                assert {at: bool(stat) for at, stat in done} == {0: True, 1: False, 2: False, 3: False}
             else:
-                assert done == {0: b""}  # a frame of another object
+                assert list(done) == [(1, b"")]  # a frame of another object
+        assert helping.hear(wait=True) is None
     assert sorted(os.listdir(staging.path)) == [b"good", b"taken"]
     assert (Path(os.fsdecode(staging.path)) / "taken").read_bytes() == b"mine"
 
 
 def test_a_helper_ends_with_its_caller(bench: Bench, staging: Staging, tmp_path: Path) -> None:
     def begin_and_die() -> None:
-        made = Helper(f"{bench.store.control}/packs", staging.path)
-        while not made.is_ready:
-            time.sleep(0.01)
+        setup = msgspec.msgpack.encode((f"{bench.store.control}/packs", staging.path))
+        made = ready(Helper("aq.store.second_writer"))
+        made.begin(setup)
         (tmp_path / "pid").write_text(str(made.pid))
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -170,8 +197,8 @@ def test_a_helper_ends_with_its_caller(bench: Bench, staging: Staging, tmp_path:
 
 def test_nobody_helps_where_changes_are_counted() -> None:
     with disk.observed(lambda call, path: None):
-        assert not second.is_of_use(1_000_000)
-    assert not second.is_of_use(second.WORTH_FROM - 1)
+        assert second_writer.start(1_000_000) is None
+    assert second_writer.start(second_writer.WORTH_FROM - 1) is None
 
 
 def test_what_is_read_ahead_is_what_get_reads(bench: Bench, files: list[File]) -> None:
@@ -186,7 +213,7 @@ def test_what_is_read_ahead_is_what_get_reads(bench: Bench, files: list[File]) -
     data[hurt[1] + hurt[2] - 1] ^= 1
     path.write_bytes(data)
     with closing(Prefetch(str(bench.store.control / "packs"))) as prefetch:
-        found = dict(prefetch.artifacts(rows, ids))
+        found = dict(prefetch.artifacts(rows))
     assert found.pop(hurt[3]) is None
     assert {at: record and record.data for at, record in found.items()} == {
         at: data_of(int(file.name[1:])) for at, file in enumerate(files) if at != hurt[3]
@@ -197,4 +224,4 @@ def test_a_pack_that_is_gone_is_left_to_get(bench: Bench, files: list[File]) -> 
     ids = [bytes(file.entry[3:35]) for file in files]
     rows, _ = find_places(bench.store, ids)
     with closing(Prefetch(str(bench.root / "nowhere"))) as prefetch:
-        assert list(prefetch.artifacts(rows, ids)) == [(row[3], None) for row in rows]
+        assert list(prefetch.artifacts(rows)) == [(row[3], None) for row in rows]

@@ -16,7 +16,7 @@ from aq.formats.errors import AqError, Temporary
 from aq.formats.files import whole_bytes
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
-from aq.store import content, intake, snapshots
+from aq.store import content, intake, second_reader, snapshots
 from aq.store.journal import FolderLock
 from aq.store.snapshots import Mode
 from aq.store.statblocks import decode
@@ -175,7 +175,7 @@ def moving(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[[Move], No
         bench.write(f"d/{name}", f"<{name}")
     bench.settle()
     bench.add("d")
-    whole = intake.read_small
+    whole = second_reader.read_small
 
     def prepare(move: Move) -> None:
         left = [move]
@@ -185,7 +185,7 @@ def moving(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[[Move], No
                 left.pop()(bench.root / "d" / "b")
             return whole(folder, name, stat)
 
-        monkeypatch.setattr(intake, "read_small", read_small)
+        monkeypatch.setattr(second_reader, "read_small", read_small)
         monkeypatch.setattr(intake, "_FEW", 0)
 
     return prepare
@@ -233,7 +233,7 @@ def test_a_file_that_never_rests(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
         return None if full.endswith(b"/07") else attempt(full, *rest, **more)
 
     monkeypatch.setattr(content, "_attempt", restless)
-    monkeypatch.setattr(intake, "read_small", lambda folder, name, stat: None)
+    monkeypatch.setattr(second_reader, "read_small", lambda folder, name, stat: None)
     with pytest.raises(Temporary, match="07 changes while it is read"):
         bench.commit()
 
