@@ -11,7 +11,10 @@ import random
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, Final, cast
 
 from aq.formats.partitions import general
 from aq.pipeline.graph import Node
@@ -19,6 +22,7 @@ from aq.pipeline.params import as_text
 from blake3 import blake3
 
 _TAG: Final = b"aq seed 1"
+_RANDOM: Final = "numpy.random"
 
 
 def derive(flow: str, step: str, text: str) -> int:
@@ -40,20 +44,85 @@ def seed_of(flow: str, node: Node, params: Mapping[str, Any]) -> int:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed `random`, numpy and, where it is loaded, torch; put their states back at the end."""
-    import numpy as np
+    """Seed `random` and, where they are loaded, numpy and torch; put their states back at the end.
 
+    Of numpy it is enough to be there when it is loaded: loading it takes longer than most small ops.
+    """
     torch = sys.modules.get("torch")
     torch_before = torch.random.get_rng_state() if torch is not None else None
-    before, numpy_before = random.getstate(), np.random.get_state()
+    before = random.getstate()
     random.seed(seed)
-    np.random.seed(seed & 0xFFFF_FFFF)
     if torch is not None:
         torch.manual_seed(seed)
     try:
-        yield
+        with _numpy(seed & 0xFFFF_FFFF):
+            yield
     finally:
         random.setstate(before)
-        np.random.set_state(numpy_before)
         if torch is not None:
             torch.random.set_rng_state(torch_before)
+
+
+@contextmanager
+def _numpy(seed: int) -> Iterator[None]:
+    """Seed numpy's generator, now or when it is loaded."""
+    loaded = sys.modules.get(_RANDOM)
+    if loaded is not None:
+        before = loaded.get_state()
+        loaded.seed(seed)
+        try:
+            yield
+        finally:
+            loaded.set_state(before)
+        return
+    waiting = _WhenLoaded(seed)
+    sys.meta_path.insert(0, waiting)
+    try:
+        yield
+    finally:
+        waiting.leave()
+        if waiting.before is not None:
+            sys.modules[_RANDOM].set_state(waiting.before)
+
+
+class _WhenLoaded:
+    """An entry of `sys.meta_path`, and the loader that it gives: numpy's own, and then the seed.
+
+    `before`: the state that numpy began with; None until it is loaded.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._loader: Any = None
+        self._is_asking = False
+        self.before: Any = None
+
+    def leave(self) -> None:
+        """Be no entry any more."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """See `importlib.abc.MetaPathFinder`: of `numpy.random`, found by whoever else is asked."""
+        if name != _RANDOM or self._is_asking:
+            return None
+        self._is_asking = True
+        try:
+            spec = find_spec(name)
+        finally:
+            self._is_asking = False
+        if spec is not None and spec.loader is not None:
+            self._loader, spec.loader = spec.loader, self
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """See `importlib.abc.Loader`."""
+        return cast("ModuleType | None", self._loader.create_module(spec))
+
+    def exec_module(self, module: Any) -> None:
+        """See `importlib.abc.Loader`."""
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        self.leave()
+        self.before = module.get_state()
+        module.seed(self._seed)
