@@ -12,7 +12,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from aq.pipeline.scopes import Import, Reference, uses_of
-from aq.pipeline.syntax import ANNOTATIONS, DOCSTRINGS, PLAIN
+from aq.pipeline.syntax import ANNOTATIONS, DOCSTRINGS, PLAIN, SOURCES
 
 if TYPE_CHECKING:
     from aq.pipeline.reach import Reach
@@ -34,11 +34,9 @@ _IMPORTERS: Final = frozenset({"importlib.import_module", "builtins.__import__",
 UNBOUNDED: Final = frozenset({"__subclasses__", "__globals__", "f_globals", "tb_frame", "gi_frame"})
 """Attributes that lead to code of any name."""
 
-_NOTED_TEXT: Final = """
-builtins.getattr builtins.vars operator.attrgetter operator.methodcaller inspect.getsource
-inspect.getsourcelines
-"""
-NOTED: Final = frozenset(_NOTED_TEXT.split())
+NOTED: Final = frozenset(
+    {"builtins.getattr", "builtins.vars", "operator.attrgetter", "operator.methodcaller"}
+)
 """Calls that reach by a computed name into something that names do show."""
 
 _DRAWN_TEXT: Final = """
@@ -58,7 +56,11 @@ __annotations__ get_type_hints get_annotations getfullargspec signature validate
 validate_arguments typechecked check_types inject create_model
 """
 _ANNOTATION_READERS: Final = frozenset(_ANNOTATION_READERS_TEXT.split())
-_DOCSTRING_READERS: Final = frozenset(["__doc__", "getdoc", "getsource", "getsourcelines"])
+_DOCSTRING_READERS: Final = frozenset(["__doc__", "getdoc"])
+_SOURCE_READERS_TEXT: Final = """
+getsource getsourcelines findsource getcomments f_lineno tb_lineno co_firstlineno __firstlineno__
+"""
+_SOURCE_READERS: Final = frozenset(_SOURCE_READERS_TEXT.split())
 
 
 def check(reach: Reach, value: Any, path: tuple[str, ...], reference: Reference, label: str) -> None:
@@ -133,9 +135,12 @@ def may_hold_code(value: object) -> bool:
 
 
 def variant(reach: Reach) -> str:
-    """Whether annotations and docstrings count: they do where code that is reached reads them."""
-    annotations = ANNOTATIONS if reads_annotations(reach) else PLAIN
-    return annotations + (DOCSTRINGS if _identifiers(reach) & _DOCSTRING_READERS else PLAIN)
+    """Whether annotations, docstrings and files as written count: where code that is reached reads them."""
+    found = _identifiers(reach)
+    readers = (
+        (ANNOTATIONS, _ANNOTATION_READERS), (DOCSTRINGS, _DOCSTRING_READERS), (SOURCES, _SOURCE_READERS),
+    )  # fmt: skip
+    return "".join(kept if found & names else PLAIN for kept, names in readers)
 
 
 def reads_annotations(reach: Reach) -> bool:

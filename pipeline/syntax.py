@@ -27,6 +27,7 @@ ROLES: Final = frozenset({"op", "metric", "check", "flow"})
 PLAIN: Final = ""
 ANNOTATIONS: Final = "a"
 DOCSTRINGS: Final = "d"
+SOURCES: Final = "s"
 
 _TAG: Final = b"aq code 1"
 _LEFT_OUT: Final = frozenset({"ctx", "kind", "type_comment", "type_ignores", "simple"})
@@ -118,13 +119,15 @@ class Source:
     def digest(self, node: ast.AST | Sequence[ast.AST], variant: str = PLAIN) -> str:
         """64 hex digits of the normal form of a definition, or of a list of statements.
 
-        `variant`: any of "a" (annotations count) and "d" (docstrings count).
+        `variant`: any of "a" (annotations count), "d" (docstrings count), "s" (all bytes of the file do).
         """
         key = (id(node), variant)
         if isinstance(node, ast.AST) and key in self._digests:
             return self._digests[key]
         hasher = blake3(_TAG)
         hasher.update(normal_form(node, variant, self.aq_names))
+        if SOURCES in variant:
+            hasher.update(self.data)
         result = hasher.hexdigest()
         if isinstance(node, ast.AST):  # a tree lives as long as this object: its ids stay unique
             self._digests[key] = result
