@@ -52,6 +52,9 @@ class Derived(Protocol):
     def origins(self, ids: Sequence[bytes]) -> list[Origin | None]:
         """Of each chunk; of one that lies in full itself; None where that is not known."""
 
+    def size_of(self, id: bytes) -> int | None:
+        """The length of an object's canonical bytes, which are not read; None if it is not there."""
+
 
 class Sink(Protocol):
     """Anything that objects can be written to."""

@@ -108,10 +108,10 @@ class Objects:
 
     def lying(self, id: bytes) -> Frame | Place | None:
         """How an object lies: not written yet, or where; None where it is not here, or not for long."""
-        frame = self._pending.get(id)
-        if frame is not None or id in self._placed:
-            return frame or self._placed[id]
-        return self.index.place(id) if self.index.get("condemned", id) is None else None
+        if (found := self._pending.get(id) or self._placed.get(id)) is not None:
+            return found
+        with self.index.look() as look:
+            return look.place(id, 0) if look.get("condemned", id) is None else None
 
     def admit(self, staged: Staged) -> Digest:
         """The second half: append it, unless an equal object was faster."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,13 @@ _BATCH: Final = 16
 """Segments that are compared at a time: they stay in the processor, and in memory that is used again."""
 
 
+class Differing(NamedTuple):
+    """Of each pair of rows whether any column differs; of each column in how many of them it does."""
+
+    rows: Mask
+    cells: list[int]
+
+
 def differing(
     before: Side,
     left: Sequence[Segment],
@@ -40,21 +47,22 @@ def differing(
     right: Sequence[Segment],
     columns: Sequence[Column],
     blocks: Blocks,
-) -> Mask:
-    """For each pair that the blocks make of the rows of these segments, whether any column differs."""
+) -> Differing:
+    """What differs in the pairs that the blocks make of the rows of these segments."""
     total = int(blocks[:, 2].sum())
-    found = np.zeros(total, bool)
-    left_over, lock = iter(columns if total else ()), Lock()
+    found = Differing(np.zeros(total, bool), [0] * len(columns))
+    left_over, lock = iter(enumerate(columns) if total else ()), Lock()
 
     def work() -> None:
         while True:
             with lock:
-                column = next(left_over, None)
+                at, column = next(left_over, (0, None))
             if column is None:
                 return
             rows, differs = _differing(before, left, after, right, column, blocks)
+            found.cells[at] = int(np.count_nonzero(differs))
             with lock:
-                found[rows] |= differs
+                found.rows[rows] |= differs
 
     def stop() -> None:
         with lock:

@@ -26,6 +26,8 @@ from aq.formats.tables.units import Guess, guess_added, guess_form, guess_pairs
 from pyarrow import types as is_
 
 SAMPLED: Final = 65_536
+GUESSED: Final = 16_384
+"""Enough to tell a unit; only where there is a guess, its figures are of `SAMPLED` rows."""
 TEXTS_SAMPLED: Final = 4_096
 SHIFT_LEAST: Final = 100
 """Cells on each side: ten for each class of the index."""
@@ -84,13 +86,14 @@ def describe_added(
         return found
     rows = matching.added[_spread(len(matching.added), SAMPLED)]
     until = _spread(before.rows, SAMPLED)
+    few = [side[:: -(-len(side) // GUESSED)] for side in (until, rows)]
     for column in columns:
         kind = after.values(column, []).type
         if not (is_number(kind) or _is_text(kind)):
             continue
-        old, new = before.take(column, until), after.take(column, rows)
-        guess = _guess_added(old, new, column.name)
+        guess = _guess_added(before.take(column, few[0]), after.take(column, few[1]), column.name)
         if guess is not None:
+            old, new = before.take(column, until), after.take(column, rows)
             facts = {"changed_rows": 0, "before": statistics(old), "after": statistics(new)}
             facts["shift"] = shift(old, new)
             found.append(_entry(column, facts, guess, "added"))

@@ -73,9 +73,10 @@ def _known(
     before: Side, left: Sequence[Segment], after: Side, right: Sequence[Segment], column: Column
 ) -> Blocks:
     """Runs of rows that are known to be equal in this column, in any order."""
-    size, found = _size(before, column), []
-    if size and isinstance(before.source, Derived) and before.source is after.source:
-        found = list(_equal_rows(_chunks(before, left, column), _chunks(after, right, column), size))
+    size, source, found = _size(before, column), before.source, list[Run]()
+    if size and isinstance(source, Derived) and source is after.source:
+        mine, theirs = _chunks(source, before, left, column), _chunks(source, after, right, column)
+        found = list(_equal_rows(source, mine, theirs, size))
     return np.array(found, np.int64).reshape(-1, 3)
 
 
@@ -89,7 +90,7 @@ def _size(side: Side, column: Column) -> int:
     return width(storage) if is_told else 0
 
 
-def _chunks(side: Side, segments: Sequence[Segment], column: Column) -> list[_Chunk]:
+def _chunks(source: Derived, side: Side, segments: Sequence[Segment], column: Column) -> list[_Chunk]:
     place, start = side.place(column), 0
     spans: list[tuple[bytes, int, int]] = []
     for segment in segments:
@@ -98,12 +99,11 @@ def _chunks(side: Side, segments: Sequence[Segment], column: Column) -> list[_Ch
         if reference and reference[0] == Tag.CHUNK:
             spans.append((reference[1:], start, rows))
         start += rows
-    assert isinstance(side.source, Derived)
-    origins = side.source.origins([id for id, _, _ in spans])
+    origins = source.origins([id for id, _, _ in spans])
     return [_Chunk(*span, origin) for span, origin in zip(spans, origins, strict=True) if origin is not None]
 
 
-def _equal_rows(left: Sequence[_Chunk], right: Sequence[_Chunk], size: int) -> Iterator[Run]:
+def _equal_rows(source: Derived, left: Sequence[_Chunk], right: Sequence[_Chunk], size: int) -> Iterator[Run]:
     partners: dict[bytes, list[_Chunk]] = defaultdict(list)
     for chunk in left:
         partners[chunk.origin.id].append(chunk)
@@ -113,7 +113,7 @@ def _equal_rows(left: Sequence[_Chunk], right: Sequence[_Chunk], size: int) -> I
                 yield other.start, chunk.start, min(other.rows, chunk.rows)
                 continue
             runs = _common(other.origin, chunk.origin)
-            if _are_plain(other, chunk, runs, size):
+            if _are_plain(source, other, chunk, runs, size):
                 yield from _rows(other, chunk, runs, size)
 
 
@@ -132,13 +132,14 @@ def _common(left: Origin, right: Origin) -> list[Run]:
     return found
 
 
-def _are_plain(left: _Chunk, right: _Chunk, runs: Sequence[Run], size: int) -> bool:
-    """Whether neither has nulls: by the length of one, and by the same flags in both heads."""
+def _are_plain(source: Derived, left: _Chunk, right: _Chunk, runs: Sequence[Run], size: int) -> bool:
+    """Whether neither has nulls: by one length and the same flags in both heads, or by both lengths."""
     plain = [HEADER.size + chunk.rows * size for chunk in (left, right)]
+    plain = [length + -length % 8 for length in plain]
     lengths = [chunk.origin.length for chunk in (left, right)]
-    if not any(size + -size % 8 == length for size, length in zip(plain, lengths, strict=True)):
-        return False
-    return any(mine == theirs <= _FLAGS and theirs + many >= HEADER.size for mine, theirs, many in runs)
+    if any(mine == theirs <= _FLAGS and theirs + many >= HEADER.size for mine, theirs, many in runs):
+        return plain[0] == lengths[0] or plain[1] == lengths[1]
+    return plain == [chunk.origin.length or source.size_of(chunk.id) for chunk in (left, right)]
 
 
 def _rows(left: _Chunk, right: _Chunk, runs: Sequence[Run], size: int) -> Iterator[Run]:

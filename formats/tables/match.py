@@ -55,7 +55,8 @@ def match_rows(
     steady = key or cut or columns
     steps = in_step(before, left, after, right, steady)
     blocks = steps.blocks
-    differs = np.flatnonzero(differing(before, left, after, right, columns, blocks))
+    unequal = differing(before, left, after, right, columns, blocks)
+    differs = np.flatnonzero(unequal.rows)
     at, to = paired(blocks, differs)
     rest = outside(blocks, 0, _rows(left)), outside(blocks, 1, _rows(right))
     changed = Pairs(numbered(left, at), numbered(right, to))
@@ -68,7 +69,7 @@ def match_rows(
         if len(fresh.before) <= SEARCHED_MOST:
             aligned, changed = [], joined(changed, fresh)
         known = (steps.left, steps.right) if len(steady) == 1 else None
-        settled = search.by_content(cut, changed, loose, known)
+        settled = search.by_content(cut, changed, loose, known, unequal.cells)
     moved = is_reordered
     if not moved and len(settled.moved.before):
         moved = _is_reordered(_equal(left, right, blocks, differs), settled.moved)
@@ -117,11 +118,16 @@ class Search:
         return Settled(joined(changed, Pairs(moved.before[differs], moved.after[differs])), alone, moved)
 
     def by_content(
-        self, cut: Sequence[Column], changed: Pairs, loose: Pairs, known: tuple[Words, Words] | None = None
+        self,
+        cut: Sequence[Column],
+        changed: Pairs,
+        loose: Pairs,
+        known: tuple[Words, Words] | None,
+        cells: Sequence[int],
     ) -> Settled:
         """Rows that differ in step, or are out of it, first look for an equal one anywhere else.
 
-        `known`: the words of the cut column of all that are loose.
+        `known`: the words of the cut column of all that are loose. `cells`: how many differ of each column.
         """
         kept = Pairs(changed.before[:0], changed.after[:0])
         if len(changed.before) > SEARCHED_MOST:
@@ -129,11 +135,13 @@ class Search:
         rows = joined(changed, loose)
         pool = Pool(self.before, self.after, self.columns, rows)
         cuts = [self.columns.index(column) for column in cut]
-        places = cuts + [place for place in range(len(self.columns)) if place not in cuts]
+        others = [place for place in range(len(self.columns)) if place not in cuts]
+        places = cuts + others
         for side, part in enumerate(known or ()):
             first = len(changed[side])
             pool.know(places[0], side, np.arange(first, first + len(part)), part)
-        some, hashes = pool.alike(pool.all, places)
+        # What differs most tells first that there is no equal row, and then no other column is read.
+        some, hashes = pool.alike(pool.all, cuts + sorted(others, key=lambda place: -cells[place]))
         at, to = match(*hashes)
         at, to = some[0][at], some[1][to]
         rest = _without(len(rows.before), at), _without(len(rows.after), to)

@@ -262,11 +262,13 @@ _FORMS: Final[tuple[tuple[str, Test], ...]] = (
 
 def guess_form(before: Sequence[Any], after: Sequence[Any]) -> Guess | None:
     """A form that nearly all texts have now and hardly any had before, or the other way round."""
-    old, new = ([text for text in texts if text] for texts in (before, after))
-    if len(set(old)) < PAIRS_LEAST or len(set(new)) < PAIRS_LEAST:
+    old, new = (Counter(text for text in texts if text) for texts in (before, after))
+    if len(old) < PAIRS_LEAST or len(new) < PAIRS_LEAST:
         return None
     for name, test in _FORMS:
-        had, has = (sum(map(test, texts)) / len(texts) for texts in (old, new))
+        had, has = (
+            sum(many for text, many in texts.items() if test(text)) / texts.total() for texts in (old, new)
+        )
         if has >= 0.9 and had <= 0.05:
             return Guess(name)
         if had >= 0.9 and has <= 0.05:

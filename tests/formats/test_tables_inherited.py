@@ -106,6 +106,9 @@ class Counted:
     def origins(self, ids: Sequence[bytes]) -> list[Origin | None]:
         return self.store.origins(ids)
 
+    def size_of(self, id: bytes) -> int | None:
+        return self.store.size_of(id)
+
 
 def test_columns_that_did_not_change_are_not_read(store: Store) -> None:
     rows, source = 100_000, np.random.default_rng(5)
