@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from aq.formats.errors import AqError, Conflict, Damaged, Refused, Temporary
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Step
-from aq.pipeline import figures, hidden_reads, inputs, measures, mutation, placing, returns, rowwise
+from aq.pipeline import figures, hidden_reads, inputs, measures, placing, returns, rowwise
 from aq.pipeline.capture import Log, Tee, captured, new_log
 from aq.pipeline.execution import Failure, StepStore
 from aq.pipeline.frames import last_place, one_line, trimmed
 from aq.pipeline.graph import Node
+from aq.pipeline.handed import Handed
 from aq.pipeline.hidden_reads import NOTHING, Seen
 from aq.pipeline.inputs import Input
 from aq.pipeline.native_reads import Telling
@@ -108,21 +110,22 @@ class Executor:
         try:
             with ExitStack() as stack:
                 folder = self._copies(stack, given)
-                loaded = {place: self._load(one, folder) for place, one in given.items()}
-                before = mutation.look(loaded)
-                earlier = self._earlier(node, step, given, loaded)
+                earlier = self._earlier(node, step, given)
+                later = None if earlier is None else earlier.place
+                handed = Handed(given, lambda one: self._load(one, folder), later)
                 stack.enter_context(placing.place(self._folder()))
                 stack.enter_context(figures.apart())
                 watch = self._watch(stack)
-                done = rowwise.call(earlier, loaded, node.name, lambda fed: self._call(node, fed, seed, log))
+                call = partial(self._call, node, seed=seed, log=log)
+                done = rowwise.call(earlier, handed, self.store, node.name, call)
                 notes = [done.note] if done.note else []
                 notes += [
                     f"{node.name} changes its input {place} in place: later steps get it as it was"
-                    for place in mutation.changed(before, loaded)
+                    for place in handed.changed()
                 ]
-                outputs = self._store(node, done.result, loaded)
+                outputs = self._store(node, done.result, handed)
                 if done.note and rowwise.verifying.get():
-                    whole = self._store(node, self._call(node, loaded, seed, log), loaded)
+                    whole = self._store(node, call(handed.whole()), handed)
                     rowwise.require_same(node.name, outputs, whole)
             seen = hidden_reads.seen(watch, done.hidden)
             return outputs, None, (*notes, *watch.notes(node.name)), seen
@@ -136,14 +139,12 @@ class Executor:
             failure = Failure(node.name, "op_failed", one_line(cause), trimmed(cause, self.root))
             return [], failure, (), NOTHING
 
-    def _earlier(
-        self, node: Node, step: Step | None, given: Mapping[str, Input], loaded: Mapping[str, Any]
-    ) -> rowwise.Earlier | None:
+    def _earlier(self, node: Node, step: Step | None, given: Mapping[str, Input]) -> rowwise.Earlier | None:
         """What of the step before can be taken over row by row."""
         if step is None or not node.op.options.rowwise:
             return None
         root = self.root or self.store.control.parent
-        return rowwise.earlier(self.store, step, self.last(node.name), given, loaded, root)
+        return rowwise.earlier(self.store, step, self.last(node.name), given, root)
 
     def _watch(self, stack: ExitStack) -> Watch:
         """From here on, what the op reads by itself is noted."""
@@ -178,11 +179,11 @@ class Executor:
         finally:
             executing.reset(token)
 
-    def _store(self, node: Node, result: Any, loaded: Mapping[str, Any]) -> Outputs:
+    def _store(self, node: Node, result: Any, handed: Handed) -> Outputs:
         if node.role == "metric":
             return returns.store_metric(self.store, node, result)
         if node.role == "check":
-            verdict, evidence = measures.verdict(result, node.op.name, loaded, node.op.preset)
+            verdict, evidence = measures.verdict(result, node.op.name, handed.whole(), node.op.preset)
             return returns.store_check(self.store, node, verdict, evidence)
         return returns.store_outputs(self.store, node, result, self.last(node.name))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from aq.formats import values
@@ -23,6 +23,9 @@ from aq.pipeline import figures, placing
 from aq.pipeline.execution import StepStore
 from aq.pipeline.graph import Node
 from aq.pipeline.measures import Verdict
+
+if TYPE_CHECKING:
+    from aq.formats.tables import EncodedTable
 
 Outputs = list[tuple[str, Digest]]
 
@@ -41,7 +44,7 @@ async def _awaited(result: Any) -> Any:
 
 
 class Drawn(NamedTuple):
-    """The table that a generator gave, stored batch by batch while the op's code ran."""
+    """A table that is stored already: what a generator gave batch by batch, or what stands for a result."""
 
     id: Digest
 
@@ -66,6 +69,11 @@ def _drawn(store: StepStore, node: Node, value: Any, output: str, last: bytes | 
         encoded = encode_batches(value, store, key=node.op.options.key, like=like)
     except Unstorable as error:
         raise Unstorable(f"{_place(node, output)}: {error.message}") from error.__cause__
+    return stored(store, encoded)
+
+
+def stored(store: StepStore, encoded: EncodedTable) -> Drawn:
+    """A table whose parts are stored already, with its record and summary."""
     id = put_record(store, encoded.artifact)
     if store.summary(id) is None:
         store.put_summary(id, encoded.summary)

@@ -96,6 +96,36 @@ def write_stream(
         return writer.close()
 
 
+class Kept(NamedTuple):
+    """Segments of a table with the same columns that are the new one's too, and their canonical bytes."""
+
+    content: Reader
+    segments: Sequence[Segment]
+    size: int
+
+
+class Made(NamedTuple):
+    """A new segment: where it begins and ends in the table, and the canonical bytes of its columns."""
+
+    start: int
+    stop: int
+    blobs: list[bytes]
+
+
+def write_mixed(
+    width: int, parts: Iterable[Kept | Made], sink: Sink, earlier: Pairing | None = None
+) -> Content:
+    """As `write_content`, of several segments, some of which the store has already: these are only named."""
+    with Ahead(sink) as ahead:
+        writer = _Writer(sink, ahead, width, earlier)
+        for part in parts:
+            if isinstance(part, Made):
+                writer.add(*part)
+            else:
+                writer.keep(part)
+        return writer.close()
+
+
 class _Waiting(NamedTuple):
     """A segment whose chunks are on their way; all columns in one chunk, or one each."""
 
@@ -110,7 +140,7 @@ class _Writer:
     def __init__(self, sink: Sink, ahead: Ahead, columns: int, earlier: Pairing | None) -> None:
         self.sink, self.ahead, self.earlier = sink, ahead, earlier
         self.size = 0
-        self.waiting: deque[_Waiting] = deque()
+        self.waiting: deque[_Waiting | Kept] = deque()
         self.segments: list[bytes] = []
         self.columns: list[list[bytes]] = [[] for _ in range(columns)]
 
@@ -128,15 +158,29 @@ class _Writer:
         while self.ahead.behind > BEHIND_MOST:
             self._settle()
 
+    def keep(self, kept: Kept) -> None:
+        """Take over segments of an earlier table."""
+        self.size += kept.size
+        self.waiting.append(kept)
+
     def _settle(self) -> None:
         """Note the references of the oldest segment, once it is stored."""
-        rows, chunks, is_packed = self.waiting.popleft()
+        oldest = self.waiting.popleft()
+        if isinstance(oldest, Kept):
+            for known in oldest.segments:
+                self._note(*oldest.content.references(known))
+            return
+        rows, chunks, is_packed = oldest
         found = [references.settle(self.ahead, pending, self.sink) for pending in chunks]
         if is_packed:
             segment, found = found[0], [bytes((Tag.NOTHING,))] * len(self.columns)
         else:
             segment = bytes((Tag.NOTHING,)) + object_id(Kind.CHUNK, b"".join(found))
-        self.segments.append(ROWS.pack(rows) + segment)
+        self._note(ROWS.pack(rows) + segment, found)
+
+    def _note(self, segment: bytes, found: Sequence[bytes]) -> None:
+        """The element of a segment in the list of all, and the reference of each column."""
+        self.segments.append(segment)
         for column, reference in zip(self.columns, found, strict=True):
             column.append(reference)
 
@@ -262,6 +306,13 @@ class Reader:
     def chunk_ids(self, segment: Segment) -> list[bytes]:
         """The reference of each column of a segment: equal ones hold equal values. Not if packed."""
         return [self._references(at)[segment.at] for at in range(self.width)]
+
+    def references(self, segment: Segment) -> tuple[bytes, list[bytes]]:
+        """A segment's element in the list of all, and what the lists of the columns have for it."""
+        rows = ROWS.pack(segment.stop - segment.start)
+        if not segment.is_packed:
+            return rows + bytes((Tag.NOTHING,)) + segment.id, self.chunk_ids(segment)
+        return rows + self._segment_reference(segment), [bytes((Tag.NOTHING,))] * self.width
 
     def reference(self, segment: Segment, at: int) -> bytes:
         """The reference of one of them."""

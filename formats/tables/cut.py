@@ -80,7 +80,7 @@ def _rank(kind: pa.DataType) -> int:
 def segment_ends(columns: Sequence[pa.ChunkedArray], rows: int, cut: Sequence[int]) -> Iterator[int]:
     """The row after each segment, in order; the last is `rows`. Nothing for a table without rows."""
     candidates = _candidates([columns[at] for at in cut], rows)
-    heavy = [column for column in columns if _may_be_heavy(column.type)]
+    heavy = [column for column in columns if may_be_heavy(column.type)]
     start = 0
     while start < rows:
         stop = min(rows, start + LONGEST)
@@ -117,12 +117,12 @@ def _words(column: pa.ChunkedArray, start: int, stop: int) -> Words:
     return found[0] if len(found) == 1 else np.concatenate(found)
 
 
-def _may_be_heavy(kind: pa.DataType) -> bool:
+def may_be_heavy(kind: pa.DataType) -> bool:
     """Whether `LONGEST` rows of this type can weigh more than `HEAVIEST`."""
     if is_.is_dictionary(kind) or is_.is_run_end_encoded(kind):
-        return _may_be_heavy(kind.value_type)
+        return may_be_heavy(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
-        return _may_be_heavy(kind.storage_type)
+        return may_be_heavy(kind.storage_type)
     if is_.is_string_view(kind) or is_.is_binary_view(kind):
         return True
     layout = layout_of(kind)

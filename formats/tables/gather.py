@@ -29,12 +29,25 @@ _WIDEST: Final = 32
 
 
 def gather(
-    content: Reader, segments: Sequence[Segment], places: Sequence[int], kinds: Sequence[Any]
+    content: Reader,
+    segments: Sequence[Segment],
+    places: Sequence[int],
+    kinds: Sequence[Any],
+    told: Callable[[int], None] | None = None,
 ) -> list[pa.ChunkedArray]:
-    """The columns at these places, of these types, of these segments in this order. Raises Damaged."""
+    """The columns at these places, of these types, of these segments in this order. Raises Damaged.
+
+    `told` hears how many canonical bytes each column of each segment has, maybe in two threads.
+    """
     ends = _ends(segments)
     columns = [_column(kind, ends) for kind in kinds]
-    content.visit(segments, places, lambda at, place, blob: columns[place].add(at, blob))
+
+    def see(at: int, place: int, blob: Buffer) -> None:
+        columns[place].add(at, blob)
+        if told is not None:
+            told(len(blob))
+
+    content.visit(segments, places, see)
     return [column.result() for column in columns]
 
 

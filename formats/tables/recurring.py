@@ -1,0 +1,183 @@
+"""Rows of a table that an earlier one has already, wherever they lie: told from ids as far as these go.
+
+Invariant: rows that are said to be equal are, to the bit; hashes only find them. Segments that both tables
+hold are never read, and of those with the same rows only columns whose chunks differ.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from aq.formats.objects import Source
+from aq.formats.records import Artifact
+from aq.formats.tables.blockwise import differing
+from aq.formats.tables.compare import identifying
+from aq.formats.tables.content import Segment
+from aq.formats.tables.described import Described
+from aq.formats.tables.layout import Layout, layout_of, write_array
+from aq.formats.tables.match_segments import Aligned, align_segments
+from aq.formats.tables.rowhash import Words, words
+from aq.formats.tables.sequence import Blocks, cells
+from aq.formats.tables.sides import Column, Rows, Side, numbered, numbering, salted, take
+from aq.formats.tables.stepping import in_step
+from aq.formats.tables.types import arrow_type
+
+Mask = npt.NDArray[np.bool_]
+
+FEW: Final = 0.05
+"""The share of rows changed in place up to which nobody looks whether one of them came from elsewhere."""
+
+_AT_ONCE: Final = 1 << 18
+"""Rows."""
+_EXACT_BITS: Final = (1, 8, 16, 32, 64)
+
+
+def recurring(old: Artifact, now: Artifact, source: Source) -> Rows | None:
+    """For each row of `now` the number of an equal one in `old`, −1 where none was found.
+
+    None where rows cannot be compared: other columns, types or containers.
+    """
+    before, after = Side(old, source, is_after=False), Side(now, source, is_after=True)
+    if _comparable(before.described) != _comparable(after.described):
+        return None
+    columns = [Column(name, at, at) for at, (name, _) in enumerate(after.columns)]
+    return _Search(before, after, columns).found
+
+
+def _comparable(found: Described) -> Described:
+    """What must be equal for rows to be: all but how many there are, where they are cut, and how often."""
+    pandas = found.pandas
+    if pandas is not None and pandas.index is not None:
+        index = msgspec.structs.replace(pandas.index, freq=None, freqs=[])
+        pandas = msgspec.structs.replace(pandas, index=index)
+    return msgspec.structs.replace(found, rows=0, cut=[], key=[], pandas=pandas)
+
+
+class _Search:
+    """From what costs nothing to what costs most, each with the rows that are left."""
+
+    def __init__(self, before: Side, after: Side, columns: Sequence[Column]) -> None:
+        self._before, self._after, self._columns = before, after, columns
+        self.found = np.full(after.rows, -1, np.int64)
+        key, cut = identifying(before, after, columns)
+        self._steady = key or cut
+        self._cells: Counter[Column] = Counter()
+        left, right = self._segments()
+        if not (left and right):
+            return
+        aligned, mine, theirs = align_segments(
+            before, after, columns, self._steady, left, right, is_keyed=bool(key)
+        )
+        changed = self._in_place(aligned)
+        self._in_step(mine, theirs)
+        self._elsewhere(numbering(left), changed)
+
+    def _segments(self) -> tuple[list[Segment], list[Segment]]:
+        """The segments that only one of them holds."""
+        known = {segment.id: segment for segment in self._before.content.segments}
+        ids = {segment.id for segment in self._after.content.segments}
+        rest = []
+        for segment in self._after.content.segments:
+            same = known.get(segment.id)
+            if same is None:
+                rest.append(segment)
+            else:
+                self.found[segment.start : segment.stop] = np.arange(same.start, same.stop)
+        return [one for one in self._before.content.segments if one.id not in ids], rest
+
+    def _in_place(self, aligned: Sequence[Aligned]) -> Rows:
+        """Rows of segments in which some columns are equal by their ids; returns those that changed."""
+        for pair in aligned:
+            self.found[pair.after.start : pair.after.stop] = np.arange(pair.before.start, pair.before.stop)
+        for column in self._columns:
+            pairs = [pair for pair in aligned if column in pair.columns]
+            if not pairs:
+                continue
+            left, right = [pair.before for pair in pairs], [pair.after for pair in pairs]
+            rows = numbering(right)
+            differs = self._differ(left, right, [column], np.array([[0, 0, len(rows)]]))
+            self.found[rows[differs]] = -1
+        rows = numbering([pair.after for pair in aligned])
+        return rows[self.found[rows] < 0]
+
+    def _in_step(self, left: Sequence[Segment], right: Sequence[Segment]) -> None:
+        """Rows that follow one another as before, some added or gone between."""
+        if not (left and right):
+            return
+        blocks = in_step(self._before, left, self._after, right, self._steady or self._columns).blocks
+        differs = self._differ(left, right, self._columns, blocks)
+        at, to = (side[~differs] for side in cells(blocks))
+        self.found[numbered(right, to)] = numbered(left, at)
+
+    def _differ(
+        self, left: Sequence[Segment], right: Sequence[Segment], columns: Sequence[Column], blocks: Blocks
+    ) -> Mask:
+        """Which pairs that the blocks make differ in some column."""
+        found, counts = differing(self._before, left, self._after, right, columns, blocks)
+        self._cells.update(dict(zip(columns, counts, strict=True)))
+        unsure = [column for column in columns if not self._is_exact(column)]
+        if len(found) and unsure:
+            at, to = (side[~found] for side in cells(blocks))
+            sure = self._are_equal(unsure, numbered(left, at), numbered(right, to))
+            found[~found] = ~sure
+        return found
+
+    def _is_exact(self, column: Column) -> bool:
+        """Whether its values are compared as they are, and not by words of 64 bits."""
+        kind = arrow_type(self._after.columns[column.after][1])
+        storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+        return layout_of(storage) is Layout.FIXED and storage.bit_width in _EXACT_BITS
+
+    def _are_equal(self, columns: Sequence[Column], at: Rows, to: Rows) -> Mask:
+        """Which of these pairs, equal by their hashes, are equal to the bit: as a rule all."""
+        sure = np.ones(len(at), bool)
+        for column in columns:
+            for start in range(0, len(at), _AT_ONCE):
+                part = slice(start, start + _AT_ONCE)
+                mine, theirs = take(self._before, column, at[part]), take(self._after, column, to[part])
+                if write_array(mine) != write_array(theirs):
+                    sure[part] &= [
+                        write_array(mine[row : row + 1]) == write_array(theirs[row : row + 1])
+                        for row in range(len(mine))
+                    ]
+        return sure
+
+    def _elsewhere(self, mine: Rows, changed: Rows) -> None:
+        """Look for the rows that are left among those that nobody has taken: fewer with each column."""
+        left = np.flatnonzero(self.found < 0)
+        if len(changed) <= FEW * self._after.rows:
+            left = np.setdiff1d(left, changed, assume_unique=True)
+        used = np.zeros(self._before.rows, bool)
+        used[self.found[self.found >= 0]] = True
+        free = mine[~used[mine]]
+        hashes = np.zeros(len(free), np.uint64), np.zeros(len(left), np.uint64)
+        others = [column for column in self._columns if column not in self._steady]
+        others.sort(key=lambda column: -self._cells[column])  # what differs most tells first
+        columns = [*self._steady, *others]
+        for place, column in enumerate(columns):
+            if not (len(free) and len(left)):
+                return
+            for part, side, rows in zip(hashes, (self._before, self._after), (free, left), strict=True):
+                part += salted(words(take(side, column, rows)), place)
+            more = place + 1 - len(self._steady)
+            if (more >= 0 and more & (more - 1) == 0) or column is columns[-1]:
+                kept = _among(hashes[0], hashes[1]), _among(hashes[1], hashes[0])
+                free, left = free[kept[0]], left[kept[1]]
+                hashes = hashes[0][kept[0]], hashes[1][kept[1]]
+        order = np.argsort(hashes[0], kind="stable")
+        at = free[order[np.searchsorted(hashes[0][order], hashes[1])]]
+        sure = self._are_equal(self._columns, at, left)
+        self.found[left[sure]] = at[sure]
+
+
+def _among(some: Words, others: Words) -> Mask:
+    """Which of some are among the others: what numpy has for it takes five times as long."""
+    ordered = np.sort(others)
+    places = np.minimum(np.searchsorted(ordered, some), len(ordered) - 1)
+    return np.asarray(ordered[places] == some)
