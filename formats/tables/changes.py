@@ -47,7 +47,9 @@ def changed_cells(before: Side, after: Side, columns: Sequence[Column], matching
     found = []
     for column in columns:
         aligned = aligned_changes(before, after, matching.aligned, column)
-        rows = joined(aligned, _paired_changes(before, after, column, matching.changed))
+        first = 0 if column in matching.touched else matching.in_step
+        pairs = Pairs(matching.changed.before[first:], matching.changed.after[first:])
+        rows = joined(aligned, _paired_changes(before, after, column, pairs))
         if len(rows.after):
             order = np.argsort(rows.after, kind="stable")
             found.append(Change(column, rows.before[order], rows.after[order]))

@@ -29,21 +29,27 @@ SEARCHED_MOST: Final = 1_000_000
 
 @dataclass(frozen=True)
 class Matching:
-    """Segments aligned, rows paired that differ somewhere, rows of one side only; all by row number."""
+    """Segments aligned, rows paired that differ somewhere, rows of one side only; all by row number.
+
+    Of the changed pairs the first `in_step` differ in no column but those of `touched`.
+    """
 
     aligned: list[Aligned]
     changed: Pairs
     removed: Rows
     added: Rows
     is_reordered: bool
+    in_step: int
+    touched: frozenset[Column]
 
 
 class Settled(NamedTuple):
-    """Pairs that differ, rows that stay alone, and pairs that belong together out of step."""
+    """Pairs that differ, `in_step` ones first; rows that stay alone; pairs that belong together out of step."""
 
     changed: Pairs
     loose: Pairs
     moved: Pairs
+    in_step: int
 
 
 def match_rows(
@@ -61,6 +67,8 @@ def match_rows(
     rest = outside(blocks, 0, _rows(left)), outside(blocks, 1, _rows(right))
     changed = Pairs(numbered(left, at), numbered(right, to))
     loose = Pairs(numbered(left, rest[0]), numbered(right, rest[1]))
+    touched = {column for column, many in zip(columns, unequal.cells, strict=True) if many}
+    touched |= {column for pair in aligned for column in pair.columns}
     search = Search(before, after, columns)
     if key:
         settled = search.by_key(steps.left, steps.right, changed, loose)
@@ -73,7 +81,8 @@ def match_rows(
     moved = is_reordered
     if not moved and len(settled.moved.before):
         moved = _is_reordered(_equal(left, right, blocks, differs), settled.moved)
-    return Matching(aligned, settled.changed, settled.loose.before, settled.loose.after, moved)
+    alone, first = settled.loose, settled.in_step
+    return Matching(aligned, settled.changed, *alone, moved, first, frozenset(touched))
 
 
 def _rows(segments: Sequence[Segment]) -> int:
@@ -115,7 +124,8 @@ class Search:
         hashes = self._hashes(moved)
         differs = hashes[0] != hashes[1]
         alone = Pairs(np.delete(loose.before, at), np.delete(loose.after, to))
-        return Settled(joined(changed, Pairs(moved.before[differs], moved.after[differs])), alone, moved)
+        found = joined(changed, Pairs(moved.before[differs], moved.after[differs]))
+        return Settled(found, alone, moved, len(changed.before))
 
     def by_content(
         self,
@@ -160,7 +170,8 @@ class Search:
             if len(among[0]) and len(among[1]):
                 rest = _extend(found, rest, pool.alike(among, [other for other in places if other != place]))
         pairs = Pairs(*(rows[side][np.concatenate([part[side] for part in found])] for side in (0, 1)))
-        return Settled(joined(kept, pairs), _chosen(rows, rest), _chosen(rows, (at, to)))
+        many = len(kept.before) + len(both)
+        return Settled(joined(kept, pairs), _chosen(rows, rest), _chosen(rows, (at, to)), many)
 
 
 def joined(first: Pairs, second: Pairs) -> Pairs:
