@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from hashlib import md5
 from typing import BinaryIO, Final, Protocol, cast
 
 from aq.formats.identity import Buffer
@@ -40,6 +39,8 @@ class Readable(Protocol):
 @cache
 def gear() -> tuple[int, ...]:
     """The table of 256 random words: the head of MD5 over 64 times each byte."""
+    from hashlib import md5
+
     digests = (md5(bytes((byte,)) * 64, usedforsecurity=False).digest() for byte in range(256))
     return tuple(int.from_bytes(digest[:8], "big") for digest in digests)
 

@@ -113,4 +113,5 @@ def _count(argument: Argument) -> str:
 
 def merged(*parts: Fingerprint) -> Fingerprint:
     """Everything that any of them reaches."""
-    return reduce(or_, (part for part in parts if part != _NOTHING), _NOTHING)
+    found = [part for part in parts if part is not _NOTHING and part != _NOTHING]
+    return reduce(or_, found[1:], found[0]) if found else _NOTHING

@@ -12,7 +12,6 @@ from dataclasses import replace
 from io import SEEK_END, BytesIO
 from itertools import count
 from pathlib import Path
-from socket import gethostname
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -63,7 +62,7 @@ class Crew:
     def __init__(self, control: Path, jobs: int = 1, executor: Executor | Opener | None = None) -> None:
         self.jobs = jobs
         self.has_executor = executor is not None
-        self.asker = f"{gethostname()} {os.getpid()} {next(_number)}"
+        self.asker = f"{os.uname().nodename} {os.getpid()} {next(_number)}"
         self._control = control
         self._executor = executor
         self._hired: Executor | None = None
@@ -189,10 +188,10 @@ class Many:
 
     def results(self, seconds: float | None) -> list[Result]:
         """See `Hands`. In the order of beginning, which is that of a worker that did several."""
-        from concurrent.futures import FIRST_COMPLETED, wait
-
         if not self._under_way:
             return self._own.results(seconds)
+        from concurrent.futures import FIRST_COMPLETED, wait
+
         done = wait(self._under_way, timeout=seconds, return_when=FIRST_COMPLETED).done
         begun = [future for future in self._under_way if future in done]
         return [self._result(*self._answer(future)) for future in begun]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Final
@@ -22,7 +23,7 @@ aq cv2 dask duckdb fsspec geopandas h5py imageio joblib lightgbm netCDF4 numpy o
 polars pyarrow rasterio safetensors scipy skops soundfile torch xarray xgboost xlrd yaml zstandard
 _io bz2 codecs concurrent configparser contextlib csv dbm fileinput fnmatch functools glob gzip io
 json linecache lzma mmap multiprocessing ntpath os pathlib pickle posixpath shelve shutil sqlite3 tarfile
-tempfile threading tomllib wave xml zipfile
+tempfile threading tokenize tomllib wave xml zipfile
 """
 READERS: Final = frozenset(_READERS_TEXT.split())
 """Libraries that read files for whoever calls them, and what else lies between: Python's own among them."""
@@ -65,9 +66,13 @@ def asked(frame: FrameType | None, caller: CodeType | None = None) -> bool:
 
 def place(filename: str, line: int | None, root: Path | None = None) -> str:
     """`file:line`, relative to `root` where the file lies in it."""
+    return f"{_shown(filename, root)}:{line}"
+
+
+@lru_cache(1_000)
+def _shown(filename: str, root: Path | None) -> str:
     path = Path(filename)
-    shown = path.relative_to(root) if root is not None and path.is_relative_to(root) else path
-    return f"{shown}:{line}"
+    return str(path.relative_to(root) if root is not None and path.is_relative_to(root) else path)
 
 
 def caller(root: Path | None = None) -> str:

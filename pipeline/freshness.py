@@ -20,6 +20,7 @@ from aq.pipeline import facts, gathering
 from aq.pipeline.partitions import of_run
 from aq.pipeline.results import Reason, StaleStep
 from aq.store import snapshots
+from aq.store.paths import encode
 from aq.store.snapshots import Entry, Origin
 from aq.store.store import Store
 
@@ -292,6 +293,9 @@ def _recorded_files(store: Store, run: Run, snapshot: Digest) -> Callable[[str],
 def _made_paths_match(store: Store, run: Run, snapshot: Digest) -> bool:
     prefix = of_run(run) + "/"
 
+    def packed(root: bytes) -> list[tuple[bytes, bytes]]:
+        return list(snapshots.packed_entries(store, root, prefix=encode(of_run(run))))
+
     def made(root: bytes) -> dict[str, Entry]:
         return {
             path: entry
@@ -299,7 +303,7 @@ def _made_paths_match(store: Store, run: Run, snapshot: Digest) -> bool:
             if entry.origin is Origin.MADE
         }
 
-    return made(run.snapshot) == made(snapshot)
+    return packed(run.snapshot) == packed(snapshot) or made(run.snapshot) == made(snapshot)
 
 
 def code_reader(store: Store, snapshot: bytes) -> ReadCode:

@@ -7,7 +7,7 @@ earlier step, or a list, tuple or dict that holds some of these.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -69,7 +69,8 @@ Argument = Constant | Read | Output | Group
 class Node:
     """One step: `name` is FLOW/NAME, `outputs` the names of its outputs ("" for a single one).
 
-    Of a map `each` is the parameter that gets one item a call; the items stand under `place`.
+    Of a map `each` is the parameter that gets one item a call; the items stand under `place`. `annotated`:
+    what the function is annotated with, see `hints.resolve`.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Node:
     outputs: tuple[str, ...]
     where: str
     each: str = ""
+    annotated: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def role(self) -> str:

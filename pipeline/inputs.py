@@ -48,7 +48,7 @@ class Input:
 
 def forms(node: Node) -> dict[str, Form]:
     """What the op's annotations ask for, by place."""
-    annotated = hints.resolve(node.op.function)
+    annotated = node.annotated
     found: dict[str, Form] = {}
     for name, argument in node.arguments.items():
         if name == node.place:

@@ -14,6 +14,7 @@ from aq.formats.records import Step
 from blake3 import blake3
 
 _TAG: Final = b"aq step key 1"
+_EMPTY: Final = bytes(8)
 
 
 def step_key(step: Step) -> Digest:
@@ -47,5 +48,7 @@ def _sized(data: bytes) -> bytes:
 
 
 def _map(entries: Mapping[str, Any], encode: Callable[[Any], bytes]) -> bytes:
+    if not entries:
+        return _EMPTY
     rows = sorted((_text(name), encode(value)) for name, value in entries.items())
     return len(rows).to_bytes(8, "little") + b"".join(_sized(name) + _sized(value) for name, value in rows)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pathlib
 import stat
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,6 +99,8 @@ def load_folder(record: Artifact, source: Source, target: pathlib.Path) -> None:
 
     Raises Damaged for an archive that is none, or holds what no folder does.
     """
+    import tarfile
+
     from aq.formats import values
 
     target.mkdir()

@@ -32,6 +32,8 @@ from aq.pipeline.reasons import KINDS, Details, Reason, differences, reason
 from aq.pipeline.seeds import seed_of
 from aq.store.snapshots import items_of
 
+_KEPT: Final = 10_000
+_KEPT_BYTES: Final = 1_000
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 ReadSource = Callable[[Read], Digest | None]
 Previous = Callable[[str], bytes | None]
@@ -82,6 +84,7 @@ class Planner:
     files: Files = field(init=False)
     details: Details = field(init=False)
     _reached: dict[int, Fingerprint] = field(default_factory=dict)
+    _records: dict[bytes, Artifact] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.previous = mapped.through(self.store, self.previous)
@@ -166,7 +169,7 @@ class Planner:
     def _input(
         self, place: str, leaf: Leaf, artifact: Digest, wanted: Form, parse: Callable[[Parse], Digest | None]
     ) -> Input | None:
-        record = get_record(self.store, Artifact, artifact)
+        record = self.record(artifact)
         file, label = inputs.file_name(leaf), label_of(leaf)[1]
         form = inputs.handed_over(record, wanted, file)
         if record.kind == "file" and form in hints.TABLES:
@@ -214,8 +217,13 @@ class Planner:
         return self.carried.by(bytes(given.artifact), self.record(given.artifact), given.form)
 
     def record(self, artifact: bytes) -> Artifact:
-        """An artifact, stored or only looked at."""
-        return get_record(self.held, Artifact, artifact)
+        """An artifact, stored or only looked at. Small ones are kept: the next steps take what one made."""
+        known = self._records.get(artifact)
+        if known is None:
+            known = get_record(self.held, Artifact, artifact)
+            if len(known.data or b"") <= _KEPT_BYTES and len(self._records) < _KEPT:
+                self._records[bytes(artifact)] = known
+        return known
 
     def recorded(self, step: Step, name: str = "") -> tuple[Digest, Step] | None:
         """The step of this key whose outputs are all in the store, and which read by itself what is

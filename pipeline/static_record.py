@@ -60,13 +60,15 @@ class _Recorder:
         self.units: dict[str, dict[str, dict[str, str]]] = {}
         self.names: dict[str, dict[str, list[str | None]]] = {}
         self._digests: dict[tuple[str, str], str] = {}
+        self._steps: dict[tuple[int, int], Record] = {}
 
     def record(self, flow: object, steps: Mapping[str, object], reached: Mapping[str, Fingerprint]) -> Record:
         whole = traced(flow, self.project, through_ops=False)
         found = {name: traced(op, self.project) for name, op in steps.items()}
-        self._find_files([whole, *found.values(), *(_named(one, self.project) for one in reached.values())])
+        several = {id(one): one for one in reached.values()}
+        self._find_files([whole, *found.values(), *(_named(one, self.project) for one in several.values())])
         listed = {
-            name: self._step(one, steps[name], reached.get(name, one.fingerprint))
+            name: self._known_step(one, steps[name], reached.get(name, one.fingerprint))
             for name, one in found.items()
         }
         told = self._step(whole, flow, whole.fingerprint)
@@ -146,6 +148,13 @@ class _Recorder:
         return found
 
     # --- steps
+
+    def _known_step(self, one: Traced, op: object, reached: Fingerprint) -> Record:
+        """The record of a step; the same for many steps of one op, which share both."""
+        both = id(one), id(reached)
+        if both not in self._steps:
+            self._steps[both] = self._step(one, op, reached)
+        return self._steps[both]
 
     def _step(self, one: Traced, op: object, reached: Fingerprint) -> Record:
         merged = one.joined(_named(reached, self.project))
@@ -244,9 +253,11 @@ def _grouped(steps: Mapping[str, Record]) -> Record:
     """`groups`: the records of steps, each once; `steps`: the position of each step's."""
     groups: list[Record] = []
     places: dict[bytes, int] = {}
+    several = {id(step): step for step in steps.values()}
+    texts = {place: msgspec.json.encode(step, order="sorted") for place, step in several.items()}
     found: dict[str, int] = {}
     for name, step in steps.items():
-        text = msgspec.json.encode(step, order="sorted")
+        text = texts[id(step)]
         if text not in places:
             places[text] = len(groups)
             groups.append(step)

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aq.formats.errors import AqError, OpFailed, UsageError
 from aq.pipeline import hints, mapping, partitions
@@ -49,6 +49,14 @@ def _failed(flow: Flow[..., Any], error: BaseException, root: Path | None) -> Op
     return failure
 
 
+class _Face(NamedTuple):
+    """The parameters and the annotations of a function, which is held so that its id stays its own."""
+
+    signature: inspect.Signature
+    annotated: Mapping[str, Any]
+    function: object
+
+
 class Tracing:
     """The recorder of one flow."""
 
@@ -59,6 +67,7 @@ class Tracing:
         self.nodes: dict[str, Node] = {}
         self.reads: list[Read] = []
         self.expected: dict[int, tuple[Op[..., Any], str]] = {}
+        self._faces: dict[int, _Face] = {}
 
     def call(self, op: Op[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle:
         """Add a step. Raises UsageError where the arguments do not fit or the name is taken."""
@@ -70,7 +79,7 @@ class Tracing:
         each = mapping.parameter(op, shared, where)
         if not isinstance(items, Handle):
             items = mapping.spread(items, f"{where}: aq.map({op.name}, …)")
-        is_first = next(iter(inspect.signature(op.function).parameters)) == each
+        is_first = next(iter(self._face(op).signature.parameters)) == each
         given = {**op.preset, **shared} if is_first else {**op.preset, **shared, each: items}
         return self._add(op, (items,) if is_first else (), given, where, each)
 
@@ -79,20 +88,27 @@ class Tracing:
     ) -> Handle:
         name = f"{self.space}/{op.name}"
         self._refuse_taken(name, op, where)
-        signature = inspect.signature(op.function)
+        signature, annotated, _ = self._face(op)
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
             raise UsageError(f"{where} calls {op.name}{signature} with wrong arguments: {error}") from None
         bound.apply_defaults()
         arguments = {parameter: argument(value) for parameter, value in bound.arguments.items()}
-        outputs = _outputs(op)
-        node = Node(name, op, signature, arguments, outputs or ("",), where, each)
+        outputs = _outputs(op, annotated)
+        node = Node(name, op, signature, arguments, outputs or ("",), where, each, annotated)
         if each:
             arguments[node.place] = arguments.pop(each)
         self.nodes[name] = node
         self.expected.pop(id(op), None)
         return Handle(Output(name), outputs, op if op.role == "metric" else None)
+
+    def _face(self, op: Op[..., Any]) -> _Face:
+        """What is looked at in a function; once, for many steps may be of one op."""
+        function = op.function
+        if id(function) not in self._faces:
+            self._faces[id(function)] = _Face(inspect.signature(function), hints.resolve(function), function)
+        return self._faces[id(function)]
 
     def _refuse_taken(self, name: str, op: Op[..., Any], where: str) -> None:
         taken = self.nodes.get(name)
@@ -167,11 +183,11 @@ def _refuse_hidden(value: Any) -> None:
             )
 
 
-def _outputs(op: Op[..., Any]) -> tuple[str, ...]:
+def _outputs(op: Op[..., Any], annotated: Mapping[str, Any]) -> tuple[str, ...]:
     """The declared outputs: by name, else by the positions of a `tuple[…]` annotation, else none."""
     if op.options.outputs or op.role != "op":
         return op.options.outputs
-    width = hints.tuple_width(hints.resolve(op.function).get("return"))
+    width = hints.tuple_width(annotated.get("return"))
     return () if width is None else tuple(str(position) for position in range(width))
 
 

@@ -215,7 +215,7 @@ class Unfolded:
 
     @cached_property
     def _wanted(self) -> hints.Form:
-        return hints.form(hints.resolve(self.node.op.function).get(self.node.each))
+        return hints.form(self.node.annotated.get(self.node.each))
 
 
 def given_items(node: Node) -> list[Argument] | None:
