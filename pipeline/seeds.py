@@ -14,12 +14,15 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aq.formats.partitions import general
 from aq.pipeline.graph import Node
 from aq.pipeline.params import as_text
 from blake3 import blake3
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 _TAG: Final = b"aq seed 1"
 _RANDOM: Final = "numpy.random"
@@ -112,7 +115,7 @@ class _WhenLoaded:
         finally:
             self._is_asking = False
         if spec is not None and spec.loader is not None:
-            self._loader, spec.loader = spec.loader, self
+            self._loader, spec.loader = spec.loader, cast("Loader", self)
         return spec
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
