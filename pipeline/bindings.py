@@ -12,7 +12,7 @@ from typing import Final
 
 from aq.pipeline.effects import is_main_guard
 from aq.pipeline.scopes import Import
-from aq.pipeline.spelled import names_in
+from aq.pipeline.spelled import names_in, variables_in
 from aq.pipeline.syntax import ANNOTATIONS, DEFINITIONS, Source, combine, decorators, dotted
 
 STAR: Final = "*"
@@ -105,10 +105,9 @@ def import_targets_of(source: Source, name: str) -> list[Import]:
         for inner in ast.walk(node):
             if isinstance(inner, ast.ImportFrom):
                 there = [one for one in inner.names if alias_name(one) in (name, STAR)]
-                for one in there:
-                    found.append(
-                        Import(inner.module or "", inner.level, name if one.name == STAR else one.name)
-                    )
+                stars = [name, "__all__"] if any(one.name == STAR for one in there) else []
+                names = [*stars, *(one.name for one in there if one.name != STAR)]
+                found += [Import(inner.module or "", inner.level, one) for one in names]
     return found
 
 
@@ -205,6 +204,8 @@ def variables_named(source: Source) -> set[str]:
             parts = set(named.split("."))
             if parts & {"environ", "environb", "getenv"}:
                 found.add(text.value)
+            elif "expandvars" in parts:
+                found.update(variables_in(text.value))
     return found
 
 

@@ -7,11 +7,13 @@ every installed distribution with it. A warning too many is cheaper than a stale
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from aq.pipeline.scopes import Import, Reference, uses_of
+from aq.pipeline.spelled import variables_in
 from aq.pipeline.syntax import ANNOTATIONS, DOCSTRINGS, PLAIN, SOURCES
 
 if TYPE_CHECKING:
@@ -69,7 +71,9 @@ def check(reach: Reach, value: Any, path: tuple[str, ...], reference: Reference,
     if value is None and isinstance(reference.root, Import):  # a library that is not loaded yet
         name = ".".join(filter(None, (reference.root.module, reference.root.name, *reference.path)))
     if name in ("os.environ", "os.environ.get", "os.getenv", "os.environb", "os.environ.setdefault"):
-        _environment(reach, reference, label)
+        _environment(reach, [reference.text] if reference.text else [], label)
+    elif name in ("os.path.expandvars", "posixpath.expandvars", "ntpath.expandvars"):
+        _environment(reach, variables_in(reference.text or ""), label)
     elif name in _IMPORTERS and reference.text and not reference.text.startswith("."):
         _named_import(reach, reference.text, label)
     elif name in ANYTHING:
@@ -85,11 +89,11 @@ def _short(name: str) -> str:
     return name.removeprefix("builtins.").removeprefix("_")
 
 
-def _environment(reach: Reach, reference: Reference, label: str) -> None:
-    if reference.text:
-        reach.environment.add(reference.text)
-        reach.note(f"{label} reads the environment variable {reference.text}")
-    else:
+def _environment(reach: Reach, names: Sequence[str], label: str) -> None:
+    for name in names:
+        reach.environment.add(name)
+        reach.note(f"{label} reads the environment variable {name}")
+    if not names:
         reach.note(f"{label} reads environment variables")
 
 

@@ -1,4 +1,5 @@
-"""What the modules of a project read while they are imported: settings, lists, tables, names in folders.
+"""What the modules of a project read while they are imported, and its flows while they are called:
+settings, lists, tables, names in folders.
 
 Invariant: it only looks on. The hook of Python's audit events cannot be taken out again; it is put in
 when the first project module is loaded and does nothing while none is. Readers of `native_reads` tell
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +41,22 @@ def watch(project: Project) -> None:
     _watching.append(project)
 
 
-def unwatch(module: ModuleType) -> None:
+@contextmanager
+def noted(project: Project, flow: str) -> Iterator[None]:
+    """Note what a flow's own body reads within, as if a module of this name did."""
+    project.loading.append(f"flow {flow}")
+    watch(project)
+    try:
+        yield
+    finally:
+        unwatch(None)
+        project.loading.pop()
+
+
+def unwatch(module: ModuleType | None) -> None:
     """Stop noting for the project that was watched last; `module`: what was loaded."""
     _watching.pop()
-    for name, value in list(vars(module).items()):
+    for name, value in list(vars(module).items()) if module is not None else ():
         if (reader := original(value)) is not None:
             setattr(module, name, reader)
     if not _watching:

@@ -31,7 +31,7 @@ class Import(NamedTuple):
 class Reference(NamedTuple):
     """A use of an outer name. `root`: the global's name, or an import; `path`: attributes after it.
 
-    `text`: the first constant text argument where it is called; `arguments`: how many there are,
+    `text`: the first argument of a call, where that is a constant text; `arguments`: how many there are,
     −1 where it is not called. `spelled`: a text that a library evaluates spells the name.
     """
 
@@ -218,9 +218,10 @@ class _Walker:
     def call(self, node: ast.Call) -> None:
         arguments = [*node.args, *(one.value for one in node.keywords)]
         base, path = _chain(node.func)
-        text = next((one.value for one in node.args if isinstance(one, ast.Constant)), None)
-        if isinstance(text, str) and (path or (getattr(base, "id", ""),))[-1] in EVALUATORS:
-            self.spelled(names_in(text, all_of_them=True))
+        text = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+        if (path or (getattr(base, "id", ""),))[-1] in EVALUATORS:
+            texts = [one.value for one in node.args if isinstance(one, ast.Constant)]
+            self.spelled(name for one in texts for name in names_in(one, all_of_them=True))
         if isinstance(base, ast.Name):
             self.uses.identifiers.update((base.id, *path))
             if base.id == "getattr" and self.getattr(node):

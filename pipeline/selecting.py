@@ -17,7 +17,7 @@ from aq.formats.errors import NotFound, UsageError
 from aq.formats.objects import get_record
 from aq.formats.partitions import flow_of
 from aq.formats.records import Run
-from aq.pipeline import facts, gathering
+from aq.pipeline import facts, gathering, import_reads
 from aq.pipeline.graph import Graph
 from aq.pipeline.head import head
 from aq.pipeline.load import Project
@@ -116,7 +116,7 @@ def _of_head(repo: Repo, project: Project, params: Mapping[str, Any], rest: Cont
 
 def _job(project: Project, file: str, flow: Flow[..., Any], given: Mapping[str, Any]) -> Job:
     bound = bind(flow, given)
-    with project.beside(file):
+    with project.beside(file), import_reads.noted(project, flow.name):
         graph = trace(flow, bound.values, root=project.root)
     for read in graph.reads:
         if gathering.is_pattern(read.path):

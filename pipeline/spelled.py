@@ -13,6 +13,7 @@ EVALUATORS: Final = frozenset({"eval", "evaluate", "execute", "query", "read_sql
 
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
 _MARKED: Final = re.compile(r"@([A-Za-z_]\w*)")
+_VARIABLE: Final = re.compile(r"\$\{?(\w+)")
 _TABLES: Final = re.compile(r"\b(?:from|join)\s+([A-Za-z_]\w*)", re.IGNORECASE)
 
 
@@ -23,3 +24,8 @@ def names_in(value: object, *, all_of_them: bool = False) -> list[str]:
     if all_of_them or "~" in value:
         return _NAME.findall(value)
     return [*_MARKED.findall(value), *_TABLES.findall(value)]
+
+
+def variables_in(text: str) -> list[str]:
+    """The environment variables that a text names, as in `$HOME/${USER}`."""
+    return _VARIABLE.findall(text)

@@ -85,7 +85,7 @@ class _Recorder:
             **_grouped(listed),
             "flow": told,
             "absent": sorted(self._absent()),
-            "reads": self._reads(),
+            "reads": self._reads(flow),
             "variables": self._variables(),
             "project": project_digest(self.project) if dynamic else "",
         }
@@ -116,8 +116,8 @@ class _Recorder:
             "imports": import_paths(source, self.folders, self._exists),
         }
 
-    def _reads(self) -> dict[str, str]:
-        found: dict[str, str] = {}
+    def _reads(self, flow: object) -> dict[str, str]:
+        found = self.project.read_on_import(f"flow {getattr(flow, 'name', '')}")
         for path in self.files:
             found.update(
                 self.project.read_on_import(self.project.files.module_name(self.project.root / path))

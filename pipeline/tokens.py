@@ -20,6 +20,7 @@ from pathlib import PurePath
 from typing import Any, Final, Protocol
 
 from aq.formats.errors import Unstorable
+from aq.pipeline import held
 from blake3 import blake3
 
 _TAG: Final = b"aq value 1"
@@ -296,7 +297,8 @@ class Tokens:
             return self._without_reduction(value)
         self._mention(type(value).__module__)
         if isinstance(parts, str):
-            return _text(b"G", f"{getattr(value, '__module__', type(value).__module__)}:{parts}")
+            name = f"{getattr(value, '__module__', type(value).__module__)}:{parts}"
+            return _text(b"G", name) if held.is_global(value, parts) else self._without_reduction(value)
         made = [parts[0], parts[1], *parts[2:3]]
         items = list(parts[3] or ()) if len(parts) > 3 else []
         pairs = list(parts[4] or ()) if len(parts) > 4 else []
@@ -304,6 +306,8 @@ class Tokens:
 
     def _without_reduction(self, value: Any) -> bytes:
         kind = type(value)
+        if (inside := held.parts(value)) is not None:
+            return _text(b"H", kind.__qualname__) + self._many(b"(", map(self.form, inside))
         if not self._strict:
             return _text(b"U", f"{kind.__module__}.{kind.__qualname__}")
         return _text(b"U", self._unique(f"is a {kind.__qualname__}, which cannot be compared between runs"))

@@ -17,6 +17,7 @@ from aq.pipeline import hints, mapping, partitions
 from aq.pipeline.frames import caller, last_place, one_line, trimmed
 from aq.pipeline.graph import Argument, Constant, Graph, Group, Node, Output, Read, fresh
 from aq.pipeline.handles import Handle, leaf_of, outputs_of
+from aq.pipeline.native_reads import original
 from aq.pipeline.ops import Flow, Op, recorder
 
 _CONTAINERS: Final = (list, tuple, dict)
@@ -156,7 +157,7 @@ def argument(value: Any) -> Argument:
         return Group(tuple, tuple(range(len(outputs))), tuple(leaf_of(part) for part in value))
     if type(value) not in _CONTAINERS:
         _refuse_hidden(value)
-        return Constant(fresh(value))
+        return Constant(fresh(original(value) or value))
     if type(value) is not dict and _PLAIN.issuperset(map(type, value)):  # ten thousand items of a map
         return Constant(type(value)(value))
     keys = tuple(value) if type(value) is dict else tuple(range(len(value)))

@@ -95,3 +95,59 @@ def test_a_module_keeps_the_reader_itself(
     assert module.read_csv is reader is polars.read_csv
     outside = {path for path in project.looked if path.startswith("/")}
     assert outside == {f"{far}/far.txt", f"{far}/far.csv", f"{far}/far.parquet", f"{far}/many/"}
+
+
+CALLED = """
+import json
+import aq
+import pandas as pd, pyarrow.parquet as pq
+
+@aq.op
+def scaled(x, reader=None):
+    return x if reader is None else reader.__name__
+
+@aq.op
+def nothing():
+    return 1
+
+@aq.flow
+def f():
+    with open("settings.json") as file:
+        scaled(json.load(file) + pq.read_table("table.parquet")["a"][0].as_py(), pq.read_table)
+    nothing()
+"""
+
+
+def test_a_run_with_nothing_else_to_do_sees_what_a_flow_reads(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(CALLED)
+    (tmp_path / "settings.json").write_text("1")
+    pd.DataFrame({"a": [10]}).to_parquet(tmp_path / "table.parquet")
+    aq(tmp_path, "init")
+    assert set(ran(aq(tmp_path, "run", "flow.py")).values()) == {"run"}
+    assert aq(tmp_path, "run")[-1]["status"] == "unchanged"
+    held = {one["path"] for one in aq(tmp_path, "ls")[0]["data"] if one["origin"] == "file"}
+    assert held == {"flow.py", "settings.json", "table.parquet"}
+    (tmp_path / "settings.json").write_text("2")
+    assert aq(tmp_path, "status")[0]["data"]["flows"][0]["stale"]
+    assert ran(aq(tmp_path, "run")) == {"scaled": "run", "nothing": "reused"}
+    assert aq(tmp_path, "repro", "HEAD")[0]["data"]["verdict"] == "identical"
+    pd.DataFrame({"a": [20]}).to_parquet(tmp_path / "table.parquet")
+    assert ran(aq(tmp_path, "run")) == {"scaled": "run", "nothing": "reused"}
+    assert aq(tmp_path, "run")[-1]["status"] == "unchanged"
+
+
+def test_a_star_import_counts_with_what_it_offers(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(
+        "import aq\nX = 0\nfrom k import *\n@aq.op\ndef one():\n    return X\n@aq.flow\ndef f():\n    one()\n"
+    )
+    (tmp_path / "k.py").write_text("__all__ = ['X']\nX = 1\n")
+    aq(tmp_path, "init")
+    aq(tmp_path, "run", "flow.py")
+    for text, states in (("__all__ = []\nX = 1\n", {"one": "run"}), ("X = 1\n", {"one": "reused"})):
+        (tmp_path / "k.py").write_text(text)
+        assert aq(tmp_path, "status")[0]["data"]["flows"][0]["stale"], text
+        done = aq(tmp_path, "run")
+        assert (ran(done), done[-1]["status"]) == (
+            states,
+            "committed",
+        )  # an empty list hides X; none shows it
