@@ -13,19 +13,18 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from threading import Lock
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from aq import __version__
 from aq.formats.errors import AqError, Temporary, UsageError
 from aq.pipeline import wire
-from aq.pipeline.task import Answer, Code, Task, failed, perform
+from aq.pipeline.pool import Pool
+from aq.pipeline.task import Answer, Code, Task, failed
 
 LOST_MOST: Final = 2
 """How often a task is given to another worker, beside the further attempts of its op."""
@@ -42,46 +41,22 @@ class Gone(Exception):
         self.is_leaving = is_leaving
 
 
-class Commands(Executor):
-    """At most `jobs` workers, each started by the command when it is needed; `control` holds their words."""
+class Commands:
+    """Workers that a command starts, at most `jobs` at once, as a `pool`; `control` holds their words."""
 
     def __init__(self, command: Sequence[str], jobs: int, control: Path) -> None:
         self._command = list(command)
         self._folder = control / "tmp"
         self._folder.mkdir(exist_ok=True)
-        self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="aq-command")
-        self._guard = Lock()
-        self._idle: list[_Connection] = []
-        self._all: set[_Connection] = set()
-        self._closed = False
+        self.pool = Pool[_Connection](jobs, self._do)
 
     def meet(self) -> None:
         """Start the first worker. Raises UsageError for no program, Temporary where no worker answers."""
         try:
-            self._idle.append(self._take())
+            self.pool.rest(self._take())
         except Gone as gone:
             command = shlex.join(self._command)
             raise Temporary(f"no worker answers: {command}: {gone}", hint=f"{command} < /dev/null") from None
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Only `task.perform` is done by a worker."""
-        if fn is not perform:
-            raise TypeError("these workers perform tasks of aq, and nothing else")
-        return self._threads.submit(self._do, *args, **kwargs)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Let the workers leave; with `cancel_futures` end them where they are."""
-        with self._guard:
-            self._closed = True
-            known = list(self._all)
-        for one in known:
-            if cancel_futures:
-                one.terminate()
-            elif one in self._idle:
-                one.leave()
-        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
-        for one in known:
-            one.close()
 
     def _do(self, code: Code, task: Task) -> Answer:
         """One task, by one of the workers; by another where that one is lost."""
@@ -96,22 +71,18 @@ class Commands(Executor):
                     raise
             except Gone as gone:
                 lost += 1
-                if self._closed or lost > LOST_MOST + task.trials - 1:
+                if self.pool.is_closed or lost > LOST_MOST + task.trials - 1:
                     times = f" {lost} times" if lost > 1 else ""
                     return failed(task, "killed", f"its worker was lost{times}: {gone}")
             else:
-                self._idle.append(worker)
+                self.pool.rest(worker)
                 return answer
 
     def _take(self) -> _Connection:
-        """An idle worker, or a new one. Raises Gone, UsageError."""
-        with self._guard:
-            if self._closed:
-                raise Gone("the run has ended")
-            if self._idle:
-                return self._idle.pop()
-            worker = _Connection(self._command, self._folder)
-            self._all.add(worker)
+        """A worker that has said hello. Raises Gone, UsageError."""
+        worker = self.pool.take(lambda: _Connection(self._command, self._folder))
+        if worker is None:
+            raise Gone("the run has ended")
         try:
             worker.greet()
         except BaseException:
@@ -121,16 +92,16 @@ class Commands(Executor):
 
     def _drop(self, worker: _Connection, *, at_once: bool = True) -> None:
         if at_once:
-            worker.terminate()
+            worker.end()
         worker.close()
-        with self._guard:
-            self._all.discard(worker)
+        self.pool.drop(worker)
 
 
 class _Connection:
     """One process that was started by the command, and the pipes to it."""
 
     def __init__(self, command: Sequence[str], folder: Path) -> None:
+        self._is_known = False
         self._code: Code | None = None
         self._numbers = count(1)
         self._words: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
@@ -150,7 +121,9 @@ class _Connection:
         self._to, self._from = self._process.stdin, self._process.stdout
 
     def greet(self) -> None:
-        """Say hello and hear it. Raises Gone, and AqError for a worker of another version."""
+        """Say hello and hear it, the first time. Raises Gone, and AqError for a worker of another version."""
+        if self._is_known:
+            return
         self._send(wire.Hello(attends=True))
         ready = select.poll()
         ready.register(self._from, select.POLLIN)
@@ -165,6 +138,7 @@ class _Connection:
             raise AqError(
                 f"the worker is {found}, and this is {own}", hint=f"pip install aqstore=={__version__}"
             )
+        self._is_known = True
 
     def do(self, code: Code, task: Task) -> Answer:
         """Do one task. Raises Gone, and whatever the worker met that is no failure of the step."""
@@ -223,18 +197,18 @@ class _Connection:
         return ""
 
     def leave(self) -> None:
-        """Tell it that nothing more comes."""
+        """See `Worker`."""
         with suppress(OSError):
             self._to.close()
 
-    def terminate(self) -> None:
-        """Have it end now, with all that it has started."""
+    def end(self) -> None:
+        """See `Worker`."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGTERM)
         self.leave()
 
     def close(self) -> None:
-        """Wait for the process to be gone."""
+        """See `Worker`."""
         self.leave()
         try:
             self._process.wait(_LEAVE)

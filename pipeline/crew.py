@@ -74,7 +74,7 @@ class Crew:
             if self._executor is None:
                 from aq.pipeline.workers import Workers
 
-                self._hired = Workers(self.jobs, self._control)
+                self._hired = Workers(self.jobs, self._control).pool
             elif callable(self._executor):
                 self._hired, width = self._executor()
                 self.jobs = width if width and self.jobs == 1 else self.jobs

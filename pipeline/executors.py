@@ -79,9 +79,9 @@ def opened(where: Address, jobs: int, control: Path, stack: ExitStack) -> tuple[
         from aq.pipeline.commands import Commands
 
         commands = Commands(where.command, jobs, control)
-        stack.push(lambda kind, *_: commands.shutdown(cancel_futures=kind is not None))
+        stack.push(lambda kind, *_: commands.pool.shutdown(cancel_futures=kind is not None))
         commands.meet()
-        return commands, 0
+        return commands.pool, 0
     try:
         from distributed import Client
     except ImportError:

@@ -6,7 +6,7 @@ their own, so that the death of one is an answer like any other. Standard output
 
 from __future__ import annotations
 
-from concurrent.futures import Future, wait
+from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -30,7 +30,7 @@ def serve(repo: Repo, incoming: BinaryIO, outgoing: BinaryIO) -> None:
     Ctrl-C and SIGTERM give back what is under way, and pass through.
     """
     repo.store.before_executing()
-    workers = Workers(1, repo.root / CONTROL)
+    workers = Workers(1, repo.root / CONTROL).pool
     service = _Service(repo.root, outgoing, workers)
     try:
         service.say(wire.Hello())
@@ -48,7 +48,7 @@ def serve(repo: Repo, incoming: BinaryIO, outgoing: BinaryIO) -> None:
 class _Service:
     """The state of one connection; answers come from another thread."""
 
-    def __init__(self, root: Path, outgoing: BinaryIO, workers: Workers) -> None:
+    def __init__(self, root: Path, outgoing: BinaryIO, workers: Executor) -> None:
         self.is_attended = False
         self._root, self._outgoing, self._workers = root, outgoing, workers
         self._code: Code | None = None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock, current_thread, main_thread
 from time import perf_counter
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from aq import __version__
 from aq.formats import values
@@ -38,7 +38,7 @@ from aq.store.turns import Turns
 from blake3 import blake3
 
 if TYPE_CHECKING:
-    from aq.pipeline.workers import Workers
+    from aq.pipeline.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Answer:
 
 OnTrial = Callable[[int], None]
 _site: Site | None = None
-_apart: dict[str, Workers] = {}
+_apart: dict[str, Pool[Any]] = {}
 _asking: set[str] = set()
 _guard = Lock()
 _MOST: Final = 1_000
@@ -147,14 +147,14 @@ def perform(code: Code, task: Task) -> Answer:
         return replace(answer, log=log.read())
 
 
-def _workers(code: Code) -> Workers:
+def _workers(code: Code) -> Pool[Any]:
     """Processes for tasks of threads; they stay warm, those of aq itself until its command ends."""
     from aq.pipeline.workers import Workers
 
     whose = code.asker if code.asker in _asking else code.root
     with _guard:
         if whose not in _apart:
-            _apart[whose] = Workers(_MOST, Path(code.root) / ".aq", is_wanted)
+            _apart[whose] = Workers(_MOST, Path(code.root) / ".aq", is_wanted).pool
         return _apart[whose]
 
 

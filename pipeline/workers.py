@@ -16,20 +16,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from struct import Struct
-from threading import Lock
 from time import monotonic
 from typing import Any, BinaryIO, Final, cast
 
 from aq.pipeline import limits
 from aq.pipeline.execute import Outcome
 from aq.pipeline.execution import Failure
-from aq.pipeline.task import Answer, Code, Task, perform
+from aq.pipeline.pool import Pool
+from aq.pipeline.task import Answer, Code, Task
 
 length: Final = Struct("<Q")
 LOOK: Final = 0.02
@@ -50,8 +49,8 @@ class Lost(Exception):
         self.kind, self.why = kind, why
 
 
-class Workers(Executor):
-    """At most `jobs` processes, started when they are needed; `control` holds their logs.
+class Workers:
+    """Processes of this very Python, at most `jobs` at once, as a `pool`; `control` holds their logs.
 
     `is_wanted` tells, of what a task's step is part of, whether somebody still waits for it.
     """
@@ -60,31 +59,7 @@ class Workers(Executor):
         self._is_wanted = is_wanted
         self._folder = control / "tmp"
         self._folder.mkdir(exist_ok=True)
-        self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="aq-worker")
-        self._guard = Lock()
-        self._idle: list[_Worker] = []
-        self._all: set[_Worker] = set()
-        self._closed = False
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Only `task.perform` is done here: a worker knows nothing else."""
-        if fn is not perform:
-            raise TypeError("these workers perform tasks of aq, and nothing else")
-        return self._threads.submit(self._do, *args, **kwargs)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Let the workers leave; with `cancel_futures` end them where they are."""
-        with self._guard:
-            self._closed = True
-            known = list(self._all)
-        for one in known:
-            if cancel_futures:
-                one.kill()
-            elif one in self._idle:
-                one.leave()
-        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
-        for one in known:
-            one.close()
+        self.pool = Pool[_Worker](jobs, self._do)
 
     def _do(self, code: Code, task: Task) -> Answer:
         """One task, in one of the workers; in another where that one is lost and it may be tried again."""
@@ -99,35 +74,35 @@ class Workers(Executor):
                 log = self._drop(worker)
                 if lost.kind == "unwanted":
                     return Answer(Outcome([], Failure(task.step, "killed", lost.why), None), log=log)
-                if not worker.trial and spared < SPARED_MOST and not self._closed:
+                if not worker.trial and spared < SPARED_MOST and not self.pool.is_closed:
                     spared += 1  # it had died before, or while it loaded the code
                     continue
                 tried = max(worker.trial, task.tried + 1)
                 _note(log, lost.why, tried, task.trials)
-                if tried >= task.trials or self._closed:
+                if tried >= task.trials or self.pool.is_closed:
                     why = lost.why if worker.trial else f"{lost.why} before the op began{_last_words(log)}"
                     failure = Failure(task.step, lost.kind, why)
                     return Answer(Outcome([], failure, None), log=log)
                 task = replace(task, tried=tried)
             else:
-                self._idle.append(worker)
+                self.pool.rest(worker)
                 return answer
 
     def _take(self, log: BinaryIO | None) -> _Worker:
-        with self._guard:
-            if self._closed:
-                raise Lost("killed", _GONE)
-            if self._idle and log is None:
-                return self._idle.pop()
-            worker = _Worker(log or cast("BinaryIO", tempfile.TemporaryFile(dir=self._folder)))  # noqa: SIM115
-            self._all.add(worker)
-            return worker
+        """A worker, a new one that goes on with the log of one that was lost. Raises Lost."""
+
+        def start() -> _Worker:
+            return _Worker(log or cast("BinaryIO", tempfile.TemporaryFile(dir=self._folder)))
+
+        worker = self.pool.take(start, anew=log is not None)
+        if worker is None:
+            raise Lost("killed", _GONE)
+        return worker
 
     def _drop(self, worker: _Worker) -> BinaryIO:
-        worker.kill()
+        worker.end()
         worker.forget()
-        with self._guard:
-            self._all.discard(worker)
+        self.pool.drop(worker)
         return worker.log
 
 
@@ -246,24 +221,24 @@ class _Worker:
             return "its process was killed (SIGKILL): the system may have run out of memory"
         return f"its process crashed ({name})"
 
-    def kill(self) -> None:
-        """End the process and what it started, and wait for it; who waits for its answer hears of it."""
+    def end(self) -> None:
+        """See `Worker`; it is gone then."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def leave(self) -> None:
-        """Tell the process that nothing more comes."""
+        """See `Worker`."""
         with suppress(OSError):  # it is gone already
             self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Wait for the process to be gone."""
+        """See `Worker`."""
         self.leave()
         try:
             self._process.wait(_LEAVE)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self.end()
         self.forget()
         self.log.close()
 
