@@ -45,16 +45,35 @@ class Batches:
         self._stager = sink if isinstance(sink, Stager) else None
         self._earlier = earlier if self._stager is not None else None
 
+    def guess(self, offset: int, room: int) -> tuple[int, list[int]]:
+        """See `Earlier.guess`; nothing where there is no earlier version."""
+        return (0, []) if self._earlier is None else self._earlier.guess(offset, room)
+
+    def holds(self, number: int, ids: Sequence[bytes]) -> bool:
+        """Whether the pieces of the earlier version from this number on have these ids."""
+        return self._earlier is not None and self._earlier.holds(number, ids)
+
     def stage(
-        self, pieces: Sequence[Buffer], *, ended: bool, turn: Callable[[], AbstractContextManager[None]]
+        self,
+        pieces: Sequence[Buffer],
+        *,
+        ended: bool,
+        turn: Callable[[], AbstractContextManager[None]],
+        settle: Callable[[Sequence[bytes]], Sequence[Buffer] | None] = lambda ids: None,
     ) -> list[Any]:
-        """The costly half of storing some pieces; `turn` is entered where batches keep their order."""
+        """The costly half of storing some pieces; `turn` is entered where batches keep their order.
+
+        `settle` is told there of the ids, and returns the right pieces if these are not.
+        """
         if self._stager is None:
             return [self._sink.put(Kind.CHUNK, piece) for piece in pieces]
         if self._earlier is None:
             return [self._stager.stage(Kind.CHUNK, piece) for piece in pieces]
         ids = [object_id(Kind.CHUNK, piece) for piece in pieces]
         with turn():
+            right = settle(ids)
+            if right is not None:
+                pieces, ids = right, [object_id(Kind.CHUNK, piece) for piece in right]
             near = self._earlier.near(ids, [len(piece) for piece in pieces], ended=ended)
         return [
             self._stager.stage(Kind.CHUNK, piece, near=one, id=id)

@@ -7,11 +7,13 @@ lay between them, as seen from either. It reads the list of old pieces, as far a
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from aq.formats.chunking import LONGEST
 from aq.formats.errors import Damaged
 from aq.formats.identity import Digest
 from aq.formats.packs import BASES_MOST
@@ -56,14 +58,41 @@ class Earlier:
 
     def __init__(self, pieces: Iterator[Piece], size: int, *, sure: bool = True) -> None:
         self._rest, self._size, self._sure = pieces, size, sure
+        self._lock = Lock()
         self._ids: list[Digest] = []
         self._starts = [0]  # and where the last one ends
         self._places: dict[bytes, int] = {}
         self._pairs: dict[tuple[int, int], list[int]] = {}
         self._step, self._new, self._next = _Step(0, 0), 0, 0
 
+    def guess(self, offset: int, room: int) -> tuple[int, list[int]]:
+        """How the new version is cut from `offset` on if it goes on like the old one, as far as that begins.
+
+        The number of the first old piece, and the lengths of those that would begin within `room` bytes. Only
+        such as have more than the longest piece behind their begin: what is left decides about others.
+        """
+        with self._lock:
+            old = offset - self._step.new + self._step.old
+            self._know(old + room + LONGEST + 1)
+            first = at = bisect_left(self._starts, old)
+            lengths: list[int] = []
+            if at < len(self._ids) and self._starts[at] == old:
+                most = min(old + room, self._size - LONGEST)
+                while at < len(self._ids) and self._starts[at] < most and self._length(at) <= LONGEST:
+                    lengths.append(self._length(at))
+                    at += 1
+            return first, lengths
+
+    def holds(self, number: int, ids: Sequence[bytes]) -> bool:
+        """Whether the old pieces from this number on have these ids."""
+        return list(ids) == self._ids[number : number + len(ids)]
+
     def near(self, ids: Sequence[bytes], lengths: Sequence[int], *, ended: bool) -> list[Near | None]:
         """For each of the next new pieces what it resembles; `ended`: whether the file ends with them."""
+        with self._lock:
+            return self._near(ids, lengths, ended=ended)
+
+    def _near(self, ids: Sequence[bytes], lengths: Sequence[int], *, ended: bool) -> list[Near | None]:
         found: list[Near | None] = [None] * len(ids)
         offsets, begin = list(accumulate(lengths, initial=self._new)), 0
         for number, id in enumerate(ids):

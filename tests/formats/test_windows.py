@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import struct
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ from aq.formats.batches import Batches
 from aq.formats.chunking import LONGEST, SHORTEST, cut
 from aq.formats.files import encode_stream, pieces, whole_bytes
 from aq.formats.identity import Buffer, Digest, Kind, object_id
-from aq.formats.objects import MemoryObjects
+from aq.formats.objects import Like, MemoryObjects
+from aq.formats.prolly import build_list
+from aq.formats.records import Artifact
 from aq.formats.windows import Windows, large_file
 from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
@@ -219,3 +223,97 @@ def test_progress_counts_every_byte_once(tmp_path: Path) -> None:
     with path.open("rb") as stream:
         artifact = files.encode_stream(stream, Sink(), on_bytes=counted.append)
     assert sum(counted) == artifact.size
+
+
+class Kept(Sink):
+    """A sink that remembers what each piece was said to resemble, and has an earlier version to read."""
+
+    def stage(  # type: ignore[override]
+        self, kind: Kind, data: Buffer, *, near: object = None, id: Digest | None = None
+    ) -> tuple[Digest, int]:
+        assert id == object_id(kind, data)
+        return super().stage(kind, data)
+
+
+def edited(data: bytes, edits: list[tuple[int, str, int]]) -> bytes:
+    """Some changes of a file, each at a thousandth of it."""
+    for place, how, size in edits:
+        at = len(data) * place // 1_000
+        new = noise(size, b"%d" % place)
+        if how == "insert":
+            data = data[:at] + new + data[at:]
+        elif how == "delete":
+            data = data[:at] + data[at + size :]
+        elif how == "zero":
+            data = data[:at] + bytes(size) + data[at + size :]
+        else:
+            data = data[:at] + new + data[at + size :]
+    return data
+
+
+EDITS = st.lists(
+    st.tuples(
+        st.integers(0, 1_000),
+        st.sampled_from(["insert", "delete", "replace", "zero"]),
+        st.sampled_from([1, 2, 63, 1_000, SHORTEST, LONGEST, 3 * LONGEST]),
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(LONGEST, 14 * LONGEST), EDITS, st.sampled_from([0, 16, 250]), st.sampled_from([2, 3]))
+def test_beside_an_earlier_version_the_cuts_are_the_same(
+    tmp_path: Path, size: int, edits: list[tuple[int, str, int]], zero_below: int, longest: int
+) -> None:
+    before = noise(size).translate(bytes(b if b >= zero_below else 0 for b in range(256)))
+    data = edited(before, edits)
+    store = MemoryObjects()
+    like = Like(encode_stream(io.BytesIO(before), store), store)
+    (tmp_path / "file").write_bytes(data)
+    sink = Kept()
+    with pytest.MonkeyPatch.context() as patch, (tmp_path / "file").open("rb", buffering=0) as stream:
+        patch.setattr(windows, "WINDOW", longest * LONGEST)
+        artifact = encode_stream(stream, sink, like=like)
+    if len(data) >= SHORTEST:
+        assert sink.admitted == [(object_id(Kind.CHUNK, piece), len(piece)) for piece in cut(data)]
+    assert artifact == encode_stream(io.BytesIO(data), Sink())
+
+
+@pytest.mark.parametrize("changed", [None, 0, 20, 39])
+def test_what_is_as_before_is_not_cut_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: int | None
+) -> None:
+    before = noise(40 * LONGEST)
+    data = before if changed is None else edited(before, [(changed * 25, "replace", LONGEST)])
+    store = MemoryObjects()
+    like = Like(encode_stream(io.BytesIO(before), store), store)
+    (tmp_path / "file").write_bytes(data)
+    looked: list[int] = []
+
+    def settled(some: memoryview, *, ended: bool) -> Iterator[memoryview]:
+        looked.append(len(some))
+        return whole(some, ended=ended)
+
+    whole = windows.settled
+    monkeypatch.setattr(windows, "settled", settled)
+    monkeypatch.setattr(windows, "WINDOW", 4 * LONGEST)
+    with (tmp_path / "file").open("rb", buffering=0) as stream:
+        assert encode_stream(stream, Kept(), like=like) == encode_stream(io.BytesIO(data), Sink())
+    assert sum(looked) < (0.5 if changed is None else 0.85) * len(data)
+
+
+def test_an_earlier_version_of_other_content_decides_nothing(tmp_path: Path) -> None:
+    data = noise(12 * LONGEST)
+    right = list(cut(data))
+    (tmp_path / "file").write_bytes(data)
+    for wrong in ([data[: 2 * LONGEST], data[2 * LONGEST :]], right[::-1], [*right[:5], *right[7:]]):
+        store = MemoryObjects()
+        listed = [struct.pack("<32sI", store.put(Kind.CHUNK, piece), len(piece)) for piece in wrong]
+        like = Like(
+            Artifact(kind="file", format="bytes", size=len(data), root=build_list(store, listed)), store
+        )
+        sink = Kept()
+        with (tmp_path / "file").open("rb", buffering=0) as stream:
+            encode_stream(stream, sink, like=like)
+        assert [length for _, length in sink.admitted] == list(map(len, right))
