@@ -8,9 +8,10 @@ Snapshots are taken for hostile: every path is checked before anything is writte
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import repeat
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aq.formats.errors import Conflict, NotFound, UsageError
@@ -177,7 +178,8 @@ class Rewriter:
         plan = Plan(self._work, steps, force=force)
         changes = plan.made()
         if plan.conflicts:
-            raise _conflict(sorted(plan.conflicts), hints)
+            untracked = {step.path for step in steps if step.expected is None}
+            raise _conflict(sorted(plan.conflicts), hints, untracked)
         return Rewrite(self._work, changes, skipped)
 
 
@@ -203,7 +205,10 @@ def _file(entry: bytes | None) -> bytes | None:
     return None
 
 
-def _conflict(found: Sequence[bytes], hints: Sequence[str]) -> Conflict:
+def _conflict(found: Sequence[bytes], hints: Sequence[str], untracked: Set[bytes]) -> Conflict:
+    if new := [quote(decode(path)) for path in found if path in untracked]:
+        which = " ".join(new) if len(new) <= _SHOWN else "."
+        hints = [one.replace("aq commit", f"aq add {which} && aq commit") for one in hints]
     names = ", ".join(show(decode(path)) for path in found[:_SHOWN])
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return Conflict(f"this would overwrite what is in no commit: {names}{more}", hint=hints)

@@ -37,6 +37,26 @@ def test_the_hint_of_a_refused_switch_works(shell: Shell) -> None:
     assert (shell.folder / "a.txt").read_text() == "work"
 
 
+@pytest.mark.parametrize("verb", ["switch", "merge"])
+def test_the_hint_works_for_a_file_that_nobody_tracks(shell: Shell, verb: str) -> None:
+    shell.commit("a.txt", "one", "first")
+    shell.aq("switch", "-c", "other")
+    shell.commit("new.txt", "theirs", "second")
+    shell.aq("switch", "main")
+    shell.write("new.txt", "mine")
+    hint = shell.aq("--json", verb, "other", code=4).error["hint"].splitlines()[0]
+    assert hint == "aq add new.txt && aq commit -m MSG"
+    for command in hint.split(" && "):
+        shell.aq(*command.split()[1:])
+    if verb == "switch":
+        shell.aq("switch", "other")
+        assert (shell.folder / "new.txt").read_text() == "theirs"
+        shell.aq("switch", "main")
+    else:
+        assert "both sides" in shell.aq("merge", "other", code=4).err
+    assert (shell.folder / "new.txt").read_text() == "mine"
+
+
 def test_what_is_left_to_git_comes_with_the_checkout_to_type(shell: Shell) -> None:
     git(shell, "init", "-q")
     shell.write("code.py", "A = 1\n")
