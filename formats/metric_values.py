@@ -16,6 +16,7 @@ from aq.formats.files import INLINE_BELOW
 from aq.formats.records import Artifact
 
 _DIRECTIONS: Final = frozenset({"higher", "lower", ""})
+_INTEGERS: Final = range(-(2**63), 2**63)
 Numbers = int | float | dict[str, int | float]
 
 
@@ -54,7 +55,7 @@ def _name(name: object, at: str) -> str:
 
 
 def _number(value: Any, at: str) -> int | float:
-    if type(value) is int or type(value) is float:
+    if type(value) is float or (type(value) is int and value in _INTEGERS):
         return value
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
         value = value.item()
@@ -64,7 +65,12 @@ def _number(value: Any, at: str) -> int | float:
             f"{at or 'the metric'} is no number but a {what}",
             hint="return a float, an int or a flat dict of them",
         )
-    return int(value) if isinstance(value, int) else float(value)
+    if isinstance(value, int) and value in _INTEGERS:
+        return int(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise Unstorable(f"{at or 'the metric'} is larger than any float: return its logarithm") from None
 
 
 def _is_number(value: object) -> bool:

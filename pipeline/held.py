@@ -10,8 +10,12 @@ import gc
 import sys
 from typing import Any, Final
 
-_TYPES: Final = {"numpy.ufunc": ("__name__", "nin", "nout", "identity"), "functools.KeyWrapper": ()}
-"""What `numpy.frompyfunc` and `functools.cmp_to_key` make; with the attributes that count."""
+_TYPES: Final = {
+    "numpy.ufunc": ("__name__", "nin", "nout", "identity"),
+    "functools.KeyWrapper": (),
+    "_struct.Struct": ("format",),
+}
+"""What `numpy.frompyfunc`, `functools.cmp_to_key` and `struct` make; with the attributes that count."""
 
 
 def parts(value: object) -> list[object] | None:

@@ -101,6 +101,7 @@ AFTER = {
         "return 'high'",
         r"the result of number is no number but a str \('high'\)",
     ),
+    "a number beyond any float": ("number", "return -(10**400)", "number is larger than any float"),
     "text for a check": (
         "holds",
         "return 'yes'",
