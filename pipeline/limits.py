@@ -1,4 +1,4 @@
-"""Limits of an op: how long a step may take, and how much memory its process may hold.
+"""How a step may run, as its op is declared: how long it may take, how much memory its process may hold.
 
 Invariant: a limit is checked when the op is declared; what was exceeded is told with both numbers. Memory is
 what the process and its children have resident, as the system counts it (`/proc`): libraries included.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypedDict
 
 from aq.formats.errors import UsageError
 
@@ -19,6 +20,19 @@ _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?i?B)?", re.IGNORECASE)
 _SECONDS: Final = {"ms": 0.001, "s": 1, "sec": 1, "min": 60, "m": 60, "h": 3_600, "d": 86_400}
 _POWERS: Final = "kmgt"
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class Running(TypedDict, total=False):
+    """What every decorator of a step takes; `ops.op` says what it means."""
+
+    retries: int
+    timeout: float | str | None
+    memory: int | str | None
+    cache: Literal["always", "never"]
+    seed: int | str | None
+    version: str | int
+    variables: Sequence[str]
+    tags: Sequence[str]
 
 
 def seconds(given: object) -> float:

@@ -21,6 +21,8 @@ from aq.formats.errors import UsageError
 from aq.pipeline import limits, partitions
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from aq.formats.metric_values import Metric
 
 P = ParamSpec("P")
@@ -191,14 +193,7 @@ def op(
     outputs: Sequence[str] = (),
     key: str | Sequence[str] = (),
     rowwise: bool = False,
-    retries: int = 0,
-    timeout: float | str | None = None,
-    memory: int | str | None = None,
-    cache: Literal["always", "never"] = "always",
-    seed: int | str | None = None,
-    version: str | int = "",
-    variables: Sequence[str] = (),
-    tags: Sequence[str] = (),
+    **running: Unpack[limits.Running],
 ) -> Callable[[Callable[P, R]], Op[P, R]]: ...
 def op(function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
     """Declare a step of a pipeline.
@@ -226,14 +221,7 @@ def metric(
     name: str | None = None,
     better: Better | Mapping[str, Better] | None = None,
     was: str | None = None,
-    retries: int = 0,
-    timeout: float | str | None = None,
-    memory: int | str | None = None,
-    cache: Literal["always", "never"] = "always",
-    seed: int | str | None = None,
-    version: str | int = "",
-    variables: Sequence[str] = (),
-    tags: Sequence[str] = (),
+    **running: Unpack[limits.Running],
 ) -> Callable[[Callable[P, R]], Op[P, R]]: ...
 def metric(function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
     """Declare a step that returns a number or a flat dict of numbers; or a number to commit by hand.
@@ -256,14 +244,7 @@ def check(
     *,
     name: str | None = None,
     severity: Severity = "error",
-    retries: int = 0,
-    timeout: float | str | None = None,
-    memory: int | str | None = None,
-    cache: Literal["always", "never"] = "always",
-    seed: int | str | None = None,
-    version: str | int = "",
-    variables: Sequence[str] = (),
-    tags: Sequence[str] = (),
+    **running: Unpack[limits.Running],
 ) -> Callable[[Callable[P, R]], Op[P, R]]: ...
 def check(function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
     """Declare a step that returns a bool, or a Series of bool with one value a row.
@@ -340,7 +321,7 @@ def _unwrapped(function: Any) -> Any:
     return function
 
 
-_OF_OPS: Final = frozenset({"retries", "timeout", "memory", "cache", "seed", "version", "variables", "tags"})
+_OF_OPS: Final = frozenset(limits.Running.__annotations__)
 _ALLOWED: Final = {
     "op": _OF_OPS | {"outputs", "key", "rowwise"},
     "metric": _OF_OPS | {"better", "was"},
