@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from aq.formats.partitions import general
 from aq.pipeline.graph import Node
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from importlib.abc import Loader
 
 _TAG: Final = b"aq seed 1"
-_RANDOM: Final = "numpy.random"
 
 
 def derive(flow: str, step: str, text: str) -> int:
@@ -45,60 +44,82 @@ def seed_of(flow: str, node: Node, params: Mapping[str, Any]) -> int:
     return derive(flow, general(node.name), "" if given is None else as_text(given))
 
 
+class _Generator(NamedTuple):
+    """A library's own generator: what it is in now, how it is seeded, and how it is put back."""
+
+    module: str
+    state: Callable[[Any], Any]
+    seed: Callable[[Any, int], object]
+    restore: Callable[[Any, Any], object]
+
+
+_GENERATORS: Final = (
+    _Generator(
+        "numpy.random",
+        lambda random: random.get_state(),
+        lambda random, seed: random.seed(seed & 0xFFFF_FFFF),
+        lambda random, state: random.set_state(state),
+    ),
+    _Generator(
+        "torch",
+        lambda torch: torch.random.get_rng_state(),
+        lambda torch, seed: torch.manual_seed(seed),
+        lambda torch, state: torch.random.set_rng_state(state),
+    ),
+)
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed `random` and, where they are loaded, numpy and torch; put their states back at the end.
+    """Seed `random`, numpy and torch; put their states back at the end.
 
-    Of numpy it is enough to be there when it is loaded: loading it takes longer than most small ops.
+    A library that is not loaded yet is seeded when it is: loading it takes longer than most small ops.
     """
-    torch = sys.modules.get("torch")
-    torch_before = torch.random.get_rng_state() if torch is not None else None
     before = random.getstate()
     random.seed(seed)
-    if torch is not None:
-        torch.manual_seed(seed)
     try:
-        with _numpy(seed & 0xFFFF_FFFF):
+        with ExitStack() as stack:
+            for one in _GENERATORS:
+                stack.enter_context(_seeded(one, seed))
             yield
     finally:
         random.setstate(before)
-        if torch is not None:
-            torch.random.set_rng_state(torch_before)
 
 
 @contextmanager
-def _numpy(seed: int) -> Iterator[None]:
-    """Seed numpy's generator, now or when it is loaded."""
-    loaded = sys.modules.get(_RANDOM)
-    if loaded is not None:
-        before = loaded.get_state()
-        loaded.seed(seed)
-        try:
-            yield
-        finally:
-            loaded.set_state(before)
-        return
-    waiting = _WhenLoaded(seed)
-    sys.meta_path.insert(0, waiting)
+def _seeded(generator: _Generator, seed: int) -> Iterator[None]:
+    """Seed a library's generator, now or when it is loaded."""
+    loaded = sys.modules.get(generator.module)
+    waiting = _WhenLoaded(generator, seed)
+    if loaded is None:
+        sys.meta_path.insert(0, waiting)
+    else:
+        waiting.seed(loaded)
     try:
         yield
     finally:
         waiting.leave()
         if waiting.before is not None:
-            sys.modules[_RANDOM].set_state(waiting.before)
+            generator.restore(sys.modules[generator.module], waiting.before)
 
 
 class _WhenLoaded:
-    """An entry of `sys.meta_path`, and the loader that it gives: numpy's own, and then the seed.
+    """An entry of `sys.meta_path`, and the loader that it gives: the library's own, and then the seed.
 
-    `before`: the state that numpy began with; None until it is loaded.
+    `before`: the state that the generator was in; None until the library is loaded.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, generator: _Generator, seed: int) -> None:
+        self._generator, self._seed = generator, seed
         self._loader: Any = None
         self._is_asking = False
         self.before: Any = None
+
+    def seed(self, module: Any) -> None:
+        """Seed it, and remember how it was."""
+        with suppress(AttributeError):  # a module of the user's that has the name
+            self.before = self._generator.state(module)
+            self._generator.seed(module, self._seed)
 
     def leave(self) -> None:
         """Be no entry any more."""
@@ -106,8 +127,8 @@ class _WhenLoaded:
             sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """See `importlib.abc.MetaPathFinder`: of `numpy.random`, found by whoever else is asked."""
-        if name != _RANDOM or self._is_asking:
+        """See `importlib.abc.MetaPathFinder`: of this library, found by whoever else is asked."""
+        if name != self._generator.module or self._is_asking:
             return None
         self._is_asking = True
         try:
@@ -127,5 +148,4 @@ class _WhenLoaded:
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
         self.leave()
-        self.before = module.get_state()
-        module.seed(self._seed)
+        self.seed(module)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,40 @@ def run(body: str, first: str) -> list[float]:
 )
 def test_whoever_loads_numpy_it_is_seeded(body: str) -> None:
     assert run(body, "") == run(body, "import numpy.random")
+
+
+@pytest.mark.slow
+def test_torch_is_seeded_too_when_an_op_loads_it() -> None:
+    pytest.importorskip("torch", reason="`make test TORCH=torch==2.13.0` runs the tests of torch")
+    text = """
+FIRST
+from aq.pipeline.seeds import seeded
+with seeded(7):
+    from torch.nn import Linear
+    drawn = Linear(2, 1).weight.tolist()
+import torch
+before = torch.random.get_rng_state()
+with seeded(7):
+    assert Linear(2, 1).weight.tolist() == drawn
+assert torch.equal(torch.random.get_rng_state(), before)
+print(drawn)
+"""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", text.replace("FIRST", first)], check=True, capture_output=True
+        ).stdout
+        for first in ("", "import torch")
+    }
+    assert len(found) == 1
+
+
+def test_a_module_of_the_user_with_the_name_of_a_library_is_let_be(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("X = 1\n")
+    text = (
+        "from aq.pipeline.seeds import seeded\nwith seeded(1): import torch\nwith seeded(2): print(torch.X)"
+    )
+    done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, check=True)
+    assert done.stdout == b"1\n"
 
 
 def test_nothing_is_loaded_for_a_seed() -> None:
