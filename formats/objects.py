@@ -62,7 +62,7 @@ class Sink(Protocol):
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
         """Store the bytes once and return their id; `base` is an object that they resemble.
 
-        For a chunk the ids of others may follow it (or 32 zero bytes) whose values may come again here; for a
+        For a chunk of new rows others follow it whose values may come again, or 32 zero bytes for none; for a
         node no bytes at all say that others will resemble it.
         """
 

@@ -44,7 +44,7 @@ class Matching:
 
 
 class Settled(NamedTuple):
-    """Pairs that differ, `in_step` ones first; rows that stay alone; pairs that belong together out of step."""
+    """Pairs that differ, `in_step` ones first; rows that stay alone; rows that belong together elsewhere."""
 
     changed: Pairs
     loose: Pairs

@@ -52,7 +52,7 @@ class Pairing:
     def bases(self, start: int, blobs: Sequence[bytes]) -> list[bytes | None]:
         """For each new column an earlier chunk, for the segment of `blobs` that begins at row `start`.
 
-        Where rows are new, after it (or 32 zero bytes) the ids of others whose values may come again.
+        Where rows are new, after it the ids of others whose values may come again. 32 zero bytes: of none.
         """
         self._ended |= bool(self._starts) and start + self._drift >= self._starts[-1]
         found = self._partner(start + self._drift, blobs[self._probe])
@@ -65,7 +65,7 @@ class Pairing:
         if not self._ended:
             return bases
         pairs = zip(self._columns, bases, strict=True)
-        return [None if base is None else self._kin(at, base) for at, base in pairs]
+        return [None if base is None else self._kin(at, base) or base + NO_ID for at, base in pairs]
 
     def _kin(self, column: int | None, first: bytes) -> bytes | None:
         """After `first` the newest chunks of a column: their values may come again in those that follow."""

@@ -101,6 +101,23 @@ def test_each_append_costs_about_its_own_rows(store: Store) -> None:
     assert fsck(store, full=True).problems == []
 
 
+def test_a_table_of_one_segment_grows_and_changes_as_others_do(store: Store) -> None:
+    versions = [commit(store, table(5_000))]
+    for rows in range(5_100, 6_500, 100):
+        before = store.bytes_on_disk()
+        versions.append(commit(store, table(rows), versions[-1]))
+        assert store.bytes_on_disk() - before < 6_000  # a hundred rows of 24 bytes and a word, and a commit
+    edited = table(5_000)
+    edited.loc[3_000:3_005, "size"] = 0.0
+    before = store.bytes_on_disk()
+    last = commit(store, edited, versions[0])
+    assert store.bytes_on_disk() - before < 2_000
+    pd.testing.assert_frame_equal(loaded(store, last), edited)
+    for rows, id in zip(range(5_000, 6_500, 100), versions, strict=True):
+        pd.testing.assert_frame_equal(loaded(store, id), table(rows))
+    assert fsck(store, full=True).problems == []
+
+
 def test_new_rows_of_old_words_take_their_numbers(store: Store) -> None:
     second = commit(store, table(3 * BEFORE), commit(store, table(BEFORE)))
     sizes = [place.size for _, place in deltas_of(store, Kind.CHUNK) if place.codec == WORDS]
