@@ -35,6 +35,9 @@ from aq.store.snapshots import items_of
 _KEPT: Final = 10_000
 _KEPT_BYTES: Final = 1_000
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
+_PRESETS: Final = "aq.pipeline.presets"
+_OWN: Final = {"ops": "aq.pipeline.ops", "presets": _PRESETS}
+"""What modules of aq are called in keys, wherever they lie (docs/format.md, section 10)."""
 ReadSource = Callable[[Read], Digest | None]
 Previous = Callable[[str], bytes | None]
 
@@ -137,7 +140,7 @@ class Planner:
         function = node.op.function
         if function is ops.within:
             return Fingerprint(code={"aq:within": "1"})
-        if function.__module__ == "aq.pipeline.presets":
+        if op_text(function).startswith(_PRESETS):
             from aq.pipeline.presets import VERSION
 
             return Fingerprint(code={f"aq:checks.{function.__name__.removeprefix('_')}": VERSION})
@@ -198,7 +201,7 @@ class Planner:
         declared = {name: variable_digest(self.environ.get(name)) for name in node.op.options.variables}
         step = Step(
             key=b"",
-            op=f"{node.op.function.__module__}:{node.op.function.__qualname__}",
+            op=op_text(node.op.function),
             role=node.role,
             seed=prepared.seed,
             python=PYTHON,
@@ -335,6 +338,13 @@ def _options(node: Node, given: Mapping[str, Input]) -> Iterator[tuple[str, str]
             yield f"as {place}", one.form
         if one.file:
             yield f"file {place}", one.file
+
+
+def op_text(function: Callable[..., Any]) -> str:
+    """What a step's record calls its op: `module:qualname`."""
+    module = function.__module__
+    own = _OWN.get(module.rpartition(".")[2]) if module.startswith("aq.") else None
+    return f"{own or module}:{function.__qualname__}"
 
 
 def label_of(leaf: Leaf) -> tuple[str, str]:

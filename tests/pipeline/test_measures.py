@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aq.pipeline import presets
+from aq.pipeline.ops import within
+from aq.pipeline.planning import op_text
+from blake3 import blake3
 
 from tests.pipeline.workshop import Workshop, reasons, states
 
@@ -97,3 +101,10 @@ def test_a_metric_that_is_no_number_fails(delays: Workshop, returned: str) -> No
     done = delays.run()
     assert states(done)["mean"] == "failed"
     assert done.error is not None and "the result of mean" in done.error.error
+
+
+def test_what_keys_call_the_checks_of_aq_stays_wherever_their_code_lies() -> None:
+    """By digest, so that renaming modules does not rewrite it along: each such step would run again."""
+    texts = [op_text(one) for one in (within, presets.rows(at_least=1).function)]
+    found = [blake3(one.encode()).hexdigest()[:16] for one in texts]
+    assert found == ["0d334811a01bd4f9", "c7ee6ec0c8afa2e4"], texts
