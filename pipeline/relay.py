@@ -6,11 +6,12 @@ a step with small results costs no flush of its own: the coordinator makes those
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from aq.formats.identity import Buffer, Digest, Kind, object_id
+from aq.formats.objects import Origin
 from aq.store.store import Store
 
 CARRIED_MOST: Final = 256 << 10
@@ -52,6 +53,25 @@ class Relay:
         """What was put or carried here, else from below."""
         found = self._new.get(id) or self._carried.get(id)
         return self._below.get(kind, id) if found is None else found.data
+
+    def visit(self, kind: Kind, ids: Sequence[bytes], see: Callable[[int, Buffer], None]) -> None:
+        """See `Visited`: what is here one by one, what is below together."""
+        below = []
+        for at, id in enumerate(ids):
+            if id in self._new or id in self._carried:
+                see(at, self.get(kind, id))
+            else:
+                below.append(at)
+        self._below.visit(kind, [ids[at] for at in below], lambda at, data: see(below[at], data))
+
+    def origins(self, ids: Sequence[bytes]) -> list[Origin | None]:
+        """See `Derived`: of what is below."""
+        return self._below.origins(ids)
+
+    def size_of(self, id: bytes) -> int | None:
+        """See `Derived`."""
+        found = self._new.get(id) or self._carried.get(id)
+        return self._below.size_of(id) if found is None else len(found.data)
 
     def put(self, kind: Kind, data: Buffer, *, base: bytes | None = None) -> Digest:
         """Keep the bytes for the way back, until they are too many."""
