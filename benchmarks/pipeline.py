@@ -178,7 +178,7 @@ def items(folder: Path, options: argparse.Namespace) -> list[Limit]:
 
 def rows(folder: Path, options: argparse.Namespace) -> list[Limit]:
     """Measure a batch prediction by a row-wise op."""
-    costs = rowwise.measure(Bench(folder, options.rounds), options.rows, verify=options.quick)
+    costs = rowwise.measure(Bench(folder, options.rounds), options.rows, quick=options.quick)
     print(f"A batch prediction for {options.rows} rows\n(seconds wall/CPU)\n{costs.table(rowwise.STEPS)}\n")
     return rowwise.limits(costs)
 
