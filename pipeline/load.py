@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import format_exception_only
@@ -90,11 +90,27 @@ class Project:
     def loaded(self) -> dict[str, bytes]:
         """{path from the root: bytes} of what the code needs to be loaded again elsewhere.
 
-        The modules that have been loaded, and the files that they read while they were.
+        The modules that have been loaded, those that they import for a type checker or elsewhere alone,
+        and the files that they read while they were.
         """
         paths = {path for module in self.modules.values() if (path := self.file_of(module))}
+        paths |= self._named_by(paths)
         paths |= {path for found in self.reads.values() for path in found if self.files.has(path)}
         return {path: self.files.read(self.root / path) for path in sorted(paths)}
+
+    def _named_by(self, paths: Iterable[str]) -> set[str]:
+        """The files that import statements of these, and of those files in turn, name."""
+        from aq.pipeline.resolving import import_paths
+
+        found: set[str] = set()
+        waiting, folders = set(paths), self.search_paths()
+        while waiting:
+            path = waiting.pop()
+            found.add(path)
+            source = self.files.source(path)
+            if source.is_valid:
+                waiting |= set(import_paths(source, folders, self.files.has)) - found
+        return found
 
     def read_on_import(self, name: str) -> dict[str, str]:
         """{path: digest} of the files that a module read while it was imported."""

@@ -203,3 +203,19 @@ def test_a_folder_is_no_file_of_flows(shell: Shell, target: str) -> None:
     told = shell.aq("--json", "run", target, code=2).error
     assert told["message"] == f"{target} is a folder: a flow is defined in a .py file"
     assert told["hint"].startswith("aq run ")
+
+
+def test_what_is_imported_for_a_type_checker_alone_is_kept_and_leaves_metrics_current(shell: Shell) -> None:
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from types_of import Row\n"
+    shell.write("types_of.py", "from deeper import Row\n")
+    shell.write("deeper.py", "class Row: pass\n")
+    shell.write("p.py", typed + FLOW)
+    first = done(shell.aq("run", "p.py", "--json"))
+    assert first["status"] == "committed"
+    assert {"types_of.py", "deeper.py"} <= {one["path"] for one in shell.data("ls")}
+    assert shell.data("log")[0]["metrics"] == {"delays/size": 0.15}
+    for text in (None, "class Row: height = 1\n"):
+        if text is not None:
+            shell.write("deeper.py", text)
+        again = done(shell.aq("run", "--json"))
+        assert (again["status"], again["commit"]) == ("unchanged", first["commit"])
