@@ -8,6 +8,7 @@ so the segments of a table share the long texts of a column, as the pages of one
 from __future__ import annotations
 
 from struct import Struct
+from threading import local
 from typing import TYPE_CHECKING, Any, Final
 
 from aq.formats.errors import Damaged
@@ -16,6 +17,7 @@ from aq.formats.identity import Buffer
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from zstandard import ZstdDecompressor
 
 WORDS: Final = 5
 """The codec."""
@@ -24,6 +26,7 @@ _LEVEL: Final = 1
 _PLANES: Final = 4
 _WIDTH: Final = 8
 _SOME: Final = 1_024
+_threads = local()
 
 
 def pack(data: Buffer, base: Buffer = b"") -> bytes | None:
@@ -37,7 +40,7 @@ def pack(data: Buffer, base: Buffer = b"") -> bytes | None:
         return None
     values = _array(view, found)
     coded = values.dictionary_encode()
-    known = None if 2 * len(coded.dictionary) > found.rows else _words(base, found)
+    known = None if 2 * len(coded.dictionary) > found.rows else Base(base).words(found)
     if known is None:
         return None
     places = pc.index_in(coded.dictionary, value_set=known)
@@ -60,7 +63,27 @@ def repeats(data: Buffer) -> bool:
     return 8 * len(some.unique()) <= 7 * len(some)
 
 
-def unpack(payload: Buffer, base: Buffer, length: int) -> bytes:
+class Base:
+    """Bytes that words are taken from, looked for once for however many chunks."""
+
+    def __init__(self, data: Buffer) -> None:
+        self.data = data
+        self._found: tuple[Array, pa.Array] | None = None
+
+    def words(self, like: Array) -> pa.Array | None:
+        """The distinct values of the array, none of nothing; None where it is of another layout."""
+        if self._found is None:
+            if not len(self.data):
+                return _none(like)
+            view = memoryview(self.data)
+            found = array_of(view)
+            if found is None or found[1:3] != like[1:3]:
+                return None
+            self._found = found, _array(view, found).unique().drop_null()
+        return self._found[1] if self._found[0][1:3] == like[1:3] else None
+
+
+def unpack(payload: Buffer, base: Buffer | Base, length: int) -> bytes:
     """The bytes again. Raises Damaged where they do not come out at the declared length."""
     import numpy as np
 
@@ -68,7 +91,7 @@ def unpack(payload: Buffer, base: Buffer, length: int) -> bytes:
     new = array_at(told)
     if new is None or not _is_known(new) or new.has_nulls or new.stop == len(told):
         raise Damaged("a frame of words does not begin with any")
-    known = _words(base, new)
+    known = (base if isinstance(base, Base) else Base(base)).words(new)
     if known is None or (len(told) - new.stop) % _PLANES:
         raise Damaged("a frame of words has a base that holds none")
     planes = np.frombuffer(told, np.uint8, -1, new.stop).reshape(_PLANES, -1)
@@ -111,15 +134,10 @@ def _is_known(array: Array) -> bool:
     return array.layout == VARIABLE or array.width == _WIDTH
 
 
-def _words(base: Buffer, like: Array) -> pa.Array | None:
-    """The distinct values of an array, none of nothing; None where it is of another layout."""
+def _none(like: Array) -> pa.Array:
     import pyarrow as pa
 
-    if not len(base):
-        return pa.array([], _type(like))
-    view = memoryview(base)
-    found = array_of(view)
-    return _array(view, found).unique().drop_null() if found is not None and found[1:3] == like[1:3] else None
+    return pa.array([], _type(like))
 
 
 def _type(array: Array) -> pa.DataType:
@@ -188,6 +206,15 @@ def _compress(parts: list[bytes]) -> bytes:
     return bytes(out)
 
 
+def _decompressor() -> ZstdDecompressor:
+    import zstandard
+
+    found: ZstdDecompressor | None = getattr(_threads, "decompressor", None)
+    if found is None:
+        found = _threads.decompressor = zstandard.ZstdDecompressor()
+    return found
+
+
 def _decompress(payload: Buffer, length: int) -> bytes:
     import zstandard
 
@@ -195,6 +222,6 @@ def _decompress(payload: Buffer, length: int) -> bytes:
         size = zstandard.frame_content_size(payload)
         if not _head.size <= size <= 2 * length + 64:
             raise Damaged(f"a frame of words cannot make {length} bytes")
-        return bytes(zstandard.ZstdDecompressor().decompress(payload, max_output_size=size))
+        return bytes(_decompressor().decompress(payload, max_output_size=size))
     except (zstandard.ZstdError, MemoryError) as error:
         raise Damaged(f"a frame of words cannot be read: {error}") from None

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final, NamedTuple, Protocol
 
-from aq.formats import codecs, deltas
+from aq.formats import codecs, deltas, words
 from aq.formats.copies import copied
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Kind, object_id
 from aq.formats.objects import Origin
-from aq.formats.packs import Head, Place, decode_head, holds, seed_of
+from aq.formats.packs import Bases, Head, Place, decode_head, holds, seed_of
 from aq.formats.threads import SecondThread, Stopped
 from aq.store.bases import DEEPEST
 from aq.store.neighbours import in_runs
@@ -29,6 +30,8 @@ RUN: Final = 1 << 20
 PARALLEL_FROM: Final = 1 << 20
 """Fewer bytes in the packs are not worth a thread."""
 
+_HELD_MOST: Final = 64 << 20
+"""Bytes of bases that are kept, all in all, for objects that are made from several."""
 _spare: list[tuple[bytearray, codecs.Room]] = []
 """What nobody reads or unpacks into now: fresh memory costs more than filling it."""
 
@@ -58,13 +61,23 @@ class _Wanted(NamedTuple):
     place: Place
 
 
-class _Delta(NamedTuple):
-    """A frame that was found right, and is to be applied to its base."""
+@dataclass(slots=True)
+class _Delta:
+    """A frame that was found right, to be applied to its bases; `found`: of several those shown so far."""
 
     id: bytes
     codec: int
     payload: bytes
     length: int
+    bases: Bases
+    found: dict[bytes, bytes] = field(default_factory=dict)
+
+    def made(self, base: words.Base) -> bytes:
+        """The object. Raises Damaged."""
+        if self.codec == words.WORDS:
+            return words.unpack(self.payload, base, self.length)
+        data = base.data if len(self.bases) == 1 else b"".join(self.found[one] for one in self.bases)
+        return deltas.unpack(self.codec, self.payload, data, self.length)
 
 
 def visit(objects: Objects, files: Files, kind: Kind, ids: Sequence[bytes], see: See) -> None:
@@ -112,6 +125,7 @@ class _Look:
         self._stopped = False
         self._runs: Iterator[list[_Wanted]] = iter(())
         self._deltas: dict[bytes, list[_Delta]] = defaultdict(list)
+        self._held = 0
         self.positions: dict[bytes, list[int]] = defaultdict(list)
         self.seen: set[bytes] = set()
 
@@ -119,7 +133,7 @@ class _Look:
         """Show what lies in packs: first the deltas are read, then what lies in full, and they with it."""
         places = dict(zip(self.positions, self._objects.places(self.positions), strict=True))
         full, made = self._split(places)
-        bases = [place.bases[0] for _, place in made]
+        bases = [base for _, place in made for base in place.bases]
         for _ in range(DEEPEST):
             fresh = list(dict.fromkeys(base for base in bases if base not in places))
             if not fresh:
@@ -128,16 +142,16 @@ class _Look:
             places |= found
             more, deeper = self._split(found)
             full, made = full + more, made + deeper
-            bases = [place.bases[0] for _, place in deeper]
+            bases = [base for _, place in deeper for base in place.bases]
         self._share(made)
         self._share(full)
 
     def _split(self, places: dict[bytes, Place | None]) -> tuple[list[_Wanted], list[_Wanted]]:
-        """What lies in full, and what is made from one base; the rest is left to `get`."""
+        """What lies in full, and what is made from others; the rest is left to `get`."""
         found: tuple[list[_Wanted], list[_Wanted]] = [], []
         for id, place in places.items():
-            if place is not None and place.kind == self._kind and len(place.bases) < 2:
-                found[len(place.bases)].append(_Wanted(id, place))
+            if place is not None and place.kind == self._kind:
+                found[bool(place.bases)].append(_Wanted(id, place))
         return found
 
     def _share(self, wanted: list[_Wanted]) -> None:
@@ -170,8 +184,9 @@ class _Look:
     def _read_run(self, run: list[_Wanted], memory: bytearray, room: codecs.Room) -> None:
         for id, head, frame in _frames(self._files, run, memory):
             if head.bases:
-                delta = _Delta(id, head.codec, bytes(frame[head.start :]), head.length)
-                self._deltas[head.bases[0]].append(delta)
+                delta = _Delta(id, head.codec, bytes(frame[head.start :]), head.length, head.bases)
+                for base in dict.fromkeys(head.bases):
+                    self._deltas[base].append(delta)
                 continue
             try:
                 data = codecs.unpack_into(room, head.codec, frame[head.start :], head.length)
@@ -184,13 +199,24 @@ class _Look:
         for at in self.positions.get(id, ()):
             self._see(at, data)
         self.seen.add(id)
+        base = words.Base(data)
         for delta in self._deltas.get(id, ()):
-            try:
-                made = deltas.unpack(delta.codec, delta.payload, data, delta.length)
-            except Damaged:
+            if len(delta.bases) > 1 and not self._has_all(delta, id, data):
                 continue
-            if object_id(self._kind, made) == delta.id:  # the checksum says nothing of the base
-                self._show(delta.id, made)
+            with suppress(Damaged):
+                made = delta.made(base)
+                delta.found.clear()
+                if object_id(self._kind, made) == delta.id:  # the checksum says nothing of the base
+                    self._show(delta.id, made)
+
+    def _has_all(self, delta: _Delta, id: bytes, data: Buffer) -> bool:
+        """Keep a base of several; whether it was the last one. What would take too much is left to `get`."""
+        with self._lock:
+            self._held += len(data)
+            if self._held > _HELD_MOST:
+                return False
+            delta.found[id] = bytes(data)
+            return len(delta.found) == len(set(delta.bases))
 
 
 def _frames(files: Files, run: list[_Wanted], memory: bytearray) -> Iterator[tuple[bytes, Head, memoryview]]:

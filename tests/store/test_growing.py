@@ -19,7 +19,7 @@ from aq.formats.records import Artifact, Commit
 from aq.formats.tables import encode_table
 from aq.formats.values import decode
 from aq.formats.words import WORDS
-from aq.store import bases, snapshots
+from aq.store import bases, batches, snapshots
 from aq.store.fsck import fsck
 from aq.store.gc import DAY, collect
 from aq.store.mend import mend
@@ -143,6 +143,15 @@ def test_pieces_outlive_the_versions_that_they_were_made_for(store: Store) -> No
     collect(store, now=800 * DAY, user="ada", grace=0, retention=0)
     pd.testing.assert_frame_equal(loaded(store, later), table(BEFORE + 8 * EACH))
     assert fsck(store, full=True).problems == []
+
+
+def test_what_is_made_from_several_needs_no_memory_to_be_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = grown(store, 6)
+    assert any(len(place.bases) > 1 for _, place in deltas_of(store, Kind.CHUNK))
+    monkeypatch.setattr(batches, "_HELD_MOST", 0)
+    check(store, versions)
 
 
 @pytest.mark.parametrize("whole", [False, True])
