@@ -29,6 +29,7 @@ class Progress:
         self._lock, self._stop = Lock(), Event()
         self._doing, self._since, self._began = "starting", time.monotonic(), time.monotonic()
         self._running: dict[str, tuple[float, str]] = {}
+        self._paused = False
         self._done, self._total, self._saved = 0, 0, 0.0
         self._thread = Thread(target=self._tick, daemon=True)
         if live:
@@ -40,6 +41,7 @@ class Progress:
         ended = event.get("event") in ("step", "waiting", "map") or not self._live
         line = event_line(event, self._view) if ended and not self._silent else None
         with self._lock:
+            self._paused = False
             self._total = int(event.get("total") or self._total)
             self._note(event)
             if line is not None:
@@ -59,6 +61,12 @@ class Progress:
         elif "commit" in event:
             self._doing, self._since = str(event_line(event, View())), now
 
+    def pause(self) -> None:
+        """Leave the terminal to somebody else until the next event."""
+        with self._lock:
+            self._paused = True
+            self._write(WIPE)
+
     def close(self) -> None:
         """Stop and wipe the updating line."""
         if self._live:
@@ -71,7 +79,8 @@ class Progress:
         while not self._stop.wait(TICK):
             turn += 1
             with self._lock:
-                self._write(WIPE + self._status(SPIN[turn % len(SPIN)]))
+                if not self._paused:
+                    self._write(WIPE + self._status(SPIN[turn % len(SPIN)]))
 
     def _status(self, mark: str) -> str:
         """`⠹ delays/train  12.4 s  (4 of 9, 30 s saved, about 30 s left)  code: depth changed`."""

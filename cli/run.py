@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 from aq.cli import text_run
 from aq.cli.command import command
+from aq.cli.debugging import debuggable
 from aq.cli.failure import Failure, tell
 from aq.cli.progress import progress
 from aq.cli.session import Session, utf8
@@ -67,7 +68,7 @@ def run(
     given["message"] = given["message"] and utf8(given["message"])
     arguments = {"params": _params(params), "commit": not no_commit, **given}
     session.outlive_reader = True
-    with progress(session) as shown:
+    with progress(session) as shown, debuggable(shown):
 
         def heard(event: dict[str, Any]) -> None:
             if session.json and event.get("event") == "step":

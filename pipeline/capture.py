@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 Tee = Callable[[str], None]
+_capturing: list[contextlib.ExitStack] = []
 
 
 class Log:
@@ -72,13 +73,22 @@ def new_log(folder: Path) -> Iterator[Log]:
 def captured(log: Log, *, tee: Tee | None = None) -> Iterator[None]:
     """Send standard output and standard error into the log; `tee` hears each text as it comes."""
     log.file.flush()
-    with (
-        _stream(log, tee) as stream,
-        _descriptors((1, 2), log.file.fileno()),
-        contextlib.redirect_stdout(stream),
-        contextlib.redirect_stderr(stream),
-    ):
-        yield
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(_stream(log, tee))
+        stack.enter_context(_descriptors((1, 2), log.file.fileno()))
+        stack.enter_context(contextlib.redirect_stdout(stream))
+        stack.enter_context(contextlib.redirect_stderr(stream))
+        _capturing.append(stack)
+        try:
+            yield
+        finally:
+            _capturing.remove(stack)
+
+
+def release() -> None:
+    """Put the streams back before the op has ended: a debugger wants the terminal."""
+    for stack in _capturing:
+        stack.close()
 
 
 @contextlib.contextmanager

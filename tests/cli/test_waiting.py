@@ -49,6 +49,10 @@ class Terminal:
             assert self.read(1), self.shown
             assert time.monotonic() < patience, self.shown
 
+    def type(self, line: str) -> None:
+        """Type a line."""
+        os.write(self._fd, line.encode() + b"\n")
+
     def end(self) -> int:
         """Read to the end; the exit code."""
         while self.read(60):
