@@ -109,8 +109,10 @@ SEARCH = [
     "@dataclass(frozen=True)\nclass Config:\n    depth: int\n    rate: float = 0.5",
     "@dataclass\nclass Fit:\n    config: Config\n    score: float",
     "DEPTHS = [1, 5, 3]",
-    "@aq.op\ndef fit(config: Config):\n    print('at', config.depth)\n"
-    "    return Fit(config, config.depth * config.rate)",
+    (
+        "@aq.op\ndef fit(config: Config):\n    print('at', config.depth)\n"
+        "    return Fit(config, config.depth * config.rate)"
+    ),
     "@aq.op\ndef best(fits: list) -> float:\n    return max(one.score for one in fits)",
     "@aq.op\ndef sort(fits: dict) -> list:\n    return list(fits.values())",
     "@aq.flow\ndef search():\n    best(sort(aq.map(fit, {f'd{d}': Config(d) for d in DEPTHS})))",
