@@ -104,7 +104,8 @@ main()
 
 def ends_slowly(folder: Path, *words: str) -> bool:
     argv = [sys.executable, "-c", ENDING, *words]
-    return "torn down" in subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True)
+    return "torn down" in done.stdout + done.stderr
 
 
 def test_a_process_is_torn_down_where_it_imported_code_of_the_user(repository: Shell) -> None:

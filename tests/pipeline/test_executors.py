@@ -155,7 +155,7 @@ HANGING = """
     def hang(k: int) -> int:
         with open(pathlib.Path(__file__).parent.parent / "pids", "a") as file:
             file.write(f"{os.getpid()}\\n")
-        os.system(f"sleep 30.{os.getpid()}")
+        os.system(f"sleep 300.{os.getpid()}")
         return k
 
     @aq.flow
@@ -200,7 +200,7 @@ def test_a_signal_ends_what_is_under_way_everywhere(
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[signal.Signals(number)]
     ops = [int(one) for one in pids.read_text().split()]
     wait(lambda: not any(map(alive, ops)))
-    wait(lambda: not any(f"sleep 30.{op}" in commands() for op in ops))
+    wait(lambda: not any(f"sleep 300.{op}" in commands() for op in ops))
 
 
 def commands() -> str:
@@ -208,7 +208,7 @@ def commands() -> str:
 
 
 def wait(until: Any) -> None:
-    for _ in range(3_000):
+    for _ in range(10_000):
         if until():
             return
         time.sleep(0.02)
