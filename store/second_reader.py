@@ -15,6 +15,7 @@ from typing import Final, Generic
 import msgspec
 from aq.formats.errors import AqError
 from aq.formats.inline_frames import ROOM, InlineFrames
+from aq.store import disk
 from aq.store.content import OPEN_FLAGS
 from aq.store.folders import open_folder
 from aq.store.lookahead import split
@@ -71,12 +72,12 @@ def read_small(folder: int, name: bytes, stat: bytes) -> bytes | None:
 
 
 class Reader(Generic[Work]):
-    """The caller's side: as `Helper`, with frames in shared memory. Raises OSError where it cannot be had."""
+    """The caller's side: as `Helper`, with frames in shared memory. Raises OSError, AqError."""
 
     def __init__(self) -> None:
         fd = os.memfd_create("aq", os.MFD_CLOEXEC)
         try:
-            os.ftruncate(fd, SLOTS * ROOM)
+            disk.truncate(fd, SLOTS * ROOM, path="memory for a second process")
             memory = mmap.mmap(fd, SLOTS * ROOM)
             self._helper: Helper[tuple[Work, int, int]] = Helper(__name__, (fd,))
             self._helper.begin(msgspec.msgpack.encode(fd))
@@ -123,7 +124,7 @@ class Reader(Generic[Work]):
 def start() -> Reader[Work] | None:
     """Such a process, if it is of use and can be had."""
     if is_of_use() and hasattr(os, "memfd_create"):
-        with suppress(OSError):
+        with suppress(OSError, AqError):
             return Reader()
     return None
 
