@@ -17,7 +17,8 @@ from aq.formats.packs import PACKS, Header, Place, decode_head, holds, seed_of
 from aq.store import disk
 from aq.store.index import Change, Look, State
 from aq.store.journal import Journal
-from aq.store.packs import Frame, PackFiles, PackWriter, read_all, read_header, read_places
+from aq.store.pack_contents import read_header, read_places
+from aq.store.packs import Frame, PackFiles, PackWriter, read_all
 from aq.store.place_rows import encode_place
 from aq.store.store import Store
 

@@ -38,7 +38,8 @@ from aq.store import bases
 from aq.store.findings import REBUILD, Finding
 from aq.store.fsck_frames import FoundPack, Gap, Window, contents_of, load_table, read_at
 from aq.store.index import Index, Look, State
-from aq.store.packs import PackFiles, read_header, unpacked
+from aq.store.pack_contents import read_header
+from aq.store.packs import PackFiles, unpacked
 from aq.store.place_rows import decode_place
 
 _PAGE: Final = 4_096

@@ -16,7 +16,8 @@ from aq.formats.identity import Buffer
 from aq.formats.packs import HEADER_SIZE, Header, Place, encode_header, seed_of
 from aq.store import disk
 from aq.store.index import State
-from aq.store.packs import PackFiles, closing, read_all, read_header, walk
+from aq.store.pack_contents import closing, read_header, walk
+from aq.store.packs import PackFiles, read_all
 
 
 class FolderLock:

@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 from aq.formats.errors import AqError, Damaged, NewerFormat, NotARepository
 from aq.store import disk
-from aq.store.packs import PackFiles, read_header
+from aq.store.pack_contents import read_header
+from aq.store.packs import PackFiles
 
 CONTROL: Final = ".aq"
 PREPARED: Final = ".aq-new"

@@ -20,7 +20,8 @@ from aq.store.fsck_packs import PackCheck
 from aq.store.index import Index, State
 from aq.store.journal import FolderLock
 from aq.store.layout import CONTROL
-from aq.store.packs import PackFiles, closing, read_header, sealed_places, walked_places
+from aq.store.pack_contents import closing, read_header, sealed_places, walked_places
+from aq.store.packs import PackFiles
 from aq.store.rebuild import rebuild
 from aq.store.store import Store
 from aq.store.unopened import problem_before_opening

@@ -19,7 +19,8 @@ from aq.store.environment import DamagedIndex, is_open
 from aq.store.group import Group
 from aq.store.index import Index, Look, State
 from aq.store.journal import find_journal
-from aq.store.packs import PackFiles, read_header
+from aq.store.pack_contents import read_header
+from aq.store.packs import PackFiles
 from aq.store.unopened import problem_before_opening
 
 

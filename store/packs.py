@@ -9,41 +9,32 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import accumulate
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 from aq.formats import codecs, deltas
 from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Buffer, Kind, object_id
 from aq.formats.packs import (
-    CONTENTS,
-    FOOTER_SIZE,
     HEAD_MOST,
     HEAD_SIZE,
     HEADER_SIZE,
-    NO_ID,
     Bases,
     Head,
     Header,
     Place,
-    decode_contents,
-    decode_footer,
     decode_head,
-    decode_header,
-    encode_contents,
-    encode_footer,
     encode_frame,
     encode_header,
-    frame_at,
     holds,
-    next_frame,
     seed_of,
 )
 from aq.store import disk
 from aq.store.environment import REBUILD
+from aq.store.pack_contents import closing
 from xxhash import xxh3_64
 
 if TYPE_CHECKING:
@@ -51,6 +42,8 @@ if TYPE_CHECKING:
 
 SEAL_AT: Final = 64 << 20
 """A pack of this many bytes is sealed and another one begun."""
+_RESERVE_FROM: Final = 8 << 20
+"""Bytes from which on a pack is expected to become a full one."""
 _OPEN_MOST: Final = 48
 _SPLIT_FROM: Final = 64 << 10
 
@@ -225,6 +218,7 @@ class PackWriter:
         self.seed = seed_of(self.name)
         self.places: list[tuple[bytes, Place]] = []
         self.handed_over = False  # once journal or index may tell of it
+        self._reserved = 0
         self.fd = _create_locked(self.path)
         self.end = HEADER_SIZE
         try:
@@ -244,6 +238,8 @@ class PackWriter:
             pieces += new
             places.append(frame.place(self.name, end, size))
             end += size
+        if not self._reserved and _RESERVE_FROM <= end < SEAL_AT:
+            self._reserve()
         disk.write_pieces_at(self.fd, pieces, self.end, path=self.path)
         self.end = end
         self.places += zip((frame.id for frame in frames), places, strict=True)
@@ -270,6 +266,13 @@ class PackWriter:
         pieces = closing(self.name, self.places, self.end)
         disk.write_pieces_at(self.fd, pieces, self.end, path=self.path)
         self.end += sum(map(len, pieces))
+        if self._reserved > self.end:
+            disk.truncate(self.fd, self.end, path=self.path)
+
+    def _reserve(self) -> None:
+        """Have room set aside for a full pack: its frames lie together, and cost a third less to write."""
+        disk.reserve(self.fd, self.end, SEAL_AT - self.end, path=self.path)
+        self._reserved = SEAL_AT
 
     def force(self) -> None:
         """Force what was written to the disk."""
@@ -332,69 +335,3 @@ class Frame:
         if self.bases:
             return deltas.unpack(self.codec, self.payload, base, self.length)
         return codecs.unpack(self.codec, self.payload, self.length)
-
-
-def closing(name: bytes, places: list[tuple[bytes, Place]], end: int) -> list[Buffer]:
-    """Contents frame and footer of a pack whose frames end at `end`."""
-    contents = encode_frame(seed_of(name), CONTENTS, NO_ID, encode_contents(places))
-    return [*contents, encode_footer(name, end, sum(map(len, contents)))]
-
-
-def read_header(path: str) -> Header | None:
-    """The header of a pack file; None where it has none or it is damaged."""
-    try:
-        with open(path, "rb") as file:
-            return decode_header(file.read(HEADER_SIZE))
-    except (Damaged, OSError):
-        return None
-
-
-def walk(
-    name: bytes, data: bytes, start: int = HEADER_SIZE, *, resync: bool = False
-) -> Iterator[tuple[int, Head]]:
-    """Offset and head of every whole frame from `start` on.
-
-    Stops at the first that is torn or damaged; with `resync`, seeks the next one whose checksum holds.
-    """
-    seed, offset = seed_of(name), start
-    while True:
-        head = frame_at(seed, data, offset)
-        if head is not None:
-            yield offset, head
-            offset += head.size
-            continue
-        found = next_frame(seed, data, offset) if resync else None
-        if found is None:
-            return
-        offset = found
-
-
-def read_places(path: str, name: bytes) -> list[tuple[bytes, Place]]:
-    """Id and place of every frame of a pack: from its own table, else by walking it past any damage."""
-    with open(path, "rb") as file:
-        found = sealed_places(file, name)
-        if found is None:
-            file.seek(0)
-            found = list(walked_places(name, file.read()))
-    return found
-
-
-def sealed_places(file: BinaryIO, name: bytes) -> list[tuple[bytes, Place]] | None:
-    """Id and place of every frame by the pack's own table; None where it has none that holds."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(size - FOOTER_SIZE, 0))
-    footer = decode_footer(name, file.read())
-    if footer is None:
-        return None
-    file.seek(footer[0])
-    data = file.read(footer[1])
-    head = frame_at(seed_of(name), data, 0)
-    if head is None or head.kind != CONTENTS:
-        return None
-    return list(decode_contents(name, data[head.start :]))
-
-
-def walked_places(name: bytes, data: bytes) -> Iterator[tuple[bytes, Place]]:
-    """The same by walking the frames, past damaged ones."""
-    for offset, head in walk(name, data, resync=True):
-        yield head.id, Place(name, offset, head.size, head.kind, head.codec, head.bases)

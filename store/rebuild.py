@@ -24,7 +24,8 @@ from aq.store.environment import Environment, explain, is_open
 from aq.store.group import Group
 from aq.store.index import Change, State
 from aq.store.journal import FolderLock
-from aq.store.packs import MissingPack, PackFiles, read_header, read_places
+from aq.store.pack_contents import read_header, read_places
+from aq.store.packs import MissingPack, PackFiles
 from aq.store.reach import Item, Whole
 from aq.store.torn import is_torn, needed
 from aq.store.unopened import problem_before_opening

@@ -23,7 +23,8 @@ from aq.store.index import Change, Index, Look, State
 from aq.store.journal import FolderLock, Journal, find_journal
 from aq.store.objects import Batch
 from aq.store.opening import contradiction
-from aq.store.packs import PackFiles, read_all, read_places, walk
+from aq.store.pack_contents import read_places, walk
+from aq.store.packs import PackFiles, read_all
 
 _NO_STATE: Final = "the index has no state"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Set
 from aq.formats.objects import Source
 from aq.formats.packs import CONTENTS, FOOTER_SIZE
 from aq.store.index import Look
-from aq.store.packs import sealed_places, walked_places
+from aq.store.pack_contents import sealed_places, walked_places
 from aq.store.reach import Item, Link, Walk
 
 

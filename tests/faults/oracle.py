@@ -28,7 +28,8 @@ from aq.pipeline.repo import Repo
 from aq.store import history, snapshots
 from aq.store.fsck import fsck
 from aq.store.gc import collect
-from aq.store.packs import PackFiles, read_header
+from aq.store.pack_contents import read_header
+from aq.store.packs import PackFiles
 from aq.store.place_rows import decode_place
 from aq.store.refs import Ref
 from aq.store.store import Store

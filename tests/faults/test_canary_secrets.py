@@ -12,7 +12,7 @@ import pytest
 from aq.formats.identity import Digest, Kind
 from aq.pipeline.context import redact
 from aq.pipeline.redacted import is_secret, names_secret
-from aq.store.packs import read_places
+from aq.store.pack_contents import read_places
 from aq.store.store import Store
 
 FLOW = """

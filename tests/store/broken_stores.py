@@ -17,7 +17,8 @@ from aq.formats.records import Artifact, Node, Operation, Step, encode
 from aq.store import snapshots
 from aq.store.group import Group
 from aq.store.index import Change, Condemned, State
-from aq.store.packs import Frame, closing, sealed_places
+from aq.store.pack_contents import closing, sealed_places
+from aq.store.packs import Frame
 from aq.store.place_rows import encode_place
 from aq.store.refs import Ref, encode_ref
 from aq.store.snapshots import Entry, Mode, Origin
