@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import repeat
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aq.formats.errors import Conflict, NotFound, UsageError
@@ -206,6 +205,8 @@ def _file(entry: bytes | None) -> bytes | None:
 
 
 def _conflict(found: Sequence[bytes], hints: Sequence[str], untracked: Set[bytes]) -> Conflict:
+    from shlex import quote
+
     if new := [quote(decode(path)) for path in found if path in untracked]:
         which = " ".join(new) if len(new) <= _SHOWN else "."
         hints = [one.replace("aq commit", f"aq add {which} && aq commit") for one in hints]
