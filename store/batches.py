@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final, NamedTuple, Protocol
 
@@ -61,8 +60,7 @@ class _Wanted(NamedTuple):
     place: Place
 
 
-@dataclass(slots=True)
-class _Delta:
+class _Delta(NamedTuple):
     """A frame that was found right, to be applied to its bases; `found`: of several those shown so far."""
 
     id: bytes
@@ -70,7 +68,7 @@ class _Delta:
     payload: bytes
     length: int
     bases: Bases
-    found: dict[bytes, bytes] = field(default_factory=dict)
+    found: dict[bytes, bytes]
 
     def made(self, base: words.Base) -> bytes:
         """The object. Raises Damaged."""
@@ -184,7 +182,7 @@ class _Look:
     def _read_run(self, run: list[_Wanted], memory: bytearray, room: codecs.Room) -> None:
         for id, head, frame in _frames(self._files, run, memory):
             if head.bases:
-                delta = _Delta(id, head.codec, bytes(frame[head.start :]), head.length, head.bases)
+                delta = _Delta(id, head.codec, bytes(frame[head.start :]), head.length, head.bases, {})
                 for base in dict.fromkeys(head.bases):
                     self._deltas[base].append(delta)
                 continue
