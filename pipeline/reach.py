@@ -67,7 +67,8 @@ class Reach:
         """Walk from a function, an op, or any value that holds code."""
         function = plain(start)
         self.spaces.home = home_of(function)
-        self.token = self.tokens.token(function, "the op")
+        place = "the op" if isinstance(function, FunctionType) else "an argument"
+        self.token = self.tokens.token(function, place)
         if not isinstance(function, FunctionType):
             self.values[f"(value {self.token[-8:]})"] = self.token
         self.drain()

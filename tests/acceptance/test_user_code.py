@@ -63,3 +63,13 @@ def test_what_ends_python_is_a_failure_of_the_code_that_raised_it(
     assert f"raise {raised}" in told.out + told.err
     name = raised.partition("(")[0].rpartition(".")[2]
     assert [name in line for line in told.err.splitlines() if line.startswith("error: ")] == [True]
+
+
+def test_an_argument_that_cannot_be_compared_is_told_as_one(shell: Shell) -> None:
+    shell.write(
+        "given.py",
+        "import aq\n@aq.op\ndef one(x):\n    return 1\n"
+        "@aq.flow\ndef given():\n    one({'a': [1, open('/dev/null')]})\n",
+    )
+    told = shell.aq("run", "given.py").err
+    assert "given/one: an argument is a TextIOWrapper, which cannot be compared between runs" in told
