@@ -25,7 +25,6 @@ _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _CLOSED: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _RENAME_EXCHANGE: Final = 2
-_KEEP_SIZE: Final = 1
 _hook: Hook | None = None
 
 
@@ -134,27 +133,6 @@ def truncate(fd: int, size: int, *, path: str) -> None:
     """Cut the file to `size` bytes."""
     with _Doing("truncate", path):
         os.ftruncate(fd, size)
-
-
-def reserve(fd: int, offset: int, size: int, *, path: str) -> None:
-    """Have room set aside for bytes that will follow; the size stays. Not getting it is no error."""
-    call = _fallocate()
-    if call is not None:
-        with _Doing("reserve", path):
-            call(fd, _KEEP_SIZE, offset, size)
-
-
-@cache
-def _fallocate() -> Callable[[int, int, int, int], int] | None:
-    """The call of Linux that Python offers only without its flags, where the C library has it."""
-    try:
-        import ctypes
-
-        found = ctypes.CDLL(None, use_errno=True).fallocate
-    except (ImportError, OSError, AttributeError):
-        return None
-    found.argtypes, found.restype = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64), ctypes.c_int
-    return cast("Callable[[int, int, int, int], int]", found)
 
 
 def fsync(fd: int, *, path: str) -> None:

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 SEAL_AT: Final = 64 << 20
 """A pack of this many bytes is sealed and another one begun."""
-_RESERVE_FROM: Final = 8 << 20
-"""Bytes from which on a pack is expected to become a full one."""
 _OPEN_MOST: Final = 48
 _SPLIT_FROM: Final = 64 << 10
 
@@ -218,7 +216,6 @@ class PackWriter:
         self.seed = seed_of(self.name)
         self.places: list[tuple[bytes, Place]] = []
         self.handed_over = False  # once journal or index may tell of it
-        self._reserved = 0
         self.fd = _create_locked(self.path)
         self.end = HEADER_SIZE
         try:
@@ -238,8 +235,6 @@ class PackWriter:
             pieces += new
             places.append(frame.place(self.name, end, size))
             end += size
-        if not self._reserved and _RESERVE_FROM <= end < SEAL_AT:
-            self._reserve()
         disk.write_pieces_at(self.fd, pieces, self.end, path=self.path)
         self.end = end
         self.places += zip((frame.id for frame in frames), places, strict=True)
@@ -266,13 +261,6 @@ class PackWriter:
         pieces = closing(self.name, self.places, self.end)
         disk.write_pieces_at(self.fd, pieces, self.end, path=self.path)
         self.end += sum(map(len, pieces))
-        if self._reserved > self.end:
-            disk.truncate(self.fd, self.end, path=self.path)
-
-    def _reserve(self) -> None:
-        """Have room set aside for a full pack: its frames lie together, and cost a third less to write."""
-        disk.reserve(self.fd, self.end, SEAL_AT - self.end, path=self.path)
-        self._reserved = SEAL_AT
 
     def force(self) -> None:
         """Force what was written to the disk."""
