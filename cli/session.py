@@ -59,9 +59,10 @@ class Session:
 
     def keep_out(self) -> None:
         """Leave standard output to the answer: what a user's code and its children print goes to
-        standard error, also while it is imported.
+        standard error, also while it is imported. Where a caller has put another file in its place,
+        descriptor 1 is the caller's.
         """
-        if isinstance(sys.stdout, io.TextIOWrapper):
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.fileno() == 1:
             kept = sys.stdout
             self.own = os.fdopen(os.dup(1), "w", encoding=kept.encoding, errors=kept.errors)
             os.dup2(2, 1)
