@@ -62,8 +62,8 @@ class Session:
         standard error, also while it is imported. Where a caller has put another file in its place,
         descriptor 1 is the caller's.
         """
-        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.fileno() == 1:
-            kept = sys.stdout
+        kept = sys.stdout
+        if isinstance(kept, io.TextIOWrapper) and descriptor_of(kept) == 1:
             self.own = os.fdopen(os.dup(1), "w", encoding=kept.encoding, errors=kept.errors)
             os.dup2(2, 1)
             kept.reconfigure(line_buffering=True)
@@ -222,3 +222,11 @@ def silence(descriptor: int) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, descriptor)
     os.close(nothing)
+
+
+def descriptor_of(stream: TextIO) -> int | None:
+    """The descriptor that a stream writes to; None where it has none, as one in memory."""
+    try:
+        return stream.fileno()
+    except OSError:
+        return None

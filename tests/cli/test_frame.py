@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -302,3 +303,12 @@ def test_only_a_bug_shows_a_traceback() -> None:
 def test_the_version() -> None:
     done = Shell(Path.cwd()).aq("--version")
     assert done.out.startswith("aq ") and done.err == ""
+
+
+def test_descriptor_1_is_left_alone_where_standard_output_is_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
+    before, session = os.fstat(1), Session()
+    session.keep_out()
+    assert session.out is sys.stdout and os.path.samestat(os.fstat(1), before)
