@@ -121,7 +121,7 @@ class Watch:
                 return False
             is_reader = name.partition(".")[0] in _READERS_OF_CODE
             if is_reader and name not in _TELLERS and code.co_name != "get_data":
-                return met_user or code is self.caller
+                return met_user or code is self.caller or _asks_itself(frame)
             met_user = met_user or is_user(code.co_filename)
             frame = frame.f_back
         return True
@@ -157,6 +157,13 @@ class Watch:
             yield f"{step} asks {host} over the network: what it answers is not seen to change"
         for program in self.programs:
             yield f"{step} starts {program}: what that reads is not seen"
+
+
+def _asks_itself(frame: FrameType | None) -> bool:
+    """Whether the user's code calls Python's reader of source lines, and no traceback does."""
+    while frame is not None and frame.f_globals.get("__name__") in ("linecache", "tokenize"):
+        frame = frame.f_back
+    return frame is not None and is_user(frame.f_code.co_filename)
 
 
 _watches: list[Watch] = []

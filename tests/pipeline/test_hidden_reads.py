@@ -28,6 +28,7 @@ READERS = {
     "polars, lazily": "pl.scan_csv(PATH).collect().write_csv()",
     "pyarrow csv": "pyarrow.csv.read_csv(PATH).to_pandas().to_csv()",
     "pyarrow memory map": "pa.memory_map(PATH).read().decode()",
+    "linecache": "''.join(linecache.getlines(PATH))",
     "glob": "''.join(open(one).read() for one in sorted(glob.glob('data/*.csv')))",
     "json": "str(json.load(open('data/n.json')))",
     "sqlite": "str(sqlite3.connect('data/n.db').execute('select * from t').fetchall())",
@@ -76,7 +77,8 @@ def test_every_reader_is_seen_and_its_file_counts(tmp_path: Path) -> None:
     )
     calls = "".join(f"    step{at}()\n" for at in range(len(READERS)))
     (tmp_path / "flow.py").write_text(
-        "import glob, json, os, pathlib, sqlite3\nimport aq\nimport numpy as np, pandas as pd, polars as pl\n"
+        "import glob, json, linecache, os, pathlib, sqlite3\nimport aq\n"
+        "import numpy as np, pandas as pd, polars as pl\n"
         "import pyarrow as pa, pyarrow.csv, pyarrow.dataset as ds, pyarrow.parquet as pq\n"
         f"{ops}@aq.flow\ndef f():\n    other()\n{calls}@aq.op\ndef other():\n    return 1\n"
     )
