@@ -113,14 +113,31 @@ def _made(known: pa.Array, new: pa.Array, chosen: Any, width: int, length: int) 
     head = _head.pack(len(chosen), FIXED if width else VARIABLE, has_nulls, width)
     parts = [head, valid.tobytes() if has_nulls else b""]
     if width:
-        values = np.concatenate((np.zeros(1, "<u8"), words.to_numpy()))[chosen]
+        values = np.concatenate((np.zeros(1, "<u8"), _numbers(words, "<u8")))[chosen]
         return _padded_to(length, [*parts, values.tobytes()])
-    sizes = pc.binary_length(words).to_numpy(zero_copy_only=False)
+    sizes = _numbers(pc.binary_length(words), "<i8")
     sizes = np.concatenate(([0], sizes)).astype("<u4")[chosen]
     parts.append(sizes.tobytes())
     if sum(map(padded, (*map(len, parts), int(sizes.sum(dtype=np.uint64))))) != length:
         raise Damaged(f"a frame of words does not make the {length} bytes it should")
-    return _padded_to(length, [*parts, _texts(words.take(pa.array(chosen[valid] - 1)))[1]])
+    return _padded_to(length, [*parts, _texts(words.take(_places(chosen[valid] - 1)))[1]])
+
+
+def _numbers(values: pa.Array, dtype: str) -> Any:
+    """The values of an array without nulls, where they lie: Arrow's own way to numpy imports pandas."""
+    import numpy as np
+
+    found = np.dtype(dtype)
+    if not len(values):
+        return np.empty(0, found)
+    return np.frombuffer(values.buffers()[1], found, len(values), values.offset * found.itemsize)
+
+
+def _places(rows: Any) -> pa.Array:
+    """Places to take, as Arrow has them, by the same reason."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows.astype("<i8", copy=False))])
 
 
 def _padded_to(length: int, parts: list[bytes]) -> bytes:
@@ -137,7 +154,7 @@ def _is_known(array: Array) -> bool:
 def _none(like: Array) -> pa.Array:
     import pyarrow as pa
 
-    return pa.array([], _type(like))
+    return pa.nulls(0, _type(like))
 
 
 def _type(array: Array) -> pa.DataType:
@@ -172,7 +189,7 @@ def _written(words: pa.Array, width: int) -> list[bytes]:
     """The array of some words (docs/format.md, 8.2): head with lengths, and body."""
     head = _head.pack(len(words), FIXED if width else VARIABLE, False, width)
     if width:
-        return [head, words.to_numpy().astype("<u8").tobytes()]
+        return [head, _numbers(words, "<u8").tobytes()]
     lengths, body = _texts(words)
     return [_filled(head + lengths), _filled(body)]
 

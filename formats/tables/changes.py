@@ -13,11 +13,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from aq.formats.tables import physical
 from aq.formats.tables.clocks import guess_clock, is_moment
 from aq.formats.tables.drift import ks, number_psi, text_psi
 from aq.formats.tables.match import Matching, joined
 from aq.formats.tables.match_segments import aligned_changes
-from aq.formats.tables.picking import taken
+from aq.formats.tables.picking import places, taken
 from aq.formats.tables.rowhash import words
 from aq.formats.tables.sets import distinct
 from aq.formats.tables.sides import Column, Pairs, Rows, Side, take
@@ -71,7 +72,7 @@ def describe_change(before: Side, after: Side, change: Change) -> dict[str, Any]
     if is_number(left.type) and is_number(right.type):
         guess = guess_pairs(_floats(left)[chosen], _floats(right)[chosen], change.column.name)
     elif is_moment(left.type) and is_moment(right.type):
-        guess = guess_clock(taken(left, pa.array(chosen)), taken(right, pa.array(chosen)))
+        guess = guess_clock(taken(left, places(chosen)), taken(right, places(chosen)))
     elif _is_text(left.type) and _is_text(right.type):
         guess = guess_form(*(_texts(values) for values in (left, right)))
     found = {"changed_rows": len(change.after), "before": statistics(left), "after": statistics(right)}
@@ -136,12 +137,14 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _floats(values: pa.Array) -> npt.NDArray[np.float64]:
-    found = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return np.asarray(found, np.float64)
+    found = values.cast(pa.float64(), safe=False)
+    valid = physical.validity(found)
+    numbers = physical.fixed_values(found, valid).view("<f8")  # Arrow's own way imports pandas
+    return numbers if valid is None else np.where(valid, numbers, np.nan)
 
 
 def _texts(values: pa.Array) -> list[str | None]:
-    chosen = values.take(pa.array(_spread(len(values), TEXTS_SAMPLED)))
+    chosen = values.take(places(_spread(len(values), TEXTS_SAMPLED)))
     return list(chosen.to_pylist())
 
 

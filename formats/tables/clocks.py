@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from aq.formats.tables.physical import fixed_values, validity
 from aq.formats.tables.sets import distinct
 from aq.formats.tables.units import AGREEING, PAIRS_LEAST, Guess
 from pyarrow import types as is_
@@ -42,7 +43,7 @@ def guess_clock(before: pa.Array, after: pa.Array) -> Guess | None:
 
     The guess's `offset` is in seconds.
     """
-    known = before.is_valid().to_numpy(zero_copy_only=False) & after.is_valid().to_numpy(zero_copy_only=False)
+    known = _both_known(before, after)
     try:
         apart = (_microseconds(after) - _microseconds(before))[known]
     except pa.ArrowInvalid:  # beyond the 300,000 years of microseconds
@@ -65,7 +66,15 @@ def guess_clock(before: pa.Array, after: pa.Array) -> Guess | None:
 
 def _microseconds(values: pa.Array) -> Moments:
     found = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).fill_null(0)
-    return np.asarray(found.to_numpy(), np.int64)
+    return fixed_values(found, None).view("<i8")
+
+
+def _both_known(before: pa.Array, after: pa.Array) -> npt.NDArray[np.bool_]:
+    known = np.ones(len(before), np.bool_)
+    for valid in (validity(before), validity(after)):
+        if valid is not None:
+            known &= valid
+    return known
 
 
 def _is_zone(step: int) -> bool:

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import types as is_
 
 Values = TypeVar("Values", pa.Array, pa.ChunkedArray)
 
 
-def taken(values: Values, places: pa.Array) -> Values:
+def taken(values: Values, at: pa.Array) -> Values:
     """The values at these places, null where a place is null."""
-    return _whole(values).take(places)
+    return _whole(values).take(at)
+
+
+def places(rows: npt.NDArray[np.int64]) -> pa.Array:
+    """Places for `taken`, none of them null. Arrow's own way from numpy imports pandas."""
+    found = np.ascontiguousarray(rows, "<i8")
+    return pa.Array.from_buffers(pa.int64(), len(found), [None, pa.py_buffer(found)])
 
 
 def kept(values: Values, mask: pa.Array) -> Values:

@@ -69,7 +69,7 @@ def words(array: pa.Array) -> Words:
 def _looked_up(array: pa.DictionaryArray) -> Words:
     table = np.append(words(array.dictionary), NULL)
     codes = pc.fill_null(array.indices.cast(pa.int64()), len(table) - 1)
-    found: Words = table[codes.to_numpy(zero_copy_only=False)]
+    found: Words = table[physical.fixed_values(codes, None).view("<i8")]
     return found
 
 

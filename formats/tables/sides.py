@@ -20,7 +20,7 @@ from aq.formats.tables.content import Reader, Segment
 from aq.formats.tables.described import Described, described
 from aq.formats.tables.encodings import whole
 from aq.formats.tables.gather import Texts, Wanted, gather_both, gather_texts
-from aq.formats.tables.picking import taken
+from aq.formats.tables.picking import places, taken
 from aq.formats.tables.rowhash import Words, mix, words
 from aq.formats.tables.shown import plain, shown
 from aq.formats.tables.table import read_segments, reader
@@ -143,7 +143,7 @@ class Side:
         offsets = np.cumsum([0, *(segment.stop - segment.start for segment in segments[:-1])])
         moves = offsets - self._starts[owner[first]]
         index = rows + np.repeat(moves, np.diff(np.append(first, len(rows))))
-        return whole(taken(self.values(column, segments), pa.array(index)))
+        return whole(taken(self.values(column, segments), places(index)))
 
 
 def values_of_both(
@@ -191,7 +191,7 @@ def take(side: Side, column: Column, rows: Rows) -> pa.Array:
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     found = side.take(column, rows[order])
-    return found if (np.diff(rows) >= 0).all() else taken(found, pa.array(back))
+    return found if (np.diff(rows) >= 0).all() else taken(found, places(back))
 
 
 def salted(found: Words, at: int) -> Words:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +54,14 @@ def test_today_s_aq_gives_the_same_ids() -> None:
         for name, frame in tables.items():
             memory = MemoryObjects()
             assert str(put_record(memory, encode_table(frame, memory).artifact)) == wanted[name]
+
+
+def test_versions_are_compared_without_pandas(golden: Repo) -> None:
+    argv = [sys.executable, "-X", "importtime", "-m", "aq", "diff", "main~14..main~1"]
+    done = subprocess.run(argv, cwd=golden.root, capture_output=True, text=True)
+    imported = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
+    assert "rows: " in done.stdout and "pyarrow" in imported
+    assert "pandas" not in imported
 
 
 def test_it_grows_on(golden: Repo) -> None:
