@@ -57,6 +57,8 @@ def unknown(
     turned = blocks[:, [1, 0, 2]]
     pairs = overlap(equal[np.argsort(equal[:, 1], kind="stable")][:, [1, 0, 2]], turned)
     pairs = pairs[pairs[:, 1] == pairs[:, 2]]
+    if not len(pairs):  # what both have in common lies elsewhere
+        return None
     return uncovered(turned, _joined(pairs[:, 0], pairs[:, 0] + pairs[:, 3]))[:, [1, 0, 2]]
 
 

@@ -12,6 +12,8 @@ from aq.formats.identity import Buffer, Kind
 from aq.formats.objects import Like, MemoryObjects, Origin
 from aq.formats.records import Artifact
 from aq.formats.tables import compare_tables, encode_table
+from aq.formats.tables.inherited import unknown
+from aq.formats.tables.sides import Column, Side
 from aq.store.store import Store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -119,3 +121,15 @@ def test_columns_that_did_not_change_are_not_read(store: Store) -> None:
     found = compare_tables(first, second, counted)
     assert found["rows"]["removed"] == 34
     assert counted.read < (first.size + second.size) / 80_000 / 2
+
+
+def test_rows_in_common_that_lie_elsewhere(store: Store) -> None:
+    """A column moved down by a row is made of the old one, and in each row of its own it is another."""
+    first = stored(store, BASE[["id", "x"]], None, ["id"])
+    moved = BASE[["id"]].assign(x=np.roll(BASE["x"], 1))
+    second = stored(store, moved, first, ["id"])
+    sides = Side(first, store, is_after=False), Side(second, store, is_after=True)
+    left, right = (side.content.segments for side in sides)
+    blocks = np.array([[0, 0, ROWS]])
+    found = unknown(sides[0], left, sides[1], right, Column("x", 1, 1), blocks)
+    assert found is None or found.tolist() == blocks.tolist()
