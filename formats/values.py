@@ -104,7 +104,7 @@ def _encode(
     if is_table(value):
         return _encode_table(value, sink, key, at, like)
     if kind.__module__.partition(".")[0] == "numpy":
-        from aq.formats.arrays import encode_array
+        from aq.formats.array_values import encode_array
 
         encoded = encode_array(value, sink, like)
         if encoded is not None:
@@ -163,7 +163,7 @@ def _decode(artifact: Artifact, source: Source) -> object:
     if artifact.format in ("json", "metric"):
         return json_values.load(whole_bytes(artifact, source))
     if artifact.format == "array":
-        from aq.formats.arrays import decode_array
+        from aq.formats.array_values import decode_array
 
         return decode_array(artifact, source)
     if artifact.format == "pickle":
@@ -204,7 +204,7 @@ def file_bytes(artifact: Artifact, source: Source) -> Iterator[bytes]:
 
         yield from plain_pickle(artifact, source)
     elif artifact.format == "array":
-        from aq.formats.arrays import npy_header
+        from aq.formats.array_values import npy_header
 
         yield npy_header(artifact)
         yield from stream_bytes(artifact, source)
@@ -223,7 +223,7 @@ def summarise(artifact: Artifact, source: Source) -> dict[str, Any]:
 
         return summarise_pickle(artifact, source)
     if artifact.format == "array":
-        from aq.formats.arrays import decode_array, summarise_array
+        from aq.formats.array_values import decode_array, summarise_array
 
         return summarise_array(decode_array(artifact, source), artifact.type)
     if artifact.format == "metric":

@@ -59,10 +59,7 @@ def test_pipeline_quick(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     promised = ("items, nothing to do, wall", "items, one changed, wall", "an item in-process, CPU")
-    promised += (
-        "1 % of the rows changed here and there ÷ whole",
-        "1 % of the rows changed one place ÷ whole",
-    )
+    promised += ("sum/file: 1 % changed, gone and new ÷ whole, CPU",)
     for figure in ("no-op, CPU", "a step in-process, CPU", "a step in a warm worker, wall", *promised):
         measured = next(line for line in done.stdout.splitlines() if line.startswith(figure))
         assert "not measured" not in measured and "at most" in measured

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aq.formats.arrays import encode_array
+from aq.formats.array_values import encode_array
 from aq.formats.errors import Damaged
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
