@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aq.formats.errors import AqError, Conflict
-    from aq.pipeline import presets as checks
-    from aq.pipeline.context import Context
-    from aq.pipeline.face import Artifact
-    from aq.pipeline.mapping import map
-    from aq.pipeline.ops import check, flow, metric, op, read
-    from aq.pipeline.placing import Path
+    from aq.pipeline.change.context import Context
+    from aq.pipeline.flow import presets as checks
+    from aq.pipeline.flow.mapping import map
+    from aq.pipeline.flow.ops import check, flow, metric, op, read
+    from aq.pipeline.flow.placing import Path
+    from aq.pipeline.look.face import Artifact
+    from aq.pipeline.records.results import Commit, Diff
     from aq.pipeline.repo import Repo
-    from aq.pipeline.results import Commit, Diff
 
 __version__ = "0.1.0"
 __all__ = [
@@ -47,18 +47,18 @@ __all__ = [
 _HOMES = {
     "AqError": ("aq.formats.errors", "AqError"),
     "Conflict": ("aq.formats.errors", "Conflict"),
-    "Artifact": ("aq.pipeline.face", "Artifact"),
-    "Path": ("aq.pipeline.placing", "Path"),
+    "Artifact": ("aq.pipeline.look.face", "Artifact"),
+    "Path": ("aq.pipeline.flow.placing", "Path"),
     "Repo": ("aq.pipeline.repo", "Repo"),
-    "Commit": ("aq.pipeline.results", "Commit"),
-    "Diff": ("aq.pipeline.results", "Diff"),
-    "check": ("aq.pipeline.ops", "check"),
-    "checks": ("aq.pipeline.presets", ""),
-    "flow": ("aq.pipeline.ops", "flow"),
-    "map": ("aq.pipeline.mapping", "map"),
-    "metric": ("aq.pipeline.ops", "metric"),
-    "op": ("aq.pipeline.ops", "op"),
-    "read": ("aq.pipeline.ops", "read"),
+    "Commit": ("aq.pipeline.records.results", "Commit"),
+    "Diff": ("aq.pipeline.records.results", "Diff"),
+    "check": ("aq.pipeline.flow.ops", "check"),
+    "checks": ("aq.pipeline.flow.presets", ""),
+    "flow": ("aq.pipeline.flow.ops", "flow"),
+    "map": ("aq.pipeline.flow.mapping", "map"),
+    "metric": ("aq.pipeline.flow.ops", "metric"),
+    "op": ("aq.pipeline.flow.ops", "op"),
+    "read": ("aq.pipeline.flow.ops", "read"),
 }
 
 
@@ -72,7 +72,7 @@ def __getattr__(name: str) -> Any:
     home = import_module(module)
     value = globals()[name] = getattr(home, attribute) if attribute else home
     if name == "read":
-        from aq.pipeline import ops
+        from aq.pipeline.flow import ops
 
         ops.outside_reader = _read
     return value
@@ -80,7 +80,7 @@ def __getattr__(name: str) -> Any:
 
 def _read(path: str, name: str | None, options: dict[str, Any]) -> Any:
     """`aq.read` outside a flow: the value, in the nearest repository."""
-    from aq.pipeline import sources
+    from aq.pipeline.run import sources
 
     with open() as repo:
         return sources.value(repo, path, name, options)
@@ -105,7 +105,7 @@ def _context(argv: Sequence[str] = ()) -> Context:
     import os
     import time
 
-    from aq.pipeline.context import Context
+    from aq.pipeline.change.context import Context
 
     def offset(now: int) -> int:
         return (time.localtime(now // 1_000_000_000).tm_gmtoff or 0) // 60

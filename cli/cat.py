@@ -31,7 +31,7 @@ def cat(session: Session, spec: str, form: str | None, columns: str | None, rows
     A file as its bytes, a table as CSV, a value as JSON. Without REV: HEAD's. Of a table only the
     columns and rows that are asked for are read, and never more than a piece of it is in memory.
     """
-    from aq.pipeline.selection import names_of, rows_of
+    from aq.pipeline.look.selection import names_of, rows_of
 
     artifact = session.repo().get(spec)
     wanted = None if columns is None else names_of(columns)

@@ -29,7 +29,7 @@ def debuggable(shown: Progress) -> Iterator[None]:
 
 def _stop(shown: Progress, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """What Python's own hook does, in the frame of the op and on the terminal."""
-    from aq.pipeline import capture
+    from aq.pipeline.step import capture
 
     named = os.environ.get("PYTHONBREAKPOINT", "")
     if named == "0":

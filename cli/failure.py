@@ -53,7 +53,7 @@ def failure(error: BaseException, command: str = "") -> Failure:
     if isinstance(error, MemoryError):
         return Failure("failed", "out of memory", (), 1)
     if isinstance(error, OSError) and error.strerror and (error.filename or error.errno in _REFUSALS):
-        from aq.store.paths import show as shown
+        from aq.store.system.paths import show as shown
 
         place = f"{shown(os.fsdecode(error.filename))}: " if isinstance(error.filename, (str, bytes)) else ""
         return Failure("failed", f"{place}{error.strerror}", (), 1)

@@ -20,7 +20,7 @@ def fsck(session: Session, full: bool, rebuild: bool) -> int:
     is forgotten, and stored again where the same content still lies in the folder.
     """
     if rebuild:
-        from aq.pipeline import keeping
+        from aq.pipeline.change import keeping
 
         lost = keeping.rebuild(working_directory(), session.context().environ)
         found = keeping.check_rebuilt(session.repo(), lost, full=full)

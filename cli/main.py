@@ -74,7 +74,7 @@ def main() -> NoReturn:
         code = told.exit_code
         json = session.json or "--json" in itertools.takewhile(lambda word: word != "--", sys.argv[1:])
         tell(told, json=json, color=session.colored(terminal=sys.stderr.isatty()))
-    leave(code, session.out, slowly=session.hosts_code and "aq.pipeline.importing" in sys.modules)
+    leave(code, session.out, slowly=session.hosts_code and "aq.pipeline.code.importing" in sys.modules)
 
 
 def invoke(arguments: list[str], session: Session) -> int:

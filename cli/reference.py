@@ -16,7 +16,7 @@ from aq.cli.main import root
 from aq.cli.registry import COMMANDS, SECTIONS
 from aq.cli.topics import TOPICS
 from aq.formats import errors
-from aq.pipeline import blamed, inventory, outcomes, results
+from aq.pipeline.records import blamed, inventory, outcomes, results
 
 WIDTH: Final = 100
 _INTRODUCTION: Final = """\

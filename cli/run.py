@@ -15,7 +15,7 @@ from aq.cli.progress import progress
 from aq.cli.session import Session, utf8
 from aq.cli.text import short
 from aq.formats.errors import OpFailed, UsageError
-from aq.pipeline.outcomes import Plan, RunDone
+from aq.pipeline.records.outcomes import Plan, RunDone
 
 CODES: Final = {"failed": 1, "gated": 3}
 WORST_FIRST: Final = (1, 4, 3)

@@ -20,7 +20,7 @@ from aq.formats.errors import AqError
 
 if TYPE_CHECKING:
     from aq.cli.waiting import Waiting
-    from aq.pipeline.context import Context
+    from aq.pipeline.change.context import Context
     from aq.pipeline.repo import Repo
 
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 from aq.cli.text import MISSING, Cell, Row, View, columns, first_line, plural, short, when
 from aq.cli.text_record import heading
 from aq.cli.text_show import value
-from aq.pipeline.blamed import Blame, ColumnBlame, Range
-from aq.store.paths import show as shown
+from aq.pipeline.records.blamed import Blame, ColumnBlame, Range
+from aq.store.system.paths import show as shown
 
 _RANGES: Final = 40
 _AUTHOR: Final = 20

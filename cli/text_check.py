@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from aq.cli.text import Cell, Row, View, columns, number, plural
-from aq.pipeline.outcomes import CheckEntry, CheckPoint
-from aq.pipeline.results import Violation
+from aq.pipeline.records.outcomes import CheckEntry, CheckPoint
+from aq.pipeline.records.results import Violation
 
 CHECK_STYLES: Final = {
     "passed": "good", "warning": "warn", "failed": "bad", "error": "bad", "accepted": "warn",

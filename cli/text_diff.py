@@ -14,8 +14,8 @@ from aq.cli.text import MISSING, Cell, Row, View, aligned, columns, listed, plur
 from aq.cli.text_record import heading
 from aq.cli.text_show import value
 from aq.cli.text_table_diff import table_diff
-from aq.pipeline.results import Diff, PathDiff
-from aq.store.paths import show as shown
+from aq.pipeline.records.results import Diff, PathDiff
+from aq.store.system.paths import show as shown
 
 _STYLES: Final = {"added": "good", "changed": "warn", "removed": "bad", "provenance": "dim"}
 _DIFF_LINES: Final = 60

@@ -11,7 +11,7 @@ from typing import Final
 
 from aq.cli.text import Cell, Row, View, columns, cut, first_line, number, ref_value, short, when
 from aq.formats.partitions import general
-from aq.pipeline.results import CommitFacts, LogEntry, OperationEntry, Ref
+from aq.pipeline.records.results import CommitFacts, LogEntry, OperationEntry, Ref
 
 NO_GOOD: Final = {"warning": "warn", "failed": "bad", "error": "bad", "accepted": "warn"}
 _TIME = 14

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from aq.cli.text import Cell, Row, View, columns, plural, short, size
-from aq.pipeline.inventory import Checked, Collected, DiskUsage, Problem, Usage
-from aq.store.paths import show as shown
+from aq.pipeline.records.inventory import Checked, Collected, DiskUsage, Problem, Usage
+from aq.store.system.paths import show as shown
 
 
 def checked(found: Checked, view: View) -> Iterator[str]:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from aq.cli.text import Cell, Row, View, first_line, plural, short
 from aq.cli.text_record import counts, heading, some
 from aq.cli.text_show import value
-from aq.pipeline.results import InsideConflict, Merged
-from aq.store.paths import show as shown
+from aq.pipeline.records.results import InsideConflict, Merged
+from aq.store.system.paths import show as shown
 
 
 def merged(record: Merged, view: View) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Text of metric series: aligned values, differences, and marks where a step stands out.
 
 Invariant: a missing value is a dash and starts no difference. The arrow of a step that stands out
-(`pipeline.jumps`) tells its direction, not whether it is good.
+(`pipeline.history.jumps`) tells its direction, not whether it is good.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from aq.cli.text import MISSING, Cell, Row, View, aligned, columns, short, signed, when
-from aq.pipeline.jumps import steps
-from aq.pipeline.outcomes import MetricPoint
+from aq.pipeline.history.jumps import steps
+from aq.pipeline.records.outcomes import MetricPoint
 
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from aq.cli.text import Cell, Row, View, columns, duration, first_line, number, short, signed
 from aq.cli.text_record import heading, some
-from aq.pipeline.outcomes import Bisect, CommitValue, Probe, Repro
-from aq.store.paths import show as shown
+from aq.pipeline.records.outcomes import Bisect, CommitValue, Probe, Repro
+from aq.store.system.paths import show as shown
 
 _VERDICTS: Final = {
     "identical": "good", "equal": "good", "source": "dim", "different": "bad",

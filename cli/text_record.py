@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final
 
 from aq.cli.text import Cell, Row, View, columns, first_line, listed, plural, ref_value, short, size
-from aq.pipeline.results import (
+from aq.pipeline.records.results import (
     CommitResult,
     FlowStatus,
     Moved,
@@ -20,7 +20,7 @@ from aq.pipeline.results import (
     Tracked,
     Undone,
 )
-from aq.store.paths import show as shown
+from aq.store.system.paths import show as shown
 
 MOST: Final = 20
 Groups = Sequence[tuple[Cell, Sequence[str]]]

@@ -16,9 +16,9 @@ from aq.cli.text import Cell, Row, View, columns, cut, duration, number, short, 
 from aq.cli.text_check import CHECK_STYLES, violations
 from aq.cli.text_record import reasons
 from aq.formats.partitions import general
-from aq.pipeline.outcomes import LogText, Plan, PlannedStep, RunDone, RunEntry
-from aq.pipeline.results import Reason
-from aq.store.paths import show as shown
+from aq.pipeline.records.outcomes import LogText, Plan, PlannedStep, RunDone, RunEntry
+from aq.pipeline.records.results import Reason
+from aq.store.system.paths import show as shown
 
 RUN_STYLES: Final = {
     "committed": "good", "unchanged": "dim", "gated": "bad", "failed": "bad", "uncommitted": "warn",

@@ -14,8 +14,8 @@ from aq.cli.text_check import violations
 from aq.cli.text_history import full
 from aq.cli.text_record import counts, heading, some
 from aq.cli.text_run import RUN_STYLES, params_text, step_counts
-from aq.pipeline.results import PathEntry, RunInfo, ShowPath, ShowRevision
-from aq.store.paths import show as shown
+from aq.pipeline.records.results import PathEntry, RunInfo, ShowPath, ShowRevision
+from aq.store.system.paths import show as shown
 
 _FACTS: Final = ("nulls", "distinct", "min", "max", "mean", "std")
 _PLACES: Final = {"name": 0, "digest": 2}

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from aq.cli.text import Cell, Row, View, columns, duration, short
 from aq.cli.text_record import reasons
 from aq.cli.text_run import STEP_STYLES, STEP_WORDS, step_counts
-from aq.pipeline.outcomes import Downstream, Lineage
-from aq.pipeline.results import StepEntry
-from aq.store.paths import show as shown
+from aq.pipeline.records.outcomes import Downstream, Lineage
+from aq.pipeline.records.results import StepEntry
+from aq.store.system.paths import show as shown
 
 
 def steps(found: Sequence[StepEntry], view: View) -> Iterator[str]:

@@ -3,7 +3,7 @@
 Invariant: arrays of equal dtype, shape and elements have equal bytes, whatever their strides,
 padding or memory order; floats are bit-exact. numpy is imported only when an array is at hand.
 `rebuild`, `rebuild_scalar`, `dtype_of`, `empty_objects` stand in stored pickles, by the name of this module
-too: they never change. How an array is an artifact is in `formats.array_values`.
+too: they never change. How an array is an artifact is in `formats.python.array_values`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Invariant: an object's id is BLAKE3-256(kind ‖ length ‖ canonical bytes), taken before
 compression and delta. Nothing else (time, path, library version, storage) enters an id.
-Fingerprints of Python values are not made here: see `formats.canonical`.
+Fingerprints of Python values are not made here: see `formats.python.canonical`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Deferred:
-    """Stands for `aq.pipeline.NAME` and has its attributes."""
+    """Stands for `aq.pipeline.ROOM.NAME` and has its attributes."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -19,15 +19,16 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import finalize
 
+from aq.formats.contents.seeking import StoredFile
 from aq.formats.errors import AqError
 from aq.formats.objects import get_record
-from aq.formats.prolly import map_items
 from aq.formats.records import Artifact
-from aq.formats.seeking import StoredFile
-from aq.pipeline import outputs
-from aq.store import history, revisions, snapshots
-from aq.store.paths import decode, encode
-from aq.store.snapshots import Entry
+from aq.formats.trees.prolly import map_items
+from aq.pipeline.look import outputs
+from aq.store import revisions
+from aq.store.commits import history, snapshots
+from aq.store.commits.snapshots import Entry
+from aq.store.system.paths import decode, encode
 from fsspec.spec import AbstractFileSystem
 
 if TYPE_CHECKING:

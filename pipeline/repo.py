@@ -12,46 +12,39 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, Unpack
 
-from aq.pipeline import inventory, outcomes, results, settings
-from aq.pipeline.context import Context, redact
+from aq.pipeline.change import settings
+from aq.pipeline.change.context import Context, redact
 from aq.pipeline.deferred import Deferred
-from aq.store.layout import discover
+from aq.pipeline.records import inventory, outcomes, results
+from aq.store.frames.layout import discover
 from aq.store.store import Store
 
 if TYPE_CHECKING:
-    from aq.pipeline import (
-        blame,
-        checklist,
-        committing,
-        evaluate,
-        folder,
-        git,
-        keeping,
-        lineage,
-        log,
-        merging,
-        moving,
-        naming,
-        repro,
-        runlist,
-        running,
-        serving,
-        settled,
-        show,
-        undoing,
-    )
-    from aq.pipeline.blamed import Blame
-    from aq.pipeline.face import Artifact
-    from aq.pipeline.ops import Flow
-    from aq.pipeline.running import Asked
-    from aq.pipeline.selection import Parts
-    from aq.pipeline.sequences import Log, Runs
-    from aq.store.transaction import Transaction
-    from aq.store.worktree import Done, Worktree
+    from aq.pipeline.change import committing, folder, git, keeping, merging, moving, naming, undoing
+    from aq.pipeline.flow.ops import Flow
+    from aq.pipeline.history import log
+    from aq.pipeline.look import blame, checklist, lineage, runlist, show
+    from aq.pipeline.look.face import Artifact
+    from aq.pipeline.look.selection import Parts
+    from aq.pipeline.processes import serving
+    from aq.pipeline.prove import evaluate, repro
+    from aq.pipeline.records.blamed import Blame
+    from aq.pipeline.records.sequences import Log, Runs
+    from aq.pipeline.run import running, settled
+    from aq.pipeline.run.running import Asked
+    from aq.store.folder.worktree import Done, Worktree
+    from aq.store.transactions.transaction import Transaction
 else:
-    _NAMES = "blame checklist committing evaluate folder git keeping lineage log merging "
-    _NAMES += "moving naming repro runlist running serving settled show undoing"
-    globals().update({name: Deferred(name) for name in _NAMES.split()})
+    _ROOMS = {
+        "look": "blame checklist lineage runlist show",
+        "change": "committing folder git keeping merging moving naming undoing",
+        "prove": "evaluate repro",
+        "history": "log",
+        "run": "running settled",
+        "processes": "serving",
+    }
+    for _room, _names in _ROOMS.items():
+        globals().update({name: Deferred(f"{_room}.{name}") for name in _names.split()})
 
 Paths = Sequence[str | Path]
 OnEvent = Callable[[dict[str, Any]], None]
@@ -88,7 +81,7 @@ class Repo:
     @cached_property
     def worktree(self) -> Worktree:
         """The folder's tracked files."""
-        from aq.store.worktree import Worktree
+        from aq.store.folder.worktree import Worktree
 
         return Worktree(self.store)
 
@@ -293,7 +286,7 @@ class Repo:
         `running.Asked`. `on_event` gets each step's record. Returns one record a flow (of a single
         flow, it is that record), or with `dry_run` the plan.
         """
-        from aq.pipeline.sequences import Runs
+        from aq.pipeline.records.sequences import Runs
 
         heard = on_event or _ignore
         if dry_run:
@@ -361,7 +354,7 @@ class Repo:
         on_event: OnEvent | None = None,
     ) -> outcomes.Bisect:
         """Which commit made a metric worse: in `GOOD..BAD`, or at the latest change for the worse."""
-        from aq.pipeline.judge import Rule
+        from aq.pipeline.prove.judge import Rule
 
         rule = Rule(worse_by=worse_by, above=above, below=below, either=either)
         listen = on_event or _ignore

@@ -15,12 +15,12 @@ from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest, Kind, is_hex_prefix
 from aq.formats.objects import get_record
 from aq.formats.records import Commit, Run
-from aq.store import history
-from aq.store.nearest import nearest
-from aq.store.paths import show
-from aq.store.refs import HEAD, Ref
-from aq.store.snapshots import get_entry
+from aq.store.commits import history
+from aq.store.commits.nearest import nearest
+from aq.store.commits.refs import HEAD, Ref
+from aq.store.commits.snapshots import get_entry
 from aq.store.store import Store
+from aq.store.system.paths import show
 
 _SHOWN: Final = 5
 _SUFFIX: Final = re.compile(r"(.*?)((?:[~^]\d*|@\{[^{}]*\})*)", re.DOTALL)

@@ -16,30 +16,30 @@ from weakref import WeakSet
 
 from aq.formats.errors import AqError, Conflict, NotTrusted, Temporary, UsageError
 from aq.formats.identity import Buffer, Digest, Kind
-from aq.formats.packs import NO_ID, Place
+from aq.formats.packing.packs import NO_ID, Place
 from aq.formats.records import Operation
-from aq.store import batches, disk, layout, opening, operations, ownership, recover, statblocks
-from aq.store import refs as ref_maps
-from aq.store.environment import DamagedIndex
-from aq.store.filesystems import refuse_network
-from aq.store.index import Index, State, create_index
-from aq.store.journal import FolderLock, Journal
-from aq.store.layout import CONTROL, PREPARED
-from aq.store.lease import Lease
-from aq.store.objects import Batch, Objects, Staged
-from aq.store.packs import PackFiles
-from aq.store.publish import Make, Publisher
-from aq.store.refs import HEAD, Ref
-from aq.store.statblocks import Rows
-from aq.store.transaction import Transaction
+from aq.store.commits import operations, refs as ref_maps
+from aq.store.commits.refs import HEAD, Ref
+from aq.store.frames import batches, layout, statblocks
+from aq.store.frames.environment import DamagedIndex
+from aq.store.frames.index import Index, State, create_index
+from aq.store.frames.journal import FolderLock, Journal
+from aq.store.frames.layout import CONTROL, PREPARED
+from aq.store.frames.objects import Batch, Objects, Staged
+from aq.store.frames.packs import PackFiles
+from aq.store.system import disk, ownership
+from aq.store.system.filesystems import refuse_network
+from aq.store.system.lease import Lease
+from aq.store.transactions import opening, recover
+from aq.store.transactions.publish import Make, Publisher
+from aq.store.transactions.transaction import Transaction
 
 if TYPE_CHECKING:
-    from aq.formats.earlier import Near
-    from aq.formats.inline_frames import InlineFrames
+    from aq.formats.contents.earlier import Near
+    from aq.formats.contents.inline_frames import InlineFrames
     from aq.formats.objects import Origin
 
 FIRST_BRANCH = "branch/main"
-
 
 _stores: WeakSet[Store] = WeakSet()
 P = ParamSpec("P")
@@ -287,13 +287,13 @@ class Store:
         self._objects.put_summary(id, value)
 
     @_or_nothing
-    def put_stat(self, rows: Iterable[Rows]) -> None:
+    def put_stat(self, rows: Iterable[statblocks.Rows]) -> None:
         """Set rows of the stat cache with the next flush or transaction, never before the objects that
         they rely on are durable.
         """
         self._objects.put_stat(rows)
 
-    def keep_stat(self, rows: Sequence[Rows], *, wait: bool = False) -> bool:
+    def keep_stat(self, rows: Sequence[statblocks.Rows], *, wait: bool = False) -> bool:
         """Set rows of the stat cache now; False where a writer is at work, unless `wait`, or none may be."""
         if not self.writable:
             return False

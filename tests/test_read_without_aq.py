@@ -20,14 +20,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from aq.formats import collected, packs
-from aq.formats.files import stream_bytes
+from aq.formats.artifacts import collected
+from aq.formats.artifacts.values import Metric, decode
+from aq.formats.contents.files import stream_bytes
 from aq.formats.objects import get_record
+from aq.formats.packing import packs
 from aq.formats.records import Artifact
 from aq.formats.tables import to_arrow
 from aq.formats.tables.encodings import joined
 from aq.formats.tables.layout import write_array
-from aq.formats.values import Metric, decode
 from aq.pipeline.repo import Repo
 from pyarrow import feather
 

@@ -13,6 +13,25 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = ("formats", "store", "pipeline", "cli")
+# The rooms of a layer by floors, the lowest first: what lies in one imports nothing from a floor above; those
+# of one floor may know each other. "" is the layer's root.
+FLOORS = {
+    "formats": ("", "packing", "trees", "contents", "python models tables", "artifacts"),
+    "store": ("system", "commits", "frames", "transactions", "", "folder", "upkeep"),
+    "pipeline": (
+        "records",
+        "code",
+        "flow",
+        "step",
+        "processes",
+        "history",
+        "look",
+        "change",
+        "run",
+        "prove",
+        "",
+    ),
+}
 LINES_MOST_FILE = 400
 LINES_MOST_TESTS = 600
 LINES_MOST_FUNCTION = 50
@@ -44,14 +63,23 @@ OUTSIDE_CALLS = {"print", "input", "breakpoint"}
 
 # Exceptions, each with its reason.
 ALLOWED = {
-    ("pipeline/capture.py", "sys.stderr"): "flushes what an op wrote before its output is put back",
-    ("pipeline/capture.py", "sys.stdout"): "flushes what an op wrote before its output is put back",
-    ("pipeline/matching.py", "os.environ"): "a worker compares its own variables with those of a step's key",
-    ("pipeline/worker.py", "sys.argv"): "the entry point of a process: which socket, and whose",
-    ("pipeline/presets.py", "datetime.datetime.now"): "the age of data is that at the moment of the check",
-    ("pipeline/replay.py", "pathlib.Path.cwd"): "the entry point of a process: its folder is its argument",
-    ("pipeline/replay.py", "sys.stdin"): "the entry point of a process: its input is its argument",
-    ("store/stats.py", "sys.argv"): "the entry point of a process: its folder is its argument",
+    ("pipeline/step/capture.py", "sys.stderr"): "flushes what an op wrote before its output is put back",
+    ("pipeline/step/capture.py", "sys.stdout"): "flushes what an op wrote before its output is put back",
+    (
+        "pipeline/processes/matching.py",
+        "os.environ",
+    ): "a worker compares its variables with those of a step",
+    ("pipeline/processes/worker.py", "sys.argv"): "the entry point of a process: which socket, and whose",
+    (
+        "pipeline/flow/presets.py",
+        "datetime.datetime.now",
+    ): "data is as old as it is when checked",
+    (
+        "pipeline/prove/replay.py",
+        "pathlib.Path.cwd",
+    ): "entry point of a process: its folder is an argument",
+    ("pipeline/prove/replay.py", "sys.stdin"): "entry point of a process: its input is an argument",
+    ("store/system/stats.py", "sys.argv"): "entry point of a process: its folder is an argument",
 }
 
 HEAVY = {
@@ -126,6 +154,38 @@ def test_layers_import_only_downward() -> None:
                 if parts[0] == "aq" and len(parts) > 1 and parts[1] in LAYERS[rank + 1 :]:
                     faults.append(f"{place(path, node)}: {layer} imports {name}")
     assert not faults, "\n".join(faults)
+
+
+def runtime_imports(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
+    """`imported`, but for what only annotations need: the parts of a face name its type."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    return imported(tree)
+
+
+def floor(layer: str, name: str) -> int:
+    """The floor on which a room lies; a name that is no room's is that of a file at the layer's root."""
+    floors = [rooms.split() or [""] for rooms in FLOORS[layer]]
+    found = [rank for rank, rooms in enumerate(floors) if name in rooms]
+    return found[0] if found else floors.index([""])
+
+
+def test_rooms_import_only_downward() -> None:
+    faults = []
+    for layer in FLOORS:
+        for path in sources(layer):
+            own = floor(layer, path.parent.name)
+            for node, name in runtime_imports(parsed(path)):
+                if name.startswith(f"aq.{layer}.") and floor(layer, name.split(".")[2]) > own:
+                    faults.append(f"{place(path, node)}: imports {name}")
+    assert not faults, "\n".join(faults)
+
+
+def test_every_room_is_on_a_floor() -> None:
+    for layer, floors in FLOORS.items():
+        folders = {init.parent.name for init in (ROOT / layer).glob("*/__init__.py")}
+        assert folders == set(" ".join(floors).split())
 
 
 def test_the_package_is_imported_by_its_name_only() -> None:

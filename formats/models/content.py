@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, Final, NamedTuple, cast
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from aq.formats.contents.files import Piece, pieces, read_piece
 from aq.formats.errors import Damaged
-from aq.formats.files import Piece, pieces, read_piece
 from aq.formats.identity import Kind, object_id
 from aq.formats.objects import Source
 from aq.formats.records import Artifact

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import numpy as np
 from aq.formats import arrays
 from aq.formats.errors import Damaged
-from aq.formats.pickle_reading import Global, Machine, Made, Outside, Pairs
-from aq.formats.summaries import Tensor
+from aq.formats.python.pickle_reading import Global, Machine, Made, Outside, Pairs
+from aq.formats.python.summaries import Tensor
 
 _OPCODES_MOST: Final = 3_000_000
 _HELD_MOST: Final = 1 << 30

@@ -15,8 +15,8 @@ from aq.formats import arrays
 from aq.formats.errors import Damaged
 from aq.formats.models.content import Archive, Content, Member, whole
 from aq.formats.models.opened import Opened, tensor_at
-from aq.formats.summaries import Tensor
-from aq.formats.tensors import Stored
+from aq.formats.python.summaries import Tensor
+from aq.formats.python.tensors import Stored
 from numpy.lib import format as npy
 
 _HEADER_MOST: Final = 1 << 17

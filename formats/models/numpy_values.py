@@ -10,7 +10,7 @@ from typing import Any
 
 from aq.formats.identity import Buffer
 from aq.formats.models.dtypes import OTHERS
-from aq.formats.reducing import Typed
+from aq.formats.python.reducing import Typed
 
 
 def rebuild(data: Buffer, dtype: str, shape: Any) -> Any:

@@ -12,8 +12,8 @@ from aq.formats import arrays
 from aq.formats.models.content import Content
 from aq.formats.models.dtypes import text_of
 from aq.formats.models.opened import Opened
-from aq.formats.summaries import Tensor
-from aq.formats.tensors import Stored
+from aq.formats.python.summaries import Tensor
+from aq.formats.python.tensors import Stored
 
 
 def read(content: Content) -> Opened:

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import prod
 from typing import Any, Final, NamedTuple
 
-from aq.formats.chunking import cut
+from aq.formats.contents.chunking import cut
+from aq.formats.contents.files import WHOLE_BELOW
 from aq.formats.errors import Damaged
-from aq.formats.files import WHOLE_BELOW
 from aq.formats.identity import Buffer, Kind, object_id
 from aq.formats.models import dtypes
 from aq.formats.models.content import Member
-from aq.formats.pickles import part_digest
-from aq.formats.summaries import TENSORS_MOST, Facts, Tensor, summarise_node
-from aq.formats.tensors import Stored, compare_stored
+from aq.formats.python.pickles import part_digest
+from aq.formats.python.summaries import TENSORS_MOST, Facts, Tensor, summarise_node
+from aq.formats.python.tensors import Stored, compare_stored
 
 MEASURED_MOST: Final = 2 << 30
 """Bytes of tensors that a summary reads to tell their digests and norms."""

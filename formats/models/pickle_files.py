@@ -19,8 +19,8 @@ from aq.formats.models.content import INFLATED_MOST, Content
 from aq.formats.models.foreign_pickles import Elements, Raw, foreign_tensor, read_foreign
 from aq.formats.models.npy_files import in_c_order
 from aq.formats.models.opened import Opened
-from aq.formats.summaries import Tensor, find_tensors
-from aq.formats.tensors import Stored
+from aq.formats.python.summaries import Tensor, find_tensors
+from aq.formats.python.tensors import Stored
 
 _INFLATED: Final[dict[bytes, tuple[str, Callable[[BinaryIO], Any]]]] = {
     b"\x1f\x8b": ("gzip", lambda stream: gzip.GzipFile(fileobj=stream)),

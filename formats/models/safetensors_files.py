@@ -13,8 +13,8 @@ from aq.formats.errors import Damaged
 from aq.formats.models.content import Content, whole
 from aq.formats.models.dtypes import text_of
 from aq.formats.models.opened import Opened, tensor_at
-from aq.formats.summaries import Tensor
-from aq.formats.tensors import Stored
+from aq.formats.python.summaries import Tensor
+from aq.formats.python.tensors import Stored
 
 _HEADER_MOST: Final = 32 << 20
 """Bytes: names and places of some 100,000 tensors. The library's own limit is three times that."""

@@ -14,9 +14,9 @@ from aq.formats.errors import Damaged
 from aq.formats.models.content import INFLATED_MOST, Archive, Content
 from aq.formats.models.npy_files import array_in
 from aq.formats.models.opened import Opened
-from aq.formats.pickle_reading import Global, Group, Made, Pairs
-from aq.formats.summaries import Tensor, find_tensors
-from aq.formats.tensors import Stored
+from aq.formats.python.pickle_reading import Global, Group, Made, Pairs
+from aq.formats.python.summaries import Tensor, find_tensors
+from aq.formats.python.tensors import Stored
 
 _SCHEMA: Final = "schema.json"
 _DEPTH_MOST: Final = 200

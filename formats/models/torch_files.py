@@ -16,9 +16,9 @@ from aq.formats.models.content import INFLATED_MOST, Archive, Content
 from aq.formats.models.dtypes import size_of, text_of
 from aq.formats.models.foreign_pickles import foreign_tensor, read_foreign
 from aq.formats.models.opened import Opened, tensor_at
-from aq.formats.pickle_reading import Global, Made, Outside
-from aq.formats.summaries import Tensor, find_tensors
-from aq.formats.tensors import Stored
+from aq.formats.python.pickle_reading import Global, Made, Outside
+from aq.formats.python.summaries import Tensor, find_tensors
+from aq.formats.python.tensors import Stored
 
 _PICKLE: Final = "data.pkl"
 _REPEATED_MOST: Final = 64 << 20

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aq.formats.identity import Buffer
 from aq.formats.models.dtypes import name_of, text_of
-from aq.formats.reducing import Typed
+from aq.formats.python.reducing import Typed
 
 if TYPE_CHECKING:
     import torch

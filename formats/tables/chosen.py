@@ -13,8 +13,7 @@ import pyarrow as pa
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables import pandas_frames
-from aq.formats.tables.described import Described, IndexPart
-from aq.formats.tables.described import described as described_by
+from aq.formats.tables.described import Described, IndexPart, described as described_by
 from aq.formats.tables.sides import Column, Rows, Side
 from aq.formats.tables.table import to_pandas
 

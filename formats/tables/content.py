@@ -15,17 +15,17 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pyarrow as pa
-from aq.formats.ahead import BEHIND_MOST, Ahead
+from aq.formats.contents.ahead import BEHIND_MOST, Ahead
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.objects import Sink, Source, visit
-from aq.formats.prolly import build_list, build_map, list_items, list_last, map_get
-from aq.formats.prolly_nodes import NEW, Last
 from aq.formats.records import Artifact
 from aq.formats.tables import references
 from aq.formats.tables.cut import LONGEST
 from aq.formats.tables.grouped import Observe, groups, write_group
 from aq.formats.tables.references import ROWS, Tag
+from aq.formats.trees.prolly import build_list, build_map, list_items, list_last, map_get
+from aq.formats.trees.prolly_nodes import NEW, Last
 
 if TYPE_CHECKING:
     from aq.formats.tables.resemble import Pairing

@@ -12,11 +12,11 @@ from itertools import accumulate, pairwise
 from struct import Struct, error
 from typing import Final, NamedTuple
 
-from aq.formats.ahead import Ahead, Job
+from aq.formats.contents.ahead import Ahead, Job
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Kind
 from aq.formats.objects import Sink, Source
-from aq.formats.prolly import build_list, list_items
+from aq.formats.trees.prolly import build_list, list_items
 
 PIECE: Final = 4 * 1024 * 1024
 PACKED_MOST: Final = 64 * 1024

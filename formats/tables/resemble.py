@@ -14,14 +14,14 @@ from itertools import chain, islice
 from typing import Any, Final
 
 from aq.formats.errors import Damaged
-from aq.formats.growth import array_of
 from aq.formats.identity import Kind, object_id
 from aq.formats.objects import Like
-from aq.formats.packs import NO_ID
-from aq.formats.prolly_nodes import NEW, Last
+from aq.formats.packing.growth import array_of
+from aq.formats.packing.packs import NO_ID
 from aq.formats.tables.content import Reader, Segment
 from aq.formats.tables.described import described
 from aq.formats.tables.references import Tag
+from aq.formats.trees.prolly_nodes import NEW, Last
 
 _NEEDLE: Final = 64
 _KIN: Final = 6

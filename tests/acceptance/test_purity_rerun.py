@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aq.formats.objects import get_record
 from aq.formats.records import Commit
-from aq.pipeline.context import Context
+from aq.pipeline.change.context import Context
 from aq.pipeline.repo import Repo
 
 from tests.cli.shell import Shell

@@ -26,7 +26,7 @@ LIGHT += ["branch", "tag", "ops", "ls", "show", "metrics", "runs", "config"]
 
 
 SLOW = {"dataclasses", "difflib", "html", "json", "socket", "tomllib"}
-SLOW |= {"aq.store.reach", "aq.pipeline.running", "aq.pipeline.execution"}
+SLOW |= {"aq.store.commits.reach", "aq.pipeline.run.running", "aq.pipeline.step.execution"}
 """A millisecond each, or more: what is typed all day has better ways."""
 
 FLOW = """

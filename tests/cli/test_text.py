@@ -23,8 +23,7 @@ from aq.cli.text import (
     width,
 )
 from aq.cli.text_metric import cells, spark
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 
 @pytest.mark.parametrize(

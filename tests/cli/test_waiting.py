@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from aq.store.journal import FolderLock
+from aq.store.frames.journal import FolderLock
 
 from tests.cli.shell import Shell
 

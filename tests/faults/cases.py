@@ -18,7 +18,7 @@ from pathlib import Path
 from aq.cli.failure import failure, tell
 from aq.cli.main import invoke
 from aq.cli.session import Session
-from aq.pipeline.context import Context
+from aq.pipeline.change.context import Context
 from aq.store.store import Store
 
 from tests.faults.oracle import Content, check_oracle, contents_of, reachable, refs_of

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aq.formats.errors import Conflict, Temporary
-from aq.pipeline.context import Context
+from aq.pipeline.change.context import Context
 from aq.pipeline.repo import Repo
-from aq.store import disk
 from aq.store.store import Store
+from aq.store.system import disk
 
 from tests.store.scenario import start
 

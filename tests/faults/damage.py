@@ -17,13 +17,13 @@ from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import get_record, put_record
 from aq.formats.records import Artifact, Run, RunStep, Step
-from aq.pipeline.keys import step_key
-from aq.store import history, snapshots
-from aq.store.place_rows import decode_place
-from aq.store.refs import Ref
-from aq.store.snapshots import Entry, Origin
+from aq.pipeline.step.keys import step_key
+from aq.store.commits import history, snapshots
+from aq.store.commits.refs import Ref
+from aq.store.commits.snapshots import Entry, Origin
+from aq.store.folder.worktree import Worktree
+from aq.store.frames.place_rows import decode_place
 from aq.store.store import Store
-from aq.store.worktree import Worktree
 from msgspec.structs import replace as replace_field
 
 from tests.store.folder import Bench

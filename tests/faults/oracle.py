@@ -18,21 +18,21 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from aq.formats.files import stream_bytes
+from aq.formats.contents.files import stream_bytes
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Commit
-from aq.pipeline.context import Context
-from aq.pipeline.keys import step_key
+from aq.pipeline.change.context import Context
 from aq.pipeline.repo import Repo
-from aq.store import history, snapshots
-from aq.store.fsck import fsck
-from aq.store.gc import collect
-from aq.store.pack_contents import read_header
-from aq.store.packs import PackFiles
-from aq.store.place_rows import decode_place
-from aq.store.refs import Ref
+from aq.pipeline.step.keys import step_key
+from aq.store.commits import history, snapshots
+from aq.store.commits.refs import Ref
+from aq.store.frames.pack_contents import read_header
+from aq.store.frames.packs import PackFiles
+from aq.store.frames.place_rows import decode_place
 from aq.store.store import Store
+from aq.store.upkeep.fsck import fsck
+from aq.store.upkeep.gc import collect
 
 HOUR = 3_600 * 10**9
 IN_CONTROL = {"format", ".gitignore", "config", "packs", "index", "tmp", "leases", "turns"}

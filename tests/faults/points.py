@@ -27,7 +27,7 @@ from typing import Any
 
 import pytest
 from aq import store
-from aq.store import disk
+from aq.store.system import disk
 
 from tests.faults.cases import CASES, Case, Prepared
 from tests.faults.oracle import copy_of

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from aq.store import disk
+from aq.store.system import disk
 
 from tests.faults.cases import CASES
 from tests.faults.points import strace

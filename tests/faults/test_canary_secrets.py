@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from aq.formats.identity import Digest, Kind
-from aq.pipeline.context import redact
-from aq.pipeline.redacted import is_secret, names_secret
-from aq.store.pack_contents import read_places
+from aq.pipeline.change.context import redact
+from aq.pipeline.flow.redacted import is_secret, names_secret
+from aq.store.frames.pack_contents import read_places
 from aq.store.store import Store
 
 FLOW = """

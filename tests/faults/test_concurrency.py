@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from aq.formats.errors import Conflict, Temporary
-from aq.store.rebuild import rebuild
+from aq.store.transactions.rebuild import rebuild
 
 from tests.faults.crowd import (
     SOURCE,
@@ -224,7 +224,7 @@ def test_readers_answer_while_a_writer_stands_in_its_publication(root: Path, cal
 
 def is_locked(root: Path) -> bool:
     """Whether somebody holds the lock of the writers."""
-    from aq.store.journal import FolderLock
+    from aq.store.frames.journal import FolderLock
 
     lock = FolderLock(str(root / ".aq" / "packs"))
     try:

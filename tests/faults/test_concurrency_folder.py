@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from aq.formats.errors import Conflict, Temporary
 from aq.pipeline.repo import Repo
-from aq.store import holding, unfinished
+from aq.store.folder import unfinished
+from aq.store.system import holding
 
 from tests.faults.crowd import aq, created, ended, go_on, is_running, opened, start_stopped
 from tests.faults.oracle import check_oracle

@@ -12,12 +12,13 @@ from aq.formats.errors import AqError, Temporary
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
 from aq.formats.records import Run
-from aq.store import disk, history, snapshots
-from aq.store.fsck import fsck
-from aq.store.gc import DAY, GRACE, RETENTION, Collection, collect
-from aq.store.mend import mend
-from aq.store.refs import Ref
+from aq.store.commits import history, snapshots
+from aq.store.commits.refs import Ref
 from aq.store.store import Store
+from aq.store.system import disk
+from aq.store.upkeep.fsck import fsck
+from aq.store.upkeep.gc import DAY, GRACE, RETENTION, Collection, collect
+from aq.store.upkeep.mend import mend
 
 from tests.store.folder import SECOND, Bench, bench
 

@@ -16,9 +16,9 @@ from aq.formats.errors import AqError
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import get_record
 from aq.formats.records import Run
-from aq.pipeline.context import Context
+from aq.pipeline.change.context import Context
 from aq.pipeline.repo import Repo
-from aq.store.place_rows import decode_place
+from aq.store.frames.place_rows import decode_place
 from aq.store.store import Store
 
 from tests.faults import points

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from aq.formats.errors import AqError
-from aq.store import disk
+from aq.store.system import disk
 
 from tests.faults.cases import CASES, Prepared, prepared
 from tests.faults.oracle import copy_of

@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.cases import CASES as SWEPT
-from tests.faults.cases import Case, Prepared, lying, noise, prepared, write
-from tests.faults.cases import aq as typed
+from tests.faults.cases import CASES as SWEPT, Case, Prepared, aq as typed, lying, noise, prepared, write
 from tests.faults.oracle import check_oracle, copy_of
 from tests.faults.points import interrupted_at_line, memory, warm_up
 

@@ -11,11 +11,11 @@ from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
 from aq.formats.records import Commit, encode
-from aq.pipeline.context import Context
+from aq.pipeline.change.context import Context
 from aq.pipeline.repo import Repo
-from aq.store import snapshots
-from aq.store.packs import Frame
-from aq.store.refs import Ref
+from aq.store.commits import snapshots
+from aq.store.commits.refs import Ref
+from aq.store.frames.packs import Frame
 from aq.store.store import Store
 
 

@@ -12,18 +12,20 @@ from typing import Any
 import msgspec
 import pandas as pd
 import pytest
-from aq.formats import codecs, json_values, packs, records, values
+from aq.formats import records
+from aq.formats.artifacts import json_values, values
 from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import MemoryObjects, get_record
+from aq.formats.packing import codecs, packs
 from aq.formats.records import Artifact, Commit, Node, Operation, Run, RunStep, Step, encode
 from aq.formats.tables import cells
-from aq.pipeline.context import redact
-from aq.store import refs, snapshots, tracking
-from aq.store.fsck_values import ValueCheck
-from aq.store.snapshots import Entry, Origin
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from aq.pipeline.change.context import redact
+from aq.store.commits import refs, snapshots
+from aq.store.commits.snapshots import Entry, Origin
+from aq.store.folder import tracking
+from aq.store.upkeep.fsck_values import ValueCheck
+from hypothesis import given, settings, strategies as st
 
 Edit = tuple[int, int, bytes]
 SINK = MemoryObjects()

@@ -14,8 +14,8 @@ from aq.formats.identity import Digest
 from aq.formats.objects import put_record
 from aq.formats.records import Artifact, Step
 from aq.pipeline.repo import Repo
-from aq.store import snapshots
-from aq.store.snapshots import Entry, Origin
+from aq.store.commits import snapshots
+from aq.store.commits.snapshots import Entry, Origin
 
 from tests.faults.test_hostile_history import open_repo
 from tests.store.folder import Bench

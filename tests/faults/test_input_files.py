@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from aq.formats.errors import AqError, UsageError
-from aq.store.refs import Ref
+from aq.store.commits.refs import Ref
 
 from tests.faults.test_hostile_history import open_repo
 from tests.store.folder import Bench, bench

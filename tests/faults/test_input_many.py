@@ -26,7 +26,7 @@ def packed(root: Path) -> int:
 
 
 def changes(root: Path) -> list[str]:
-    from aq.pipeline.context import Context
+    from aq.pipeline.change.context import Context
     from aq.pipeline.repo import Repo
 
     context = Context(

@@ -14,15 +14,15 @@ import lmdb
 import pytest
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
-from aq.formats.packs import HEADER_SIZE
-from aq.store import pages, sums
-from aq.store.environment import CHECKED_MOST, DamagedIndex, open_environment
-from aq.store.fsck import fsck
-from aq.store.gc import collect
-from aq.store.index import Change, State
-from aq.store.mend import mend
+from aq.formats.packing.packs import HEADER_SIZE
+from aq.store.frames import pages, sums
+from aq.store.frames.environment import CHECKED_MOST, DamagedIndex, open_environment
+from aq.store.frames.index import Change, State
+from aq.store.frames.unopened import problem_before_opening, somebody_died
 from aq.store.store import Store
-from aq.store.unopened import problem_before_opening, somebody_died
+from aq.store.upkeep.fsck import fsck
+from aq.store.upkeep.gc import collect
+from aq.store.upkeep.mend import mend
 
 from tests.faults import damage
 from tests.faults.damage import Outcome, Truth, ask_all, outcome, truth_of

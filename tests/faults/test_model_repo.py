@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 from aq.formats.errors import AqError
 from aq.formats.identity import Digest
-from aq.pipeline.context import Context
-from aq.pipeline.keys import step_key
+from aq.pipeline.change.context import Context
 from aq.pipeline.repo import Repo
-from aq.store import disk, history, tracking
-from aq.store.fsck import fsck
+from aq.pipeline.step.keys import step_key
+from aq.store.commits import history
+from aq.store.folder import tracking
 from aq.store.store import Store
-from hypothesis import settings
-from hypothesis import strategies as st
+from aq.store.system import disk
+from aq.store.upkeep.fsck import fsck
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.faults.model import NEW, Entry, Model, Refused, three_way

@@ -15,19 +15,20 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from aq.formats.identity import Kind
-from aq.formats.prolly import map_items
-from aq.pipeline import log
+from aq.formats.trees.prolly import map_items
+from aq.pipeline.history import log
 from aq.pipeline.repo import Repo
-from aq.store import lease, snapshots
-from aq.store.environment import open_environment
-from aq.store.fsck import roots
-from aq.store.fsck_history import CondemnedCheck
-from aq.store.fsck_objects import ObjectCheck
-from aq.store.fsck_packs import PackCheck
-from aq.store.index import Condemned
-from aq.store.packs import PackFiles
-from aq.store.reach import Item, Link, Walk
+from aq.store.commits import snapshots
+from aq.store.commits.reach import Item, Link, Walk
+from aq.store.frames.environment import open_environment
+from aq.store.frames.index import Condemned
+from aq.store.frames.packs import PackFiles
 from aq.store.store import Store
+from aq.store.system import lease
+from aq.store.upkeep.fsck import roots
+from aq.store.upkeep.fsck_history import CondemnedCheck
+from aq.store.upkeep.fsck_objects import ObjectCheck
+from aq.store.upkeep.fsck_packs import PackCheck
 
 from tests.faults.crowd import SOURCE, created, opened
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from aq.store import disk
+from aq.store.system import disk
 
 from tests.cli.shell import Shell
 from tests.faults import points

@@ -6,11 +6,10 @@ import threading
 from typing import Any
 
 import pytest
-from aq.formats.ahead import BEHIND_MOST, Ahead, Job
+from aq.formats.contents.ahead import BEHIND_MOST, Ahead, Job
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.objects import MemoryObjects
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 
 class Halves:

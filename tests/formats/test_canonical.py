@@ -16,10 +16,9 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from aq.formats.canonical import fingerprint, show
 from aq.formats.errors import Unstorable
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.formats.python.canonical import fingerprint, show
+from hypothesis import given, strategies as st
 
 from tests.formats.value_groups import DISTINCT, FRAME
 
@@ -189,8 +188,8 @@ def test_equal_fingerprints_mean_equal_types_and_texts(one: Any, other: Any) -> 
 def test_importing_it_imports_no_library(tmp_path: Path) -> None:
     code = """
 import sys
-from aq.formats.canonical import fingerprint, show
-from aq.formats.values import encode
+from aq.formats.python.canonical import fingerprint, show
+from aq.formats.artifacts.values import encode
 from aq.formats.objects import MemoryObjects
 fingerprint({"a": [1, 2.5, None]}), show([1]), encode({"a": 1}, MemoryObjects())
 print({"numpy", "pandas", "pyarrow", "zstandard", "pyfastcdc", "pickletools"} & set(sys.modules))

@@ -9,11 +9,18 @@ from itertools import accumulate
 from pathlib import Path
 
 import pytest
-from aq.formats import chunking
-from aq.formats.chunking import LONGEST, NORMAL, SHORTEST, cut, cut_stream, lengths, reference_lengths
+from aq.formats.contents import chunking
+from aq.formats.contents.chunking import (
+    LONGEST,
+    NORMAL,
+    SHORTEST,
+    cut,
+    cut_stream,
+    lengths,
+    reference_lengths,
+)
 from blake3 import blake3
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 SIZES = st.integers(0, 3 * LONGEST) | st.sampled_from(
     [edge + by for edge in (SHORTEST, NORMAL, LONGEST, chunking.WINDOW) for by in (-1, 0, 1, 2)]

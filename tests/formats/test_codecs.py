@@ -11,12 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import zstandard
-from aq.formats import codecs, planes
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
+from aq.formats.packing import codecs, planes
 from aq.formats.tables.layout import write_array
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 chunks = st.binary(max_size=600) | st.builds(
     lambda unit, times: unit * times, st.binary(max_size=40), st.integers(0, 5_000)
@@ -64,7 +63,7 @@ def test_hostile_payloads(codec: int, payload: bytes, length: int) -> None:
 
 def test_raw_needs_no_zstandard() -> None:
     code = (
-        "import sys; from aq.formats import codecs; from aq.formats.identity import Kind\n"
+        "import sys; from aq.formats.packing import codecs; from aq.formats.identity import Kind\n"
         "codecs.unpack(*codecs.pack(Kind.RUN, bytes(9_999)), 9_999); print('zstandard' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from aq.formats import collected, values
-from aq.formats.collected import Element
+from aq.formats.artifacts import collected, values
+from aq.formats.artifacts.collected import Element
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects, put_record
-from aq.formats.prolly import build_list
 from aq.formats.records import Artifact, MappedItem, encode
-from aq.store.reach import Item, Walk, links
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.formats.trees.prolly import build_list
+from aq.store.commits.reach import Item, Walk, links
+from hypothesis import given, strategies as st
 
 LIST = "a3f8d10f23bc45f8834f894c6ae5f927ffd5c2e0f55c9284893c66d579858252"
 DICT = "693cba77b3ed8b08354c1b894a5b584dcda82859a235983e85d6714aaf28ad50"

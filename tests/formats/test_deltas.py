@@ -7,11 +7,10 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from aq.formats import deltas
-from aq.formats.copies import copies_of, follow
 from aq.formats.errors import Damaged
-from hypothesis import example, given
-from hypothesis import strategies as st
+from aq.formats.packing import deltas
+from aq.formats.packing.copies import copies_of, follow
+from hypothesis import example, given, strategies as st
 
 NOISE = random.Random(5).randbytes(65_536)
 DULL = bytes(random.Random(6).choices(range(3), k=20_000))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from aq.formats.artifacts.values import decode, encode, summarise
 from aq.formats.models import dtypes
 from aq.formats.objects import MemoryObjects
-from aq.formats.values import decode, encode, summarise
 
 
 @pytest.mark.parametrize("name", sorted(dtypes.OTHERS.keys() - {"complex32"}))

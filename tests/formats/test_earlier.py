@@ -6,13 +6,12 @@ import random
 from collections.abc import Iterator, Sequence
 
 import pytest
-from aq.formats.earlier import REACH, Earlier, Near
+from aq.formats.contents.earlier import REACH, Earlier, Near
+from aq.formats.contents.files import Piece
 from aq.formats.errors import Damaged
-from aq.formats.files import Piece
 from aq.formats.identity import Digest
-from aq.formats.packs import BASES_MOST
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.formats.packing.packs import BASES_MOST
+from hypothesis import given, strategies as st
 
 KIB = 1024
 Cut = tuple[int, int]

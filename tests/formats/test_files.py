@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from aq.formats.chunking import lengths
-from aq.formats.errors import Damaged
-from aq.formats.files import (
+from aq.formats.contents.chunking import lengths
+from aq.formats.contents.files import (
     encode_stream,
     parts,
     pieces,
@@ -19,9 +18,10 @@ from aq.formats.files import (
     read_part,
     whole_bytes,
 )
+from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects
-from aq.formats.prolly import build_list
+from aq.formats.trees.prolly import build_list
 from blake3 import blake3
 
 MIB = 1024 * 1024
@@ -82,7 +82,7 @@ def test_a_malformed_list_of_pieces_is_damage() -> None:
 BOUNDED = """
 import sys
 from tests.memory import peak
-from aq.formats.files import encode_stream
+from aq.formats.contents.files import encode_stream
 from aq.formats.identity import Kind, object_id
 
 class Digests:

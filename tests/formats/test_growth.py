@@ -6,13 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import zstandard
-from aq.formats import growth, words
-from aq.formats.copies import follow
 from aq.formats.errors import Damaged
+from aq.formats.packing import growth, words
+from aq.formats.packing.copies import follow
 from aq.formats.tables.layout import write_array
 from aq.formats.tables.references import pack as packed
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 NUMBERS = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(0, 5))
 TEXTS = st.one_of(st.none(), st.sampled_from(["", "a", "web", "shop", "é" * 40]), st.text(max_size=6))

@@ -16,9 +16,9 @@ VALUES = """
 import json, warnings
 warnings.simplefilter("ignore")
 import numpy as np, pandas as pd
-from aq.formats.canonical import fingerprint, show
+from aq.formats.python.canonical import fingerprint, show
 from aq.formats.objects import MemoryObjects
-from aq.formats.values import decode, encode
+from aq.formats.artifacts.values import decode, encode
 
 names = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", None, 1.5, ("eta",)]
 values = {

@@ -7,8 +7,7 @@ from aq.formats.identity import Digest, Kind, is_hex_prefix, object_id, pre_imag
 from aq.formats.objects import MemoryObjects, put_record
 from aq.formats.records import Artifact, Commit, Node
 from blake3 import blake3
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 GOLDEN = [
     (Kind.CHUNK, b"", "9b779f74b305adc3ec513485085d52e95f9ce4fbaf9e56cb02d38a07e19353df"),

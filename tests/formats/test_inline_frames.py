@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from aq.formats.files import INLINE_BELOW
+from aq.formats.contents.files import INLINE_BELOW
+from aq.formats.contents.inline_frames import BESIDE_MOST, ROOM, InlineFrames
 from aq.formats.identity import Kind, object_id
-from aq.formats.inline_frames import BESIDE_MOST, ROOM, InlineFrames
-from aq.formats.packs import encode_frame
+from aq.formats.packing.packs import encode_frame
 from aq.formats.records import Artifact, encode
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 SEED = 0x1234567890ABCDEF
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aq.formats.artifacts.values import decode, encode, summarise
 from aq.formats.objects import MemoryObjects
-from aq.formats.values import decode, encode, summarise
 
 lightgbm: Any = pytest.importorskip("lightgbm", exc_type=(ImportError, OSError))  # it may lack libgomp
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from aq.formats.lines import matching_lines, merge_lines
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 LINES = st.lists(st.sampled_from([b"a\n", b"b\n", b"c\n", b"d\n"]), max_size=8)
 

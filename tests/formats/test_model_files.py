@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aq.formats.files import encode_stream
+from aq.formats.artifacts.values import encode
+from aq.formats.contents.files import encode_stream
 from aq.formats.identity import Kind
 from aq.formats.models.files import compare_files, is_model_file, summarise_file
 from aq.formats.objects import MemoryObjects
 from aq.formats.records import Artifact
-from aq.formats.values import encode
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 Arrays = dict[str, Any]
 
@@ -412,7 +411,7 @@ def test_nothing_is_imported_that_nobody_asked_for(tmp_path: Path) -> None:
 
 
 def test_what_aq_hands_out_as_a_pickle_reads_like_the_value() -> None:
-    from aq.formats.values import file_bytes
+    from aq.formats.artifacts.values import file_bytes
 
     pipeline, _ = estimators()
     values = [pipeline, {"more": (), **arrays()}]

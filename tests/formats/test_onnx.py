@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aq.formats.artifacts.values import decode, encode, summarise
 from aq.formats.objects import MemoryObjects
-from aq.formats.tensors import compare_tensors
-from aq.formats.values import decode, encode, summarise
+from aq.formats.python.tensors import compare_tensors
 
 onnx = pytest.importorskip("onnx")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from aq.formats.errors import Damaged
-from aq.formats.packs import (
+from aq.formats.packing.packs import (
     BASES_MOST,
     FRAME_MAGIC,
     HEADER_SIZE,
@@ -24,8 +24,7 @@ from aq.formats.packs import (
     next_frame,
     seed_of,
 )
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 names = st.binary(min_size=8, max_size=8)
 ids = st.binary(min_size=32, max_size=32)

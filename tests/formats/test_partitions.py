@@ -7,9 +7,8 @@ import datetime as dates
 import pytest
 from aq.formats import partitions
 from aq.formats.errors import UsageError
-from aq.store.paths import check
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.store.system.paths import check
+from hypothesis import given, strategies as st
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 HOSTILE = (

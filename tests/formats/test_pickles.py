@@ -20,14 +20,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aq.formats.artifacts.values import decode, encode, summarise
+from aq.formats.contents.files import parts
 from aq.formats.errors import AqError, Unstorable
-from aq.formats.files import parts
 from aq.formats.identity import Kind, object_id
 from aq.formats.objects import MemoryObjects
-from aq.formats.pickler import Pickler
-from aq.formats.values import decode, encode, summarise
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.formats.python.pickler import Pickler
+from hypothesis import given, strategies as st
 
 from tests.formats.test_values import same
 

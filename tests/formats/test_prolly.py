@@ -9,10 +9,17 @@ import pytest
 from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Kind, object_id
 from aq.formats.objects import MemoryObjects, get_record, put_record
-from aq.formats.prolly import build_list, build_map, list_count, list_items, map_count, map_get, map_items
 from aq.formats.records import Node, encode
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from aq.formats.trees.prolly import (
+    build_list,
+    build_map,
+    list_count,
+    list_items,
+    map_count,
+    map_get,
+    map_items,
+)
+from hypothesis import given, settings, strategies as st
 from xxhash import xxh3_64_intdigest
 
 KEYS = st.binary(max_size=12) | st.builds(lambda n: b"data/file-%07d.csv" % n, st.integers(0, 4_000))

@@ -7,9 +7,8 @@ import random
 import pytest
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.objects import MemoryObjects
-from aq.formats.prolly import build_map, map_count, map_diff, map_edit, map_get, map_items
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from aq.formats.trees.prolly import build_map, map_count, map_diff, map_edit, map_get, map_items
+from hypothesis import example, given, settings, strategies as st
 
 
 class Counted:

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from aq.formats.artifacts.values import decode, encode, summarise
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind, object_id
 from aq.formats.objects import MemoryObjects
-from aq.formats.pickle_reading import read_beginning, read_pickle
-from aq.formats.pickler import Pickler
-from aq.formats.summaries import READ_BELOW, TENSORS_MOST, Facts, Tensor, summarise_opcodes
-from aq.formats.values import decode, encode, summarise
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.formats.python.pickle_reading import read_beginning, read_pickle
+from aq.formats.python.pickler import Pickler
+from aq.formats.python.summaries import READ_BELOW, TENSORS_MOST, Facts, Tensor, summarise_opcodes
+from hypothesis import given, strategies as st
 
 
 class Model:

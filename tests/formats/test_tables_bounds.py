@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from aq.formats import codecs
 from aq.formats.objects import MemoryObjects
+from aq.formats.packing import codecs
 from aq.formats.records import encode
 from aq.formats.tables import encode_table, to_arrow
 from aq.formats.tables.table import reader

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pytest
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import changed_rows, encode_table
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 BASE = pd.DataFrame({"id": range(100), "x": np.arange(100.0), "name": [f"n{i}" for i in range(100)]})
 

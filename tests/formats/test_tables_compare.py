@@ -17,8 +17,7 @@ from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.objects import MemoryObjects
 from aq.formats.records import Artifact
 from aq.formats.tables import compare_tables, encode_table
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 HOURS = "× 0.0167: minutes → hours?"
 

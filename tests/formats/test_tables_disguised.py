@@ -13,8 +13,7 @@ from aq.formats.tables import encode_table, to_arrow
 from aq.formats.tables.encodings import encoded, plain, plain_type
 from aq.formats.tables.layout import write_array, write_arrays
 from aq.formats.tables.rowhash import words
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.formats.disguises import disguised
 from tests.formats.test_tables_layout import ARRAYS, nested

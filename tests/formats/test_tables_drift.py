@@ -10,8 +10,7 @@ import pytest
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import compare_tables, encode_table
 from aq.formats.tables.drift import ks, number_psi, text_psi
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 samples = st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=60).map(np.array)
 texts = st.lists(st.sampled_from([None, "a", "b", "c", ""]), min_size=1, max_size=60)

@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from aq.formats.canonical import fingerprint
 from aq.formats.objects import MemoryObjects
+from aq.formats.python.canonical import fingerprint
 from aq.formats.records import Artifact, decode, encode
 from aq.formats.tables import encode_table, to_arrow, to_pandas
 from aq.formats.tables.types import describe, describe_field

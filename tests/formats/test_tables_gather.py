@@ -7,14 +7,12 @@ import pyarrow as pa
 import pytest
 from aq.formats.errors import Damaged
 from aq.formats.objects import MemoryObjects
-from aq.formats.tables import decode_table, encode_table
-from aq.formats.tables import table as tables
+from aq.formats.tables import decode_table, encode_table, table as tables
 from aq.formats.tables.gather import gather
 from aq.formats.tables.layout import write_array
 from aq.formats.tables.layout_read import read_array
 from aq.formats.tables.types import arrow_type, describe
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 KINDS = [
     pa.int16(), pa.float64(), pa.bool_(), pa.string(), pa.binary(), pa.timestamp("us", "UTC"),

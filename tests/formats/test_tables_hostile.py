@@ -20,8 +20,7 @@ from aq.formats.tables import (
     to_arrow,
     to_native,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 
 class Store(MemoryObjects):

@@ -15,8 +15,7 @@ from aq.formats.tables import compare_tables, encode_table
 from aq.formats.tables.inherited import unknown
 from aq.formats.tables.sides import Column, Side
 from aq.store.store import Store
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 ROWS = 30_000
 

@@ -15,8 +15,7 @@ from aq.formats.tables.layout import write_array, write_arrays
 from aq.formats.tables.layout_read import read_array
 from aq.formats.tables.rowhash import words
 from aq.formats.tables.types import arrow_type, describe
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 NAN = float("nan")
 DAWN = dt.datetime.fromisoformat("2020-01-01")

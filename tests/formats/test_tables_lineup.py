@@ -11,8 +11,7 @@ from aq.formats.objects import MemoryObjects
 from aq.formats.tables import encode_table
 from aq.formats.tables.lineup import Lineup, line_up
 from aq.formats.tables.spans import coalesced, overlap, uncovered, without
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 Parts = list[tuple[int, int, int]]
 BLOCKS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40), st.integers(1, 6)), max_size=8)

@@ -11,8 +11,7 @@ from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import compare_tables, encode_table
 from aq.formats.tables.sequence import Aligned, align, cells, outside, paired
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 hashes = st.lists(st.integers(0, 6), max_size=60).map(lambda values: np.array(values, np.uint64))
 

@@ -14,8 +14,7 @@ from aq.formats.records import Artifact, encode
 from aq.formats.tables import encode_table, to_native
 from aq.formats.tables.merge_columns import Conflict
 from aq.formats.tables.merging import TableMerge, merge_tables
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 Table = dict[int, dict[str, int]]
 MEMORY = MemoryObjects()

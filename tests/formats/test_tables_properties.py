@@ -16,8 +16,7 @@ from aq.formats.objects import MemoryObjects
 from aq.formats.records import Artifact, decode, encode
 from aq.formats.tables import encode_table, to_arrow, to_native
 from aq.formats.tables.encodings import encoded, plain
-from hypothesis import HealthCheck, given, reject, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, reject, settings, strategies as st
 
 from tests.formats.disguises import disguised
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from aq.formats import deltas
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.objects import Like, MemoryObjects
-from aq.formats.packs import NO_ID
+from aq.formats.packing import deltas
+from aq.formats.packing.packs import NO_ID
 from aq.formats.tables import encode_table
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 ROWS = 60_000
 

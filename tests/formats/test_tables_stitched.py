@@ -17,8 +17,7 @@ from aq.formats.tables import encode_table
 from aq.formats.tables.recurring import recurring
 from aq.formats.tables.stitched import stitched
 from aq.formats.tables.table import as_columns
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 Numbers = npt.NDArray[np.int64]
 ROWS = 90_000

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aq.formats.artifacts.values import encode
 from aq.formats.objects import MemoryObjects
-from aq.formats.tensors import compare_tensors
-from aq.formats.values import encode
+from aq.formats.python.tensors import compare_tensors
 
 
 def compared(before: object, after: object) -> dict[str, Any]:

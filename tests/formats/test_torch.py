@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aq.formats.canonical import fingerprint
-from aq.formats.files import parts
+from aq.formats.artifacts.values import Encoded, decode, encode, summarise
+from aq.formats.contents.files import parts
 from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects
-from aq.formats.tensors import compare_tensors
-from aq.formats.values import Encoded, decode, encode, summarise
-from aq.pipeline import mutation
-from aq.pipeline.seeds import seeded
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from aq.formats.python.canonical import fingerprint
+from aq.formats.python.tensors import compare_tensors
+from aq.pipeline.flow.seeds import seeded
+from aq.pipeline.step import mutation
+from hypothesis import given, settings, strategies as st
 
 torch = pytest.importorskip("torch", reason="`make test TORCH=torch==2.13.0` runs the tests of torch")
 nn = torch.nn
@@ -352,7 +351,7 @@ SCRIPT = """
 import json, sys
 import torch
 from aq.formats.objects import MemoryObjects
-from aq.formats.values import encode
+from aq.formats.artifacts.values import encode
 torch.manual_seed(3)
 model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(), torch.nn.LSTM(8, 2))
 rows = torch.randn(16, 4)
@@ -361,7 +360,7 @@ for _ in range(3):
     model[0](rows).square().mean().backward()
     with torch.no_grad():
         model[0].weight -= model[0].weight.grad
-from aq.formats.canonical import fingerprint
+from aq.formats.python.canonical import fingerprint
 prints = [fingerprint([model, rows, rows.to_sparse(), torch.channels_last], foreign=lambda value: None)]
 values = [model, model.state_dict(), [{"a", "b", "c"}, rows.to_sparse()]]
 print(json.dumps(prints + [str(encode(value, MemoryObjects()).id) for value in values]))

@@ -19,13 +19,12 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from aq.formats.artifacts.values import Metric, decode, encode, encode_file, file_bytes, summarise
 from aq.formats.errors import AqError, Unstorable, UsageError
 from aq.formats.objects import MemoryObjects, get_record
 from aq.formats.records import Artifact
-from aq.formats.values import Metric, decode, encode, encode_file, file_bytes, summarise
 from blake3 import blake3
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 PLAIN = st.recursive(
     st.none()

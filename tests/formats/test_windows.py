@@ -11,18 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aq.formats import files, windows
-from aq.formats.batches import Batches
-from aq.formats.chunking import LONGEST, SHORTEST, cut
-from aq.formats.files import encode_stream, pieces, whole_bytes
+from aq.formats.contents import files, windows
+from aq.formats.contents.batches import Batches
+from aq.formats.contents.chunking import LONGEST, SHORTEST, cut
+from aq.formats.contents.files import encode_stream, pieces, whole_bytes
+from aq.formats.contents.windows import Windows, large_file
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.objects import Like, MemoryObjects
-from aq.formats.prolly import build_list
 from aq.formats.records import Artifact
-from aq.formats.windows import Windows, large_file
+from aq.formats.trees.prolly import build_list
 from blake3 import blake3
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 MIB = 1 << 20
 SMALL_WINDOW = LONGEST + 4_096

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from aq.formats.files import encode_stream
+from aq.formats.contents.files import encode_stream
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
-from aq.formats.prolly import build_map
 from aq.formats.records import Artifact, Commit, Git, Run, RunStep, Source, Step
-from aq.pipeline.keys import step_key
-from aq.store.refs import Ref
+from aq.formats.trees.prolly import build_map
+from aq.pipeline.step.keys import step_key
+from aq.store.commits.refs import Ref
 from aq.store.store import Store
 from blake3 import blake3
 

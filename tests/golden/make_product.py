@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from aq.pipeline.context import Context
-from aq.pipeline.face import Artifact
+from aq.pipeline.change.context import Context
+from aq.pipeline.look.face import Artifact
+from aq.pipeline.records.results import ShowRevision
 from aq.pipeline.repo import Repo
-from aq.pipeline.results import ShowRevision
 
 HERE = Path(__file__).parent
 FLOW = """

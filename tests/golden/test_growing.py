@@ -16,7 +16,7 @@ from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects, put_record
 from aq.formats.tables import encode_table
 from aq.pipeline.repo import Repo
-from aq.store.place_rows import decode_place
+from aq.store.frames.place_rows import decode_place
 
 from tests.golden.make_growing import ids, versions
 from tests.golden.make_product import HERE, context

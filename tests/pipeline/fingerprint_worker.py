@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import msgspec
-from aq.pipeline.fingerprint import fingerprint
-from aq.pipeline.load import Project
-from aq.pipeline.static import snapshot_static
+from aq.pipeline.code.fingerprint import fingerprint
+from aq.pipeline.code.load import Project
+from aq.pipeline.code.static import snapshot_static
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from aq.pipeline.context import Context
+from aq.pipeline.change.context import Context
 from aq.pipeline.repo import Repo
 
 START = 1_700_000_000 * 1_000_000_000

@@ -17,14 +17,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from aq.formats.chunking import cut
+from aq.formats.contents.chunking import cut
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Kind
 from aq.formats.tables.table import reader
-from aq.pipeline import outputs
+from aq.pipeline.look import outputs
 from aq.pipeline.repo import Repo
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tests.pipeline.repository import create
 
@@ -157,7 +156,7 @@ def test_a_column_of_a_parquet_file_costs_the_pieces_that_hold_it(tmp_path: Path
 
 @given(st.integers(-70, 70), st.integers(-70, 70))
 def test_rows_mean_what_slices_mean(start: int, stop: int) -> None:
-    from aq.pipeline.selection import span
+    from aq.pipeline.look.selection import span
 
     first, last = span(slice(start, stop), 50)
     assert list(range(50))[first:last] == list(range(50))[start:stop]

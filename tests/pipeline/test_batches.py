@@ -12,13 +12,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from aq.formats import values
+from aq.formats.artifacts import values
 from aq.formats.errors import Unstorable
 from aq.formats.objects import MemoryObjects, put_record
 from aq.formats.tables import encode_table
 from aq.formats.tables.streamed import encode_batches
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.pipeline.workshop import Workshop, states
 

@@ -16,13 +16,12 @@ from aq.formats.objects import MemoryObjects, get_record, put_record
 from aq.formats.records import Artifact, Commit
 from aq.formats.tables import encode_table
 from aq.formats.tables.described import described
-from aq.pipeline.blame_tables import RowParts, RowTracer, Tables, column_changes
-from aq.pipeline.blame_walk import Version, walk
+from aq.pipeline.look.blame_tables import RowParts, RowTracer, Tables, column_changes
+from aq.pipeline.look.blame_walk import Version, walk
 from aq.pipeline.repo import Repo
-from aq.store import snapshots
-from aq.store.snapshots import Entry, Origin
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from aq.store.commits import snapshots
+from aq.store.commits.snapshots import Entry, Origin
+from hypothesis import given, settings, strategies as st
 
 from tests.pipeline.repository import create
 

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from aq.formats import pickles, values
+from aq.formats.artifacts import values
 from aq.formats.errors import Damaged
 from aq.formats.objects import MemoryObjects
-from aq.pipeline import mutation
-from aq.pipeline.carried import Carried, globals_in
-from aq.pipeline.load import Project
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.formats.python import pickles
+from aq.pipeline.code.load import Project
+from aq.pipeline.step import mutation
+from aq.pipeline.step.carried import Carried, globals_in
+from hypothesis import given, strategies as st
 from hypothesis.extra import pandas as frames
 
 

@@ -19,7 +19,7 @@ from aq.formats.errors import AqError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Run
-from aq.pipeline import wire
+from aq.pipeline.processes import wire
 
 from tests.pipeline.test_executors import wait
 from tests.pipeline.test_workers import SLOW, Place

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aq.pipeline.places import Places
+from aq.pipeline.code.places import Places
+from aq.pipeline.code.syntax import Source
 from aq.pipeline.repo import Repo
-from aq.pipeline.syntax import Source
 
 from tests.pipeline.repository import create
 

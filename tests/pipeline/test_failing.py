@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aq.formats import values
+from aq.formats.artifacts import values
 from aq.formats.errors import AqError, NotFound, Refused, UsageError
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
-from aq.store import disk
-from aq.store.fsck import fsck
 from aq.store.store import Store
+from aq.store.system import disk
+from aq.store.upkeep.fsck import fsck
 
 from tests.pipeline.workshop import ALL_RUN, Workshop, states
 

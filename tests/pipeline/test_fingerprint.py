@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from aq.pipeline.fingerprint import fingerprint
-from aq.pipeline.load import Project
-from aq.pipeline.static import StaticChange, compare_static
+from aq.pipeline.code.fingerprint import fingerprint
+from aq.pipeline.code.load import Project
+from aq.pipeline.code.static import StaticChange, compare_static
 
 from tests.pipeline.code_cases import CASES, Case
 

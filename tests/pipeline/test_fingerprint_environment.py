@@ -17,10 +17,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from aq.pipeline import environment
-from aq.pipeline.fingerprint import Fingerprint, argument, fingerprint
-from aq.pipeline.load import Project
-from aq.pipeline.packages import Packages
+from aq.pipeline.code.fingerprint import Fingerprint, argument, fingerprint
+from aq.pipeline.code.load import Project
+from aq.pipeline.code.packages import Packages
+from aq.pipeline.history import environment
 
 WORKER = Path(__file__).with_name("fingerprint_worker.py")
 

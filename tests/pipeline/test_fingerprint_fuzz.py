@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aq.pipeline.fingerprint import fingerprint
-from aq.pipeline.load import Project
-from aq.pipeline.static import compare_static, snapshot_static
+from aq.pipeline.code.fingerprint import fingerprint
+from aq.pipeline.code.load import Project
+from aq.pipeline.code.static import compare_static, snapshot_static
 
 MODULES = ("pkg/sub", "lib", "main")
 Use = tuple[str, str]  # lines to put before, and an expression of a number

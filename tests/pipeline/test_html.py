@@ -6,7 +6,7 @@ from pathlib import Path
 
 import aq
 import numpy as np
-from aq.pipeline.html import ITEMS_MOST, cell
+from aq.pipeline.records.html import ITEMS_MOST, cell
 
 
 def test_the_tensors_of_a_model_are_lines_of_one_table(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from aq.pipeline.load import Project
+from aq.pipeline.code.load import Project
 
 from tests.pipeline.test_hidden_reads import aq, ran
 

@@ -15,9 +15,9 @@ import pytest
 from aq.formats.errors import UsageError
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, Step
-from aq.pipeline import inputs
-from aq.pipeline.hints import form, inside, tuple_width
-from aq.pipeline.parsing import file_kind, parser_for
+from aq.pipeline.flow.hints import form, inside, tuple_width
+from aq.pipeline.step import inputs
+from aq.pipeline.step.parsing import file_kind, parser_for
 
 from tests.pipeline.workshop import Workshop, reasons, states
 
@@ -248,7 +248,7 @@ def test_a_table_that_is_made_reaches_the_next_as_annotated_pandas_by_default(sh
 def test_a_file_as_a_table_without_a_record(shop: Workshop) -> None:
     files(shop.root)
     with (shop.root / "t.csv").open("rb") as stream:
-        from aq.formats import values
+        from aq.formats.artifacts import values
 
         record = values.encode_file(stream, None, shop.store).artifact
     assert inputs.as_table(shop.store, record, "data/t.csv", "pandas").shape == (3, 2)

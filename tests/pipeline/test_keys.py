@@ -7,11 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 from aq.formats.records import Step
-from aq.pipeline.keys import step_key
-from aq.pipeline.seeds import derive
+from aq.pipeline.flow.seeds import derive
+from aq.pipeline.step.keys import step_key
 from blake3 import blake3
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 EMPTY = Step(key=b"", op="flights:clean")
 FULL = Step(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from aq.formats.errors import NotFound, OpFailed, UsageError
-from aq.pipeline.load import Project
+from aq.pipeline.code.load import Project
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_what_lies_in_an_environment_is_no_project_code(root: Path) -> None:
 
 def test_folders_named_like_aqs_own_do_not_disturb_it(root: Path) -> None:
     write(root, store____init__="K = 1\n", pipeline="K = 2\n", formats="raise ImportError\n")
-    write(root, main="import aq, store, pipeline\nfrom aq.store import paths\n")
+    write(root, main="import aq, store, pipeline\nfrom aq.store.system import paths\n")
     with Project(root) as project:
         main = project.load("main.py")
     assert (main.store.K, main.pipeline.K) == (1, 2)
@@ -188,7 +188,7 @@ def test_files_beside_a_module_can_be_read(root: Path) -> None:
 
 def test_asserts_are_kept_without_python_O(root: Path) -> None:
     write(root, main="def f():\n    assert False, 'kept'\n")
-    script = "import sys; from pathlib import Path; from aq.pipeline.load import Project\n"
+    script = "import sys; from pathlib import Path; from aq.pipeline.code.load import Project\n"
     script += "with Project(Path(sys.argv[1])) as p: p.load('main.py').f()"
     done = subprocess.run([sys.executable, "-O", "-c", script, str(root)], capture_output=True, text=True)
     assert "AssertionError: kept" in done.stderr

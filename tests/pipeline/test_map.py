@@ -11,10 +11,9 @@ import pytest
 from aq.formats.errors import UsageError
 from aq.formats.objects import get_record
 from aq.formats.records import Step
-from aq.pipeline.execution import Execution
-from aq.pipeline.mapped import items_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from aq.pipeline.step.execution import Execution
+from aq.pipeline.step.mapped import items_of
+from hypothesis import given, settings, strategies as st
 
 from tests.pipeline.workshop import Workshop
 

@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from aq.pipeline.repo import Repo
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.pipeline.test_soundness_whole import opened
 

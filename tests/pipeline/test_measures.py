@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from aq.pipeline import presets
-from aq.pipeline.ops import within
-from aq.pipeline.planning import op_text
+from aq.pipeline.flow import presets
+from aq.pipeline.flow.ops import within
+from aq.pipeline.step.planning import op_text
 from blake3 import blake3
 
 from tests.pipeline.workshop import Workshop, reasons, states

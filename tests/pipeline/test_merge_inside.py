@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from aq.formats.errors import Conflict
+from aq.pipeline.records.results import Merged
 from aq.pipeline.repo import Repo
-from aq.pipeline.results import Merged
 
 from tests.pipeline.repository import create
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from aq.formats.errors import Conflict, NotFound, UsageError
 from aq.formats.identity import Digest
-from aq.pipeline import facts
-from aq.pipeline.outcomes import Plan, RunDone
+from aq.pipeline.history import facts
+from aq.pipeline.records.outcomes import Plan, RunDone
+from aq.pipeline.records.results import LogEntry, Merged
 from aq.pipeline.repo import Repo
-from aq.pipeline.results import LogEntry, Merged
-from aq.store import history
-from aq.store.refs import Ref
+from aq.store.commits import history
+from aq.store.commits.refs import Ref
 from msgspec.structs import replace
 
 from tests.pipeline.repository import context, create

@@ -7,12 +7,12 @@ import pickle
 from typing import Any
 
 import pytest
+from aq.formats.artifacts.metric_values import Metric
 from aq.formats.errors import UsageError
-from aq.formats.metric_values import Metric
-from aq.pipeline import ops
-from aq.pipeline.graph import Graph
-from aq.pipeline.ops import Op, check, flow, flows_of, metric, op, read
-from aq.pipeline.trace import trace
+from aq.pipeline.flow import ops
+from aq.pipeline.flow.graph import Graph
+from aq.pipeline.flow.ops import Op, check, flow, flows_of, metric, op, read
+from aq.pipeline.flow.trace import trace
 
 
 @op

@@ -12,10 +12,9 @@ from typing import Annotated, Any, Literal, Optional
 import numpy as np
 import pytest
 from aq.formats.errors import NotFound, UsageError
-from aq.pipeline.ops import flow
-from aq.pipeline.params import Parameter, accept, as_text, bind, parameters, parse
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.pipeline.flow.ops import flow
+from aq.pipeline.flow.params import Parameter, accept, as_text, bind, parameters, parse
+from hypothesis import given, strategies as st
 
 
 class Colour(enum.Enum):

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from aq.formats.errors import NotFound, UsageError
-from aq.pipeline.ops import Flow
+from aq.pipeline.flow.ops import Flow
 from aq.pipeline.repo import Repo
 
 from tests.pipeline.repository import create

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from aq.pipeline.repo import Repo
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.pipeline.repository import create
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import aq
 import pytest
-from aq.formats import archives
+from aq.formats.contents import archives
 from aq.formats.errors import Damaged, UsageError
 from aq.formats.objects import MemoryObjects, get_record
 from aq.formats.records import Artifact
-from aq.pipeline import placing
-from aq.pipeline.keys import step_key
-from aq.store.fsck import fsck
+from aq.pipeline.flow import placing
+from aq.pipeline.step.keys import step_key
+from aq.store.upkeep.fsck import fsck
 
 from tests.pipeline.workshop import Workshop, states
 
@@ -115,7 +115,7 @@ def test_nothing_lands_outside_of_the_folder(tmp_path: Path) -> None:
 LARGE = """
 import resource, sys
 from pathlib import Path
-from aq.pipeline import placing
+from aq.pipeline.flow import placing
 from aq.store.store import Store
 with Store.open(Path(sys.argv[1])) as store:
     top = Path(sys.argv[2])

@@ -12,8 +12,7 @@ import pytest
 from aq import checks
 from aq.formats.errors import UsageError
 from aq.formats.tables.drift import shift
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tests.pipeline.workshop import Workshop, reasons, states
 

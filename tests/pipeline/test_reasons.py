@@ -7,11 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 from aq.formats.records import Step
-from aq.pipeline.constants import plain, shown_as
-from aq.pipeline.keys import step_key
-from aq.pipeline.reasons import differences
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.pipeline.step.constants import plain, shown_as
+from aq.pipeline.step.keys import step_key
+from aq.pipeline.step.reasons import differences
+from hypothesis import given, strategies as st
 
 BEFORE = Step(
     key=b"",

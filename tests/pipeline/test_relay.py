@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aq.formats.identity import Kind, object_id
 from aq.formats.objects import Derived, Visited
-from aq.pipeline.relay import Packed, Relay
+from aq.pipeline.processes.relay import Packed, Relay
 
 from tests.pipeline.repository import create
 

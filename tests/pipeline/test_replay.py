@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from aq.formats.errors import AqError, Damaged, Refused
-from aq.pipeline.replay import converse
+from aq.pipeline.prove.replay import converse
 
 from tests.pipeline.repository import create
 
@@ -48,7 +48,7 @@ def test_what_is_not_the_codes_fault_is_raised_as_what_it_is(tmp_path: Path, err
 
 
 def test_a_bug_of_the_other_side_is_a_bug_here(tmp_path: Path) -> None:
-    command = [sys.executable, "-P", "-m", "aq.pipeline.replay"]
+    command = [sys.executable, "-P", "-m", "aq.pipeline.prove.replay"]
     with tempfile.TemporaryFile() as said, pytest.raises(RuntimeError, match="required field"):
         converse(command, tmp_path, b"{}", said, lambda event: None)
 

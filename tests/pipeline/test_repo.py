@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from aq.formats.errors import AqError, Conflict, NotFound, UsageError
+from aq.pipeline.records.results import ShowPath, ShowRevision
 from aq.pipeline.repo import Repo
-from aq.pipeline.results import ShowPath, ShowRevision
 
 from tests.pipeline.repository import context, create
 
@@ -83,7 +83,7 @@ def test_a_removed_value_goes_with_a_commit(repo: Repo) -> None:
 
 
 def test_given_metrics_are_recorded_where_they_hold(repo: Repo) -> None:
-    from aq.pipeline.ops import metric
+    from aq.pipeline.flow.ops import metric
 
     repo.commit({"auc": metric(0.9, better="higher")})
     repo.commit({"other": 1})
@@ -99,7 +99,7 @@ def test_given_metrics_are_recorded_where_they_hold(repo: Repo) -> None:
 
 
 def test_the_same_value_measured_again_is_recorded_again(repo: Repo) -> None:
-    from aq.pipeline.ops import metric
+    from aq.pipeline.flow.ops import metric
 
     repo.commit({"auc": metric(0.9)})
     assert not repo.commit({"auc": metric(0.9)}).created
@@ -110,7 +110,7 @@ def test_the_same_value_measured_again_is_recorded_again(repo: Repo) -> None:
 
 
 def test_bisect_on_given_metrics(repo: Repo) -> None:
-    from aq.pipeline.ops import metric
+    from aq.pipeline.flow.ops import metric
 
     ids = [
         repo.commit({"auc": metric(value, better="higher"), "n": place}, message=f"c{place}").id
@@ -127,7 +127,7 @@ def test_bisect_on_given_metrics(repo: Repo) -> None:
 
 
 def test_a_metric_that_only_got_better_is_inconclusive(repo: Repo) -> None:
-    from aq.pipeline.ops import metric
+    from aq.pipeline.flow.ops import metric
 
     for place, value in enumerate([0.5, 0.5, 0.9, 0.9]):
         repo.commit({"auc": metric(value, better="higher"), "n": place})
@@ -138,7 +138,7 @@ def test_a_metric_that_only_got_better_is_inconclusive(repo: Repo) -> None:
 
 @pytest.mark.parametrize("name", ["acu", "nope"])
 def test_an_unknown_metric(repo: Repo, name: str) -> None:
-    from aq.pipeline.ops import metric
+    from aq.pipeline.flow.ops import metric
 
     repo.commit({"auc": metric(0.9)})
     with pytest.raises(NotFound, match=name):
@@ -156,8 +156,8 @@ def test_two_writers_of_different_paths_are_rebased(tmp_path: Path) -> None:
     with create(tmp_path) as ours:
         ours.commit({"a": 1})
         base = ours.worktree.head()
-        from aq.pipeline import recording
-        from aq.store.snapshots import Entry, Origin
+        from aq.pipeline.change import recording
+        from aq.store.commits.snapshots import Entry, Origin
 
         a = ours.get("a")
         ours.commit({"b": 2}, message="theirs")
@@ -296,8 +296,8 @@ def test_log_of_paths_dates_and_ranges(repo: Repo) -> None:
 
 
 def test_facts_can_be_made_again(repo: Repo) -> None:
-    from aq.pipeline import facts
-    from aq.pipeline.ops import metric
+    from aq.pipeline.flow.ops import metric
+    from aq.pipeline.history import facts
 
     committed(repo, "a", "12345")
     repo.commit({"auc": metric(0.5)})
@@ -311,7 +311,7 @@ def test_facts_can_be_made_again(repo: Repo) -> None:
 def _again(repo: Repo, id: bytes) -> object:
     from aq.formats.objects import get_record
     from aq.formats.records import Commit
-    from aq.pipeline import facts
+    from aq.pipeline.history import facts
 
     commit = get_record(repo.store, Commit, id)
     parent = facts.NONE if not commit.parents else _again(repo, commit.parents[0])

@@ -15,11 +15,10 @@ from aq.formats.identity import Digest
 from aq.formats.objects import MemoryObjects, get_record
 from aq.formats.records import Artifact, Step
 from aq.formats.tables import to_pandas
-from aq.pipeline import returns, rowwise
-from aq.pipeline.handed import Handed
-from aq.pipeline.inputs import Input
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from aq.pipeline.step import returns, rowwise
+from aq.pipeline.step.handed import Handed
+from aq.pipeline.step.inputs import Input
+from hypothesis import given, settings, strategies as st
 
 from tests.pipeline.repository import create
 from tests.pipeline.workshop import Workshop, states

@@ -6,7 +6,7 @@ import os
 from typing import Any, cast
 
 import pytest
-from aq.pipeline.keys import step_key
+from aq.pipeline.step.keys import step_key
 from aq.store.store import Store
 
 from tests.pipeline.workshop import ALL_RUN, ROWS, Workshop, reasons, states

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from aq.formats.errors import NotFound, UsageError
-from aq.pipeline.outcomes import Plan, RunDone
+from aq.pipeline.records.outcomes import Plan, RunDone
+from aq.pipeline.records.results import ShowRevision
 from aq.pipeline.repo import Repo
-from aq.pipeline.results import ShowRevision
 
 from tests.pipeline.repository import create
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aq.pipeline.scopes import Import, uses_of
-from aq.pipeline.syntax import ANNOTATIONS, DOCSTRINGS, PLAIN, Definition, Source
+from aq.pipeline.code.scopes import Import, uses_of
+from aq.pipeline.code.syntax import ANNOTATIONS, DOCSTRINGS, PLAIN, Definition, Source
 
 LIBRARY = Path(ast.__file__).parent
 FILES = [

@@ -4,10 +4,9 @@ import pytest
 from aq.formats.errors import No, UsageError
 from aq.formats.identity import Digest
 from aq.formats.records import Commit
-from aq.pipeline.judge import Judge, Rule, by_endpoints
-from aq.pipeline.search import Skipped, Trail, first_bad
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from aq.pipeline.prove.judge import Judge, Rule, by_endpoints
+from aq.pipeline.prove.search import Skipped, Trail, first_bad
+from hypothesis import given, settings, strategies as st
 
 BAD_BELOW = Judge(0.5, bad_above=False)
 

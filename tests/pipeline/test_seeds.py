@@ -12,7 +12,7 @@ import pytest
 LOADED = """
 import importlib, importlib.resources, importlib.util, json, sys
 FIRST
-from aq.pipeline.seeds import seeded
+from aq.pipeline.flow.seeds import seeded
 
 def draw():
     BODY
@@ -20,7 +20,7 @@ def draw():
 with seeded(1 << 40 | 5):
     assert ("numpy" in sys.modules) is IS_LOADED
     drawn = draw()
-assert not [one for one in sys.meta_path if type(one).__module__ == "aq.pipeline.seeds"]
+assert not [one for one in sys.meta_path if type(one).__module__ == "aq.pipeline.flow.seeds"]
 import numpy
 after = numpy.random.rand()
 with seeded(1 << 40 | 5):
@@ -62,7 +62,7 @@ def test_torch_is_seeded_too_when_an_op_loads_it() -> None:
     pytest.importorskip("torch", reason="`make test TORCH=torch==2.13.0` runs the tests of torch")
     text = """
 FIRST
-from aq.pipeline.seeds import seeded
+from aq.pipeline.flow.seeds import seeded
 with seeded(7):
     from torch.nn import Linear
     drawn = Linear(2, 1).weight.tolist()
@@ -84,15 +84,13 @@ print(drawn)
 
 def test_a_module_of_the_user_with_the_name_of_a_library_is_let_be(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("X = 1\n")
-    text = (
-        "from aq.pipeline.seeds import seeded\nwith seeded(1): import torch\nwith seeded(2): print(torch.X)"
-    )
+    text = "from aq.pipeline.flow.seeds import seeded\n"
+    text += "with seeded(1): import torch\nwith seeded(2): print(torch.X)"
     done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, check=True)
     assert done.stdout == b"1\n"
 
 
 def test_nothing_is_loaded_for_a_seed() -> None:
-    text = (
-        "from aq.pipeline.seeds import seeded\nwith seeded(1): import sys\nassert 'numpy' not in sys.modules"
-    )
+    text = "from aq.pipeline.flow.seeds import seeded\n"
+    text += "with seeded(1): import sys\nassert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", text], check=True)

@@ -3,9 +3,8 @@
 import random
 
 import pytest
-from aq.pipeline.segments import noise, shifts
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.pipeline.history.segments import noise, shifts
+from hypothesis import given, strategies as st
 
 
 @pytest.mark.parametrize(

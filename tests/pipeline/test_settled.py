@@ -200,7 +200,7 @@ def test_a_variable_and_a_package(looks: Looks, monkeypatch: pytest.MonkeyPatch)
 
 def test_nothing_heavy_is_imported(looks: Looks) -> None:
     heavy = "pandas pyarrow numpy zstandard flow importlib.metadata"
-    heavy += " aq.pipeline.running aq.pipeline.syntax aq.pipeline.load"
+    heavy += " aq.pipeline.run.running aq.pipeline.code.syntax aq.pipeline.code.load"
     code = (
         "import sys, aq; r = aq.open('.'); d = r.run(); assert d.status == 'unchanged', d.status\n"
         f"print([m for m in {heavy.split()} if m in sys.modules])"

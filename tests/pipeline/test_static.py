@@ -11,10 +11,10 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from aq.pipeline import environs, static
-from aq.pipeline.fingerprint import fingerprint
-from aq.pipeline.load import Project
-from aq.pipeline.static import StaticChange, compare_static, snapshot_static
+from aq.pipeline.code import environs, static
+from aq.pipeline.code.fingerprint import fingerprint
+from aq.pipeline.code.load import Project
+from aq.pipeline.code.static import StaticChange, compare_static, snapshot_static
 
 FLOW = """
     import aq
@@ -270,7 +270,7 @@ def test_looking_is_quick_and_imports_nothing(root: Path, recorded: dict[str, An
         assert look(root, recorded) == []
         took.append(time.process_time() - began)
     assert min(took) < 0.01
-    script = "import sys, json; from aq.pipeline.static import compare_static\n"
+    script = "import sys, json; from aq.pipeline.code.static import compare_static\n"
     script += (
         "from pathlib import Path\nread = lambda p: Path(p).read_bytes() if Path(p).is_file() else None\n"
     )
@@ -320,8 +320,8 @@ def test_a_file_that_an_effect_reads_is_in_the_key(root: Path) -> None:
     found = []
     for precision in ("5", "6", "5"):
         (root / "p").write_text(precision)
-        script = "import sys; from pathlib import Path; from aq.pipeline.load import Project\n"
-        script += "from aq.pipeline.fingerprint import fingerprint\nwith Project(Path('.')) as p:\n"
+        script = "import sys; from pathlib import Path; from aq.pipeline.code.load import Project\n"
+        script += "from aq.pipeline.code.fingerprint import fingerprint\nwith Project(Path('.')) as p:\n"
         script += "    made = fingerprint(p.load('flow.py').op, p)\nprint(made.code, made.values)"
         done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from aq.formats.errors import OpFailed, UsageError
-from aq.pipeline.graph import Constant, Graph, Group, Output, Read
-from aq.pipeline.ops import flow, metric, op, read
-from aq.pipeline.trace import trace
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.pipeline.flow.graph import Constant, Graph, Group, Output, Read
+from aq.pipeline.flow.ops import flow, metric, op, read
+from aq.pipeline.flow.trace import trace
+from hypothesis import given, strategies as st
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -298,7 +297,7 @@ def test_an_exception_of_the_flow_itself_is_told_with_its_line_and_trace() -> No
     with pytest.raises(OpFailed, match=r"the flow raises failed at .*test_trace.py:\d+: KeyError") as caught:
         traced(raises)
     assert '{}["missing"]' in caught.value.trace
-    assert "pipeline/trace.py" not in caught.value.trace
+    assert "pipeline/flow/trace.py" not in caught.value.trace
 
 
 def test_messages_show_files_relative_to_the_root() -> None:

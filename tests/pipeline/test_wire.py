@@ -6,17 +6,16 @@ import pytest
 from aq.formats.errors import AqError, Damaged, Refused, UsageError
 from aq.formats.identity import Digest, Kind
 from aq.formats.records import Step
-from aq.pipeline import wire
-from aq.pipeline.execute import Outcome
-from aq.pipeline.execution import Failure
-from aq.pipeline.hidden_reads import Seen
-from aq.pipeline.inputs import Input
-from aq.pipeline.matching import Needs
-from aq.pipeline.parsing import Parser
-from aq.pipeline.relay import Packed
-from aq.pipeline.task import Answer, Code, Parsing, Task
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.pipeline.code.hidden_reads import Seen
+from aq.pipeline.processes import wire
+from aq.pipeline.processes.matching import Needs
+from aq.pipeline.processes.relay import Packed
+from aq.pipeline.processes.task import Answer, Code, Parsing, Task
+from aq.pipeline.step.execute import Outcome
+from aq.pipeline.step.execution import Failure
+from aq.pipeline.step.inputs import Input
+from aq.pipeline.step.parsing import Parser
+from hypothesis import given, strategies as st
 
 ID = Digest(bytes(range(32)))
 NAMES = st.text(st.characters(codec="utf-8")) | st.sampled_from(["\udcff", "a\udc80b", "\\udcff", "é\udcfe"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aq.formats.errors import AqError, UsageError
-from aq.pipeline.outcomes import RunDone
+from aq.pipeline.records.outcomes import RunDone
 
 from tests.pipeline.repository import create
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from aq.formats import values
+from aq.formats.artifacts import values
 from aq.formats.errors import NotFound
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact, RunStep, Step
-from aq.pipeline import runner
-from aq.pipeline.execution import Execution
-from aq.pipeline.graph import Graph, Read
-from aq.pipeline.load import Project
-from aq.pipeline.ops import flows_of
-from aq.pipeline.outcomes import PlannedStep
-from aq.pipeline.params import bind
-from aq.pipeline.trace import trace
+from aq.pipeline.code.load import Project
+from aq.pipeline.flow.graph import Graph, Read
+from aq.pipeline.flow.ops import flows_of
+from aq.pipeline.flow.params import bind
+from aq.pipeline.flow.trace import trace
+from aq.pipeline.records.outcomes import PlannedStep
+from aq.pipeline.run import runner
+from aq.pipeline.step.execution import Execution
 from aq.store.store import Store
 
 HEAD = """

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
-from aq.formats.prolly import build_map
 from aq.formats.records import Artifact, Operation, Step
-from aq.store import snapshots
-from aq.store.findings import Problem
-from aq.store.fsck import fsck
-from aq.store.index import State
-from aq.store.publish import Make
-from aq.store.snapshots import Entry, Origin
+from aq.formats.trees.prolly import build_map
+from aq.store.commits import snapshots
+from aq.store.commits.snapshots import Entry, Origin
+from aq.store.frames.index import State
+from aq.store.transactions.publish import Make
+from aq.store.upkeep.findings import Problem
+from aq.store.upkeep.fsck import fsck
 
 from tests.store.folder import Bench
 

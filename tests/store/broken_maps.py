@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from aq.formats import collected
-from aq.formats.collected import Element
+from aq.formats.artifacts import collected
+from aq.formats.artifacts.collected import Element
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
-from aq.formats.prolly import build_list
 from aq.formats.records import Artifact, MappedItem, Step, encode
+from aq.formats.trees.prolly import build_list
 from msgspec.structs import replace
 
 from tests.store.breaking import Broken, breaks, commit_of, listed, put

@@ -5,26 +5,26 @@ from __future__ import annotations
 import msgspec
 from aq.formats.identity import Digest, Kind, object_id
 from aq.formats.objects import MemoryObjects, put_record
-from aq.formats.packs import (
+from aq.formats.packing.packs import (
     FOOTER_SIZE,
     HEADER_SIZE,
     Header,
     decode_footer,
     encode_header,
 )
-from aq.formats.prolly import build_map, map_edit
 from aq.formats.records import Artifact, Node, Operation, Step, encode
-from aq.store import snapshots
-from aq.store.group import Group
-from aq.store.index import Change, Condemned, State
-from aq.store.pack_contents import closing, sealed_places
-from aq.store.packs import Frame
-from aq.store.place_rows import encode_place
-from aq.store.refs import Ref, encode_ref
-from aq.store.snapshots import Entry, Mode, Origin
-from aq.store.statblocks import joined
-from aq.store.statcache import folder_key
-from aq.store.stats import STAT_SIZE
+from aq.formats.trees.prolly import build_map, map_edit
+from aq.store.commits import snapshots
+from aq.store.commits.refs import Ref, encode_ref
+from aq.store.commits.snapshots import Entry, Mode, Origin
+from aq.store.folder.statcache import folder_key
+from aq.store.frames.group import Group
+from aq.store.frames.index import Change, Condemned, State
+from aq.store.frames.pack_contents import closing, sealed_places
+from aq.store.frames.packs import Frame
+from aq.store.frames.place_rows import encode_place
+from aq.store.frames.statblocks import joined
+from aq.store.system.stats import STAT_SIZE
 
 from tests.store.breaking import (
     FILE,

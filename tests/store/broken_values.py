@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import msgspec
-from aq.formats.files import put_text_part
+from aq.formats.contents.files import put_text_part
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
-from aq.formats.pickles import encode_pickle
-from aq.formats.prolly import build_list
+from aq.formats.python.pickles import encode_pickle
 from aq.formats.records import Commit, Run, RunStep, Step
-from aq.store import history, snapshots
-from aq.store.refs import Ref
-from aq.store.snapshots import Origin
+from aq.formats.trees.prolly import build_list
+from aq.store.commits import history, snapshots
+from aq.store.commits.refs import Ref
+from aq.store.commits.snapshots import Origin
 
 from tests.store.breaking import (
     Broken,

@@ -11,13 +11,13 @@ import pytest
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
 from aq.formats.records import Commit, Git
-from aq.store import history, snapshots
-from aq.store.checkout import Rewrite
-from aq.store.marks import Marks
-from aq.store.refs import Ref
-from aq.store.snapshots import Entry
+from aq.store.commits import history, snapshots
+from aq.store.commits.refs import Ref
+from aq.store.commits.snapshots import Entry
+from aq.store.folder.checkout import Rewrite
+from aq.store.folder.marks import Marks
+from aq.store.folder.worktree import WorkStatus, Worktree
 from aq.store.store import Store
-from aq.store.worktree import WorkStatus, Worktree
 
 SECOND = 1_000_000_000
 

@@ -12,9 +12,9 @@ from aq.formats.errors import Conflict
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
 from aq.formats.records import Artifact, Step
-from aq.store.rebuild import rebuild
-from aq.store.refs import Ref
+from aq.store.commits.refs import Ref
 from aq.store.store import Store
+from aq.store.transactions.rebuild import rebuild
 
 BRANCH = "branch/main"
 SIZES = (10, 3 << 20, 500, 70_000, 0, 1_500_000)

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aq.formats.array_values import encode_array
 from aq.formats.errors import Damaged
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
-from aq.formats.prolly import build_list
+from aq.formats.python.array_values import encode_array
 from aq.formats.records import Commit
-from aq.store import bases, snapshots
-from aq.store.fsck import fsck
-from aq.store.gc import DAY, collect
-from aq.store.packs import Frame
-from aq.store.refs import Ref
-from aq.store.snapshots import Entry, Origin
+from aq.formats.trees.prolly import build_list
+from aq.store.commits import snapshots
+from aq.store.commits.refs import Ref
+from aq.store.commits.snapshots import Entry, Origin
+from aq.store.frames import bases
+from aq.store.frames.packs import Frame
 from aq.store.store import Store
+from aq.store.upkeep.fsck import fsck
+from aq.store.upkeep.gc import DAY, collect
 
 NOISE = random.Random(1).randbytes(80_000)
 
@@ -175,7 +176,7 @@ def test_a_damaged_base_is_named_and_so_is_the_delta(store: Store) -> None:
 
 
 def test_a_rebuilt_index_knows_the_bases(store: Store) -> None:
-    from aq.store.rebuild import rebuild
+    from aq.store.transactions.rebuild import rebuild
 
     first = store.put(Kind.CHUNK, NOISE)
     second = store.put(Kind.CHUNK, version(1), base=first)
@@ -189,8 +190,8 @@ def test_a_rebuilt_index_knows_the_bases(store: Store) -> None:
 
 @pytest.mark.parametrize("size", [0, 25, 27, 26 + 31, 26 + 65])
 def test_a_place_that_was_cut_short_is_damage(size: int) -> None:
-    from aq.store.environment import DamagedIndex
-    from aq.store.place_rows import bases_in, decode_place
+    from aq.store.frames.environment import DamagedIndex
+    from aq.store.frames.place_rows import bases_in, decode_place
 
     assert len(decode_place(bytes(26 + 64)).bases) == 2
     for read in (decode_place, bases_in):
@@ -200,7 +201,7 @@ def test_a_place_that_was_cut_short_is_damage(size: int) -> None:
 
 def test_deltas_outlive_a_rebuild_that_reads_everything(store: Store) -> None:
     """Whichever pack comes first: the bases of a delta may be found behind it."""
-    from aq.store.mend import mend
+    from aq.store.upkeep.mend import mend
 
     first = [store.put(Kind.CHUNK, random.Random(n).randbytes(2_000_000)) for n in range(2)]
     publish(store, "bases", first)
@@ -222,7 +223,7 @@ def test_deltas_outlive_a_rebuild_that_reads_everything(store: Store) -> None:
 
 
 def test_a_row_of_deltas_ends(store: Store) -> None:
-    from aq.formats import deltas
+    from aq.formats.packing import deltas
 
     ids = [store.put(Kind.CHUNK, NOISE)]
     for number in range(1, bases.DEEPEST + 2):

@@ -13,8 +13,7 @@ from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.objects import MemoryObjects, visit
 from aq.store.store import Store
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 NOISE = random.Random(1).randbytes(90_000)
 

@@ -9,12 +9,12 @@ import pytest
 from aq.formats.errors import AqError, Conflict, Damaged, NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
-from aq.formats.prolly import build_map
 from aq.formats.records import Artifact
-from aq.store import disk, snapshots
-from aq.store.snapshots import Entry, Mode, Origin
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from aq.formats.trees.prolly import build_map
+from aq.store.commits import snapshots
+from aq.store.commits.snapshots import Entry, Mode, Origin
+from aq.store.system import disk
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.store.folder import Bench, bench
 

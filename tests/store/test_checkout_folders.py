@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from aq.formats.contents.files import content
 from aq.formats.errors import AqError, Damaged
-from aq.formats.files import content
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
-from aq.formats.prolly import build_map
 from aq.formats.records import Artifact
-from aq.store import disk, litter, snapshots
-from aq.store.checkout import Rewrite
-from aq.store.snapshots import Entry, Mode, Origin
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from aq.formats.trees.prolly import build_map
+from aq.store.commits import snapshots
+from aq.store.commits.snapshots import Entry, Mode, Origin
+from aq.store.folder.checkout import Rewrite
+from aq.store.system import disk, litter
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.store.folder import Bench, bench
 from tests.store.scenario import in_child
@@ -423,7 +423,7 @@ def test_any_snapshot_over_any_folder(
 
 def test_more_files_than_one_batch_over_many_folders(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders that go on from batch to batch, contents that lie in several packs in another order."""
-    monkeypatch.setattr("aq.store.materialize._BATCH", 7)
+    monkeypatch.setattr("aq.store.folder.materialize._BATCH", 7)
     chance = random.Random(5)
     tree = {f"{n % 5}/{n:03}": chance.randbytes(chance.choice((0, 9, 5_000, 66_000))) for n in range(120)}
     names = list(tree)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from aq.formats.identity import Digest, Kind
-from aq.store.journal import FolderLock
-from aq.store.refs import Ref
+from aq.store.commits.refs import Ref
+from aq.store.frames.journal import FolderLock
 from aq.store.store import Store
 
 from tests.store.scenario import BRANCH, SIZES, in_child, put_content, retrying

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aq.formats.artifacts.values import encode_file
+from aq.formats.contents.files import whole_bytes
 from aq.formats.errors import AqError, Temporary
-from aq.formats.files import whole_bytes
 from aq.formats.objects import MemoryObjects, get_record
 from aq.formats.records import Artifact
-from aq.formats.values import encode_file
-from aq.store import content
-from aq.store.snapshots import Entry
+from aq.store.commits.snapshots import Entry
+from aq.store.folder import content
 
 from tests.store.folder import Bench, bench
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from aq.formats.errors import AqError
-from aq.store import disk, sums
+from aq.store.frames import sums
 from aq.store.store import Store
+from aq.store.system import disk
 
 from tests.store.scenario import SIZES, check, commit, in_child, work
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from aq.formats.errors import AqError
-from aq.store import disk
+from aq.store.system import disk
 
 CHANGES = {
     *(

@@ -6,8 +6,8 @@ import os
 import random
 
 from aq.formats.identity import Kind
-from aq.store.du import HISTORY, Share, usage
-from aq.store.refs import Ref
+from aq.store.commits.refs import Ref
+from aq.store.upkeep.du import HISTORY, Share, usage
 
 from tests.store.folder import Bench, bench
 

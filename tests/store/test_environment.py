@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from aq.formats.errors import AqError, Refused
 from aq.formats.identity import Kind
-from aq.store import environment
-from aq.store.filesystems import _kind_in, is_network, refuse_network
-from aq.store.statblocks import ROW_SIZE, joined
+from aq.store.frames import environment
+from aq.store.frames.statblocks import ROW_SIZE, joined
 from aq.store.store import Store
+from aq.store.system.filesystems import _kind_in, is_network, refuse_network
 
 from tests.store.scenario import BRANCH, check, commit, content, in_child
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from aq.formats.errors import AqError
-from aq.store import disk, history, materialize
+from aq.store.commits import history
+from aq.store.folder import materialize
+from aq.store.system import disk
 
 from tests.store.folder import Bench, bench
 

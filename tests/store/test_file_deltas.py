@@ -9,20 +9,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from aq.formats import windows
-from aq.formats.chunking import LONGEST, SHORTEST
-from aq.formats.files import stream_bytes
+from aq.formats.contents import windows
+from aq.formats.contents.chunking import LONGEST, SHORTEST
+from aq.formats.contents.files import stream_bytes
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
 from aq.formats.records import Artifact, Commit
-from aq.store.fsck import fsck
-from aq.store.gc import DAY, collect
-from aq.store.mend import mend
-from aq.store.place_rows import decode_place
-from aq.store.refs import Ref
+from aq.store.commits.refs import Ref
+from aq.store.frames.place_rows import decode_place
+from aq.store.upkeep.fsck import fsck
+from aq.store.upkeep.gc import DAY, collect
+from aq.store.upkeep.mend import mend
 from blake3 import blake3
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.store.folder import Bench
 

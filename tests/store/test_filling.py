@@ -15,14 +15,16 @@ import pytest
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
 from aq.formats.records import Artifact
-from aq.store import disk, second_writer, snapshots
-from aq.store.filling import Filler, Piece
-from aq.store.prefetch import Prefetch, find_places
-from aq.store.second import Helper
-from aq.store.second_writer import Task, answered
-from aq.store.snapshots import Entry, Mode, Origin
-from aq.store.staging import Staging
-from aq.store.stats import pack_stat
+from aq.store.commits import snapshots
+from aq.store.commits.snapshots import Entry, Mode, Origin
+from aq.store.folder import second_writer
+from aq.store.folder.filling import Filler, Piece
+from aq.store.folder.prefetch import Prefetch, find_places
+from aq.store.folder.second import Helper
+from aq.store.folder.second_writer import Task, answered
+from aq.store.system import disk
+from aq.store.system.staging import Staging
+from aq.store.system.stats import pack_stat
 
 from tests.store.folder import Bench, bench
 from tests.store.scenario import in_child
@@ -157,7 +159,7 @@ def test_what_the_helper_refuses(bench: Bench, staging: Staging) -> None:
     disk.write_new(staging.fd, b"taken", b"mine", mode=0o600, path=b"taken")
     names = [b"good", b"model", b"wrong", b"taken"]
     setup = msgspec.msgpack.encode((f"{bench.store.control}/packs", staging.path))
-    with closing(Helper[Task]("aq.store.second_writer")) as helping:
+    with closing(Helper[Task]("aq.store.folder.second_writer")) as helping:
         helping.begin(setup)
         modes = [0o600] * len(names)
         for task in (Task(rows, [names[row[3]] for row in rows], modes), Task(other, names[:1], modes[:1])):
@@ -177,7 +179,7 @@ def test_what_the_helper_refuses(bench: Bench, staging: Staging) -> None:
 def test_a_helper_ends_with_its_caller(bench: Bench, staging: Staging, tmp_path: Path) -> None:
     def begin_and_die() -> None:
         setup = msgspec.msgpack.encode((f"{bench.store.control}/packs", staging.path))
-        made = ready(Helper("aq.store.second_writer"))
+        made = ready(Helper("aq.store.folder.second_writer"))
         made.begin(setup)
         (tmp_path / "pid").write_text(str(made.pid))
         os.kill(os.getpid(), signal.SIGKILL)

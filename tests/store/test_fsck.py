@@ -13,16 +13,16 @@ import pytest
 from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
-from aq.formats.packs import Place
-from aq.formats.prolly import build_list, build_map
+from aq.formats.packing.packs import Place
 from aq.formats.records import Artifact, Commit, Node, Run, RunStep, Step, encode
-from aq.store import snapshots
-from aq.store.fsck import Checked, fsck
-from aq.store.mend import mend
-from aq.store.place_rows import decode_place
-from aq.store.refs import Ref
-from aq.store.snapshots import Entry, Origin
+from aq.formats.trees.prolly import build_list, build_map
+from aq.store.commits import snapshots
+from aq.store.commits.refs import Ref
+from aq.store.commits.snapshots import Entry, Origin
+from aq.store.frames.place_rows import decode_place
 from aq.store.store import Store
+from aq.store.upkeep.fsck import Checked, fsck
+from aq.store.upkeep.mend import mend
 
 from tests.store.folder import Bench, bench
 
@@ -203,7 +203,7 @@ def test_who_needs_a_damaged_file_is_said(root: Path) -> None:
 
 
 def _history(store: Store, tip: bytes) -> Iterator[tuple[Digest, Commit]]:
-    from aq.store import history
+    from aq.store.commits import history
 
     return history.first_parents(store, tip)
 

@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aq.formats.contents.files import encode_stream, stream_bytes
 from aq.formats.errors import AqError, Damaged, Temporary
-from aq.formats.files import encode_stream, stream_bytes
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import get_record, put_record
 from aq.formats.records import Artifact, Commit, Run, Step
-from aq.store import disk, history, lease, snapshots
-from aq.store.fsck import fsck
-from aq.store.gc import DAY, Collection, collect
-from aq.store.mend import mend
-from aq.store.refs import Ref
-from aq.store.snapshots import Entry, Origin
+from aq.store.commits import history, snapshots
+from aq.store.commits.refs import Ref
+from aq.store.commits.snapshots import Entry, Origin
 from aq.store.store import Store
+from aq.store.system import disk, lease
+from aq.store.upkeep.fsck import fsck
+from aq.store.upkeep.gc import DAY, Collection, collect
+from aq.store.upkeep.mend import mend
 
 from tests.store.folder import SECOND, Bench, bench
 from tests.store.scenario import in_child

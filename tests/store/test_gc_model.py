@@ -11,15 +11,14 @@ from aq.formats.errors import Temporary
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
 from aq.formats.records import Commit
-from aq.store import snapshots
-from aq.store.fsck import fsck
-from aq.store.gc import DAY, collect
-from aq.store.mend import mend
-from aq.store.refs import Ref
-from aq.store.snapshots import Entry, Origin
+from aq.store.commits import snapshots
+from aq.store.commits.refs import Ref
+from aq.store.commits.snapshots import Entry, Origin
 from aq.store.store import Store
-from hypothesis import settings
-from hypothesis import strategies as st
+from aq.store.upkeep.fsck import fsck
+from aq.store.upkeep.gc import DAY, collect
+from aq.store.upkeep.mend import mend
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.store.test_gc import bytes_of, file_of

@@ -8,25 +8,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from aq.formats import deltas
+from aq.formats.artifacts.values import decode
 from aq.formats.errors import Damaged
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import Like, get_record, put_record
-from aq.formats.packs import Place
-from aq.formats.prolly import build_list, list_items, list_last
-from aq.formats.prolly_nodes import NEW
+from aq.formats.packing import deltas
+from aq.formats.packing.packs import Place
+from aq.formats.packing.words import WORDS
 from aq.formats.records import Artifact, Commit
 from aq.formats.tables import encode_table
-from aq.formats.values import decode
-from aq.formats.words import WORDS
-from aq.store import bases, batches, snapshots
-from aq.store.fsck import fsck
-from aq.store.gc import DAY, collect
-from aq.store.mend import mend
-from aq.store.place_rows import encode_place
-from aq.store.refs import Ref
-from aq.store.snapshots import Entry, Origin
+from aq.formats.trees.prolly import build_list, list_items, list_last
+from aq.formats.trees.prolly_nodes import NEW
+from aq.store.commits import snapshots
+from aq.store.commits.refs import Ref
+from aq.store.commits.snapshots import Entry, Origin
+from aq.store.frames import bases, batches
+from aq.store.frames.place_rows import encode_place
 from aq.store.store import Store
+from aq.store.upkeep.fsck import fsck
+from aq.store.upkeep.gc import DAY, collect
+from aq.store.upkeep.mend import mend
 
 BEFORE, EACH = 10_000, 400
 
@@ -156,7 +157,7 @@ def test_what_is_made_from_several_needs_no_memory_to_be_read(
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_rebuilt_index_knows_all_pieces(store: Store, whole: bool) -> None:
-    from aq.store.rebuild import rebuild
+    from aq.store.transactions.rebuild import rebuild
 
     versions = grown(store, 6)
     lying = dict(deltas_of(store, Kind.CHUNK))
@@ -172,7 +173,7 @@ def test_a_rebuilt_index_knows_all_pieces(store: Store, whole: bool) -> None:
 
 
 def test_du_counts_pieces_with_what_is_made_from_them(store: Store) -> None:
-    from aq.store.du import usage
+    from aq.store.upkeep.du import usage
 
     grown(store, 5)
     told = usage(store)

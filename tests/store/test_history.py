@@ -7,11 +7,10 @@ from pathlib import Path
 from aq.formats.identity import Digest
 from aq.formats.objects import MemoryObjects, put_record
 from aq.formats.records import Commit
-from aq.store import history
-from aq.store.history import Head
-from aq.store.refs import Ref
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.store.commits import history
+from aq.store.commits.history import Head
+from aq.store.commits.refs import Ref
+from hypothesis import given, strategies as st
 
 from tests.store.folder import Bench
 

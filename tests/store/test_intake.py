@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aq.formats.contents.files import whole_bytes
 from aq.formats.errors import AqError, Temporary
-from aq.formats.files import whole_bytes
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
-from aq.store import content, intake, second_reader, snapshots
-from aq.store.journal import FolderLock
-from aq.store.snapshots import Mode
-from aq.store.statblocks import decode
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from aq.store.commits import snapshots
+from aq.store.commits.snapshots import Mode
+from aq.store.folder import content, intake, second_reader
+from aq.store.frames.journal import FolderLock
+from aq.store.frames.statblocks import decode
+from hypothesis import given, settings, strategies as st
 
 from tests.store.folder import Bench, bench
 

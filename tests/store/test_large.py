@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from aq.formats import windows
-from aq.formats.chunking import LONGEST
+from aq.formats.contents import windows
+from aq.formats.contents.chunking import LONGEST
+from aq.formats.contents.files import stream_bytes
 from aq.formats.errors import AqError
-from aq.formats.files import stream_bytes
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
-from aq.store import disk, objects
-from aq.store.fsck import fsck
+from aq.store.frames import objects
 from aq.store.store import Store
+from aq.store.system import disk
+from aq.store.upkeep.fsck import fsck
 from blake3 import blake3
 
 from tests.store.folder import Bench
@@ -276,8 +277,8 @@ def test_progress_counts_a_large_file_as_it_goes_by(bench: Bench) -> None:
 MANY_PACKS = """
 import resource, sys
 from pathlib import Path
-from aq.store import objects
-from aq.store.fsck import fsck
+from aq.store.frames import objects
+from aq.store.upkeep.fsck import fsck
 from tests.store.folder import Bench
 objects.SEAL_AT = 1
 bench = Bench(Path(sys.argv[1]))

@@ -6,8 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-from aq.store import disk, gc, litter
-from aq.store.staging import Staging
+from aq.store.system import disk, litter
+from aq.store.system.staging import Staging
+from aq.store.upkeep import gc
 
 from tests.store.folder import SECOND, Bench, bench
 from tests.store.scenario import in_child

@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from aq.store import folders, lookahead, scan, stats
-from aq.store.lookahead import Lookahead, Piece, split
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.store.folder import folders, scan
+from aq.store.system import lookahead, stats
+from aq.store.system.lookahead import Lookahead, Piece, split
+from hypothesis import given, strategies as st
 
 from tests.store.folder import Bench, bench
 

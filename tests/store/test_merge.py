@@ -9,11 +9,10 @@ from aq.formats.errors import UsageError
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import MemoryObjects, Overlay, put_record
 from aq.formats.records import Commit
-from aq.store import history, snapshots
-from aq.store.merge import Answers, Merge, Side, common_base, merge
-from aq.store.snapshots import Entry, Mode, Origin
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.store.commits import history, snapshots
+from aq.store.commits.merge import Answers, Merge, Side, common_base, merge
+from aq.store.commits.snapshots import Entry, Mode, Origin
+from hypothesis import given, strategies as st
 
 Model = dict[str, Entry]
 NAMES = ["a", "a/x", "a/y", "b", "b-", "b/c/d", "c"]

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from aq.formats.errors import Unstorable, UsageError
-from aq.store import paths
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.store.system import paths
+from hypothesis import given, strategies as st
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aq.formats.contents.inline_frames import InlineFrames
 from aq.formats.identity import Kind
-from aq.formats.inline_frames import InlineFrames
 from aq.formats.objects import put_record
 from aq.formats.records import Artifact
-from aq.store import disk
-from aq.store.objects import SPILL_AT
+from aq.store.frames.objects import SPILL_AT
 from aq.store.store import Store
+from aq.store.system import disk
 
 
 @pytest.fixture

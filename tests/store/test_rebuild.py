@@ -13,13 +13,13 @@ from aq.formats.errors import Damaged, NewerFormat
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
 from aq.formats.records import Run, Step
-from aq.store import snapshots
-from aq.store.index import State
+from aq.store.commits import snapshots
+from aq.store.frames.index import State
+from aq.store.frames.statblocks import Rows, joined
+from aq.store.frames.unopened import problem_before_opening
 from aq.store.listed import are_listed
-from aq.store.rebuild import rebuild
-from aq.store.statblocks import Rows, joined
 from aq.store.store import Store
-from aq.store.unopened import problem_before_opening
+from aq.store.transactions.rebuild import rebuild
 from xxhash import xxh3_64_intdigest
 
 from tests.store.scenario import BRANCH, check, commit, content, put_content

@@ -11,13 +11,15 @@ import lmdb
 import pytest
 from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Kind
-from aq.formats.packs import HEADER_SIZE
-from aq.store import disk, objects, publish
-from aq.store.journal import Journal
-from aq.store.packs import PackFiles
-from aq.store.rebuild import rebuild
-from aq.store.refs import Ref
+from aq.formats.packing.packs import HEADER_SIZE
+from aq.store.commits.refs import Ref
+from aq.store.frames import objects
+from aq.store.frames.journal import Journal
+from aq.store.frames.packs import PackFiles
 from aq.store.store import Store
+from aq.store.system import disk
+from aq.store.transactions import publish
+from aq.store.transactions.rebuild import rebuild
 
 from tests.store.scenario import BRANCH, check, commit, content, in_child, put_content, work
 

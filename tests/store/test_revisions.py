@@ -11,10 +11,10 @@ from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import put_record
 from aq.formats.records import Commit, Run
-from aq.store import revisions, snapshots
-from aq.store.refs import Ref
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.store import revisions
+from aq.store.commits import snapshots
+from aq.store.commits.refs import Ref
+from hypothesis import given, strategies as st
 
 from tests.store.folder import Bench
 

@@ -10,13 +10,15 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from aq.formats.files import whole_bytes
+from aq.formats.contents.files import whole_bytes
 from aq.formats.identity import Kind, object_id
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
-from aq.store import disk, intake, second_reader, snapshots
-from aq.store.second_reader import Reader
-from aq.store.stats import pack_stat
+from aq.store.commits import snapshots
+from aq.store.folder import intake, second_reader
+from aq.store.folder.second_reader import Reader
+from aq.store.system import disk
+from aq.store.system.stats import pack_stat
 
 from tests.store.folder import Bench, bench
 

@@ -9,11 +9,10 @@ import pytest
 from aq.formats.errors import Damaged
 from aq.formats.identity import Digest
 from aq.formats.objects import MemoryObjects
-from aq.formats.prolly import build_map
-from aq.store import snapshots
-from aq.store.snapshots import Entry, Mode, Origin, Touched
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.formats.trees.prolly import build_map
+from aq.store.commits import snapshots
+from aq.store.commits.snapshots import Entry, Mode, Origin, Touched
+from hypothesis import given, strategies as st
 
 DIGESTS = st.binary(min_size=32, max_size=32).map(Digest)
 FILES = st.builds(Entry, DIGESTS, st.just(Origin.FILE), st.none(), st.sampled_from(Mode))

@@ -6,12 +6,11 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from aq.store import statblocks
-from aq.store.index import Change
-from aq.store.statblocks import ENTRY_SIZE, ROW_SIZE, Rows, joined
+from aq.store.frames import statblocks
+from aq.store.frames.index import Change
+from aq.store.frames.statblocks import ENTRY_SIZE, ROW_SIZE, Rows, joined
 from aq.store.store import Store
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from xxhash import xxh3_64_intdigest
 
 FOLDERS = [bytes([number]) * 16 for number in (0, 7, 255)]

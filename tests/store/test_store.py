@@ -12,10 +12,10 @@ from aq.formats.errors import Conflict, Damaged, NewerFormat, NotARepository, Us
 from aq.formats.identity import Digest, Kind, object_id
 from aq.formats.objects import put_record
 from aq.formats.records import Run, Step
-from aq.store import statblocks
-from aq.store.layout import discover
-from aq.store.refs import Ref
-from aq.store.statblocks import Rows, joined
+from aq.store.commits.refs import Ref
+from aq.store.frames import statblocks
+from aq.store.frames.layout import discover
+from aq.store.frames.statblocks import Rows, joined
 from aq.store.store import Store
 
 

@@ -10,20 +10,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from aq.formats.chunking import LONGEST
+from aq.formats.contents.chunking import LONGEST
+from aq.formats.contents.files import encode_stream, pieces
 from aq.formats.errors import AqError, Damaged
-from aq.formats.files import encode_stream, pieces
 from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects, Source
-from aq.formats.packs import Place
-from aq.formats.prolly import build_list
+from aq.formats.packing.packs import Place
 from aq.formats.records import Artifact
-from aq.store import disk, streaming
+from aq.formats.trees.prolly import build_list
+from aq.store.frames import streaming
+from aq.store.frames.streaming import copy_content
 from aq.store.store import Store
-from aq.store.streaming import copy_content
+from aq.store.system import disk
 from blake3 import blake3
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 MIB = 1 << 20
 

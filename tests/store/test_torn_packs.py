@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from aq.formats.identity import Kind
 from aq.formats.objects import put_record
-from aq.formats.packs import FOOTER_SIZE
+from aq.formats.packing.packs import FOOTER_SIZE
 from aq.formats.records import Artifact, Step
-from aq.store.content import read_state
-from aq.store.fsck import Checked, fsck
-from aq.store.mend import mend
-from aq.store.rebuild import rebuild
+from aq.store.folder.content import read_state
 from aq.store.store import Store
+from aq.store.transactions.rebuild import rebuild
+from aq.store.upkeep.fsck import Checked, fsck
+from aq.store.upkeep.mend import mend
 
 from tests.store.folder import Bench
 from tests.store.test_rebuild import snapshot_of

@@ -7,10 +7,9 @@ import pytest
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects
-from aq.store import tracking
-from aq.store.tracking import Rule, Tracking
-from hypothesis import given
-from hypothesis import strategies as st
+from aq.store.folder import tracking
+from aq.store.folder.tracking import Rule, Tracking
+from hypothesis import given, strategies as st
 
 PATHS = st.lists(st.sampled_from([b"a", b"b", b"a-b"]), max_size=3).map(b"/".join)
 RULES = st.dictionaries(PATHS, st.sampled_from(["+", "-", "!"]), max_size=8)

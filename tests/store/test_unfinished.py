@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from aq.formats.errors import AqError, Conflict
 from aq.pipeline.repo import Repo
-from aq.store import disk, unfinished
-from aq.store.rebuild import rebuild
+from aq.store.folder import unfinished
 from aq.store.store import Store
+from aq.store.system import disk
+from aq.store.transactions.rebuild import rebuild
 
 from tests.pipeline.repository import context, create
 from tests.store.scenario import in_child
@@ -196,7 +197,7 @@ def test_content_that_is_lost_does_not_stop_the_rest(half: Path) -> None:
     with open_repo(half) as repo:
         lost = next(name for name, text in lying(half).items() if text == HERE.get(name))
         entry = repo.worktree.head()
-        from aq.store import snapshots
+        from aq.store.commits import snapshots
 
         found = snapshots.get_entry(repo.store, entry, lost)
         assert found is not None

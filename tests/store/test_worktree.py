@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from aq.formats.contents.files import whole_bytes
 from aq.formats.errors import NotFound, Unstorable, UsageError
-from aq.formats.files import whole_bytes
 from aq.formats.objects import MemoryObjects, get_record
 from aq.formats.records import Artifact
-from aq.store import content, snapshots
-from aq.store.refs import Ref
-from aq.store.snapshots import Entry, Mode, Origin
+from aq.store.commits import snapshots
+from aq.store.commits.refs import Ref
+from aq.store.commits.snapshots import Entry, Mode, Origin
+from aq.store.folder import content
 
 from tests.store.folder import Bench, bench
 
@@ -344,7 +345,7 @@ def test_looking_imports_nothing_heavy(bench: Bench) -> None:
     bench.commit()
     code = (
         "import sys; from pathlib import Path; from aq.store.store import Store\n"
-        "from aq.store.worktree import Worktree\n"
+        "from aq.store.folder.worktree import Worktree\n"
         "with Store.open(Path(sys.argv[1])) as store:\n"
         "    work = Worktree(store); assert work.status(work.head()).changes == []\n"
         "heavy = {'pandas', 'pyarrow', 'numpy', 'zstandard', 'pyfastcdc', 'pathspec', 'rich', 'asyncio'}\n"

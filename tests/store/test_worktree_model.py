@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 from aq.formats.errors import Conflict, UsageError
 from aq.formats.identity import Digest
-from aq.store.refs import Ref
+from aq.store.commits.refs import Ref
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 

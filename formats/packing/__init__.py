@@ -1,0 +1,1 @@
+"""How objects lie in packs: frames, compression, and deltas against other objects."""

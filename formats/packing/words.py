@@ -1,0 +1,244 @@
+"""Values as references to words, those that another chunk has and new ones (docs/format.md, 4.2, codec 5).
+
+Invariant: `unpack(pack(data, base), base, len(data)) == data`; never more than the declared length is made.
+The words of a base are the distinct values of the array that it is, in the order in which they come first:
+so the segments of a table share the long texts of a column, as the pages of one file do.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from threading import local
+from typing import TYPE_CHECKING, Any, Final
+
+from aq.formats.errors import Damaged
+from aq.formats.identity import Buffer
+from aq.formats.packing.growth import FIXED, VARIABLE, Array, array_at, array_of, padded
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from zstandard import ZstdDecompressor
+
+WORDS: Final = 5
+"""The codec."""
+_head: Final = Struct("<IBBH")
+_LEVEL: Final = 1
+_PLANES: Final = 4
+_WIDTH: Final = 8
+_SOME: Final = 1_024
+_threads = local()
+
+
+def pack(data: Buffer, base: Buffer = b"") -> bytes | None:
+    """The payload; None where these are no arrays of texts or of 8-byte values, or most come only once."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    view = memoryview(data)
+    found = array_of(view)
+    if found is None or not _is_known(found):
+        return None
+    values = _array(view, found)
+    coded = values.dictionary_encode()
+    known = None if 2 * len(coded.dictionary) > found.rows else Base(base).words(found)
+    if known is None:
+        return None
+    places = pc.index_in(coded.dictionary, value_set=known)
+    is_new = places.is_null()
+    new = coded.dictionary.filter(is_new)
+    codes = places.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64) + 1
+    codes[is_new.to_numpy(zero_copy_only=False)] = len(known) + 1 + np.arange(len(new))
+    chosen = np.concatenate(([0], codes))[coded.indices.cast("int64").fill_null(-1).to_numpy() + 1]
+    planes = chosen.astype("<u4").view(np.uint8).reshape(-1, _PLANES).T
+    return _compress([*_written(new, found.width), *(plane.tobytes() for plane in planes)])
+
+
+def repeats(data: Buffer) -> bool:
+    """Whether this is an array for `pack`, and the values in its middle come more than once."""
+    view = memoryview(data)
+    found = array_of(view)
+    if found is None or not _is_known(found):
+        return False
+    some = _array(view, found).slice(max(0, found.rows - _SOME) // 2, _SOME)
+    return 8 * len(some.unique()) <= 7 * len(some)
+
+
+class Base:
+    """Bytes that words are taken from, looked for once for however many chunks."""
+
+    def __init__(self, data: Buffer) -> None:
+        self.data = data
+        self._found: tuple[Array, pa.Array] | None = None
+
+    def words(self, like: Array) -> pa.Array | None:
+        """The distinct values of the array, none of nothing; None where it is of another layout."""
+        if self._found is None:
+            if not len(self.data):
+                return _none(like)
+            view = memoryview(self.data)
+            found = array_of(view)
+            if found is None or found[1:3] != like[1:3]:
+                return None
+            self._found = found, _array(view, found).unique().drop_null()
+        return self._found[1] if self._found[0][1:3] == like[1:3] else None
+
+
+def unpack(payload: Buffer, base: Buffer | Base, length: int) -> bytes:
+    """The bytes again. Raises Damaged where they do not come out at the declared length."""
+    import numpy as np
+
+    told = memoryview(_decompress(payload, length))
+    new = array_at(told)
+    if new is None or not _is_known(new) or new.has_nulls or new.stop == len(told):
+        raise Damaged("a frame of words does not begin with any")
+    known = (base if isinstance(base, Base) else Base(base)).words(new)
+    if known is None or (len(told) - new.stop) % _PLANES:
+        raise Damaged("a frame of words has a base that holds none")
+    planes = np.frombuffer(told, np.uint8, -1, new.stop).reshape(_PLANES, -1)
+    chosen = np.ascontiguousarray(planes.T).view("<u4").ravel().astype(np.int64)
+    return _made(known, _array(told[: new.stop], new), chosen, new.width, length)
+
+
+def _made(known: pa.Array, new: pa.Array, chosen: Any, width: int, length: int) -> bytes:
+    """The array of the chosen words, if it has the declared length."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    words = pa.concat_arrays([known, new])
+    if len(chosen) and int(chosen.max()) > len(words):
+        raise Damaged("a frame of words names one that is not there")
+    valid = chosen != 0
+    has_nulls = not bool(valid.all())
+    head = _head.pack(len(chosen), FIXED if width else VARIABLE, has_nulls, width)
+    parts = [head, valid.tobytes() if has_nulls else b""]
+    if width:
+        values = np.concatenate((np.zeros(1, "<u8"), _numbers(words, "<u8")))[chosen]
+        return _padded_to(length, [*parts, values.tobytes()])
+    sizes = _numbers(pc.binary_length(words), "<i8")
+    sizes = np.concatenate(([0], sizes)).astype("<u4")[chosen]
+    parts.append(sizes.tobytes())
+    if sum(map(padded, (*map(len, parts), int(sizes.sum(dtype=np.uint64))))) != length:
+        raise Damaged(f"a frame of words does not make the {length} bytes it should")
+    return _padded_to(length, [*parts, _texts(words.take(_places(chosen[valid] - 1)))[1]])
+
+
+def _numbers(values: pa.Array, dtype: str) -> Any:
+    """The values of an array without nulls, where they lie: Arrow's own way to numpy imports pandas."""
+    import numpy as np
+
+    found = np.dtype(dtype)
+    if not len(values):
+        return np.empty(0, found)
+    return np.frombuffer(values.buffers()[1], found, len(values), values.offset * found.itemsize)
+
+
+def _places(rows: Any) -> pa.Array:
+    """Places to take, as Arrow has them, by the same reason."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows.astype("<i8", copy=False))])
+
+
+def _padded_to(length: int, parts: list[bytes]) -> bytes:
+    found = b"".join(map(_filled, parts))
+    if len(found) != length:
+        raise Damaged(f"a frame of words does not make the {length} bytes it should")
+    return found
+
+
+def _is_known(array: Array) -> bool:
+    return array.layout == VARIABLE or array.width == _WIDTH
+
+
+def _none(like: Array) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.nulls(0, _type(like))
+
+
+def _type(array: Array) -> pa.DataType:
+    import pyarrow as pa
+
+    return pa.uint64() if array.width else pa.large_binary()
+
+
+def _array(view: memoryview, found: Array) -> pa.Array:
+    """The values of an array."""
+    import numpy as np
+    import pyarrow as pa
+
+    bits = None
+    if found.has_nulls:
+        valid = np.frombuffer(view, np.uint8, found.rows, _head.size)
+        bits = pa.py_buffer(np.packbits(valid != 0, bitorder="little"))
+    buffers = [bits, pa.py_buffer(view[found.body : found.end])]
+    if not found.width:
+        buffers.insert(1, _offsets(np.frombuffer(view, "<u4", found.rows, found.lengths)))
+    return pa.Array.from_buffers(_type(found), found.rows, buffers)
+
+
+def _offsets(lengths: Any) -> pa.Buffer:
+    import numpy as np
+    import pyarrow as pa
+
+    return pa.py_buffer(np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64))))
+
+
+def _written(words: pa.Array, width: int) -> list[bytes]:
+    """The array of some words (docs/format.md, 8.2): head with lengths, and body."""
+    head = _head.pack(len(words), FIXED if width else VARIABLE, False, width)
+    if width:
+        return [head, _numbers(words, "<u8").tobytes()]
+    lengths, body = _texts(words)
+    return [_filled(head + lengths), _filled(body)]
+
+
+def _texts(words: pa.Array) -> tuple[bytes, bytes]:
+    """The lengths (u32) of some texts without nulls, and their bytes."""
+    import numpy as np
+
+    if not len(words):
+        return b"", b""
+    offsets = np.frombuffer(words.buffers()[1], np.int64, len(words) + 1, 8 * words.offset)
+    data = words.buffers()[2]
+    told = b"" if data is None else bytes(memoryview(data)[int(offsets[0]) : int(offsets[-1])])
+    return np.diff(offsets).astype("<u4").tobytes(), told
+
+
+def _filled(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 8)
+
+
+def _compress(parts: list[bytes]) -> bytes:
+    """One frame, in which each part is coded by itself."""
+    import zstandard
+
+    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_content_size=True, write_checksum=False)
+    stream, out = compressor.compressobj(size=sum(map(len, parts))), bytearray()
+    for part in parts:
+        out += stream.compress(part)
+        out += stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    out += stream.flush(zstandard.COMPRESSOBJ_FLUSH_FINISH)
+    return bytes(out)
+
+
+def _decompressor() -> ZstdDecompressor:
+    import zstandard
+
+    found: ZstdDecompressor | None = getattr(_threads, "decompressor", None)
+    if found is None:
+        found = _threads.decompressor = zstandard.ZstdDecompressor()
+    return found
+
+
+def _decompress(payload: Buffer, length: int) -> bytes:
+    import zstandard
+
+    try:
+        size = zstandard.frame_content_size(payload)
+        if not _head.size <= size <= 2 * length + 64:
+            raise Damaged(f"a frame of words cannot make {length} bytes")
+        return bytes(_decompressor().decompress(payload, max_output_size=size))
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise Damaged(f"a frame of words cannot be read: {error}") from None

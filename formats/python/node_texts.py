@@ -1,0 +1,131 @@
+"""Nodes of a pickle in words: the name of a class, a value as Python would write it, in short.
+
+Invariant: texts are bounded, however much a node holds and however often it holds itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aq.formats import arrays
+from aq.formats.python.pickle_reading import Global, Group, Made, Outside, Pairs
+
+REBUILD: Final = "aq.formats.arrays.rebuild"
+EXTENDED: Final = "aq.formats.models.numpy_values.rebuild"
+TORCH: Final = "aq.formats.models.torch_values.rebuild"
+_SCALAR: Final = "aq.formats.arrays.rebuild_scalar"
+ONNX: Final = "aq.formats.models.onnx_values.rebuild"
+_MADE_AS: Final = (
+    TORCH,
+    ONNX,
+    "aq.formats.models.torch_values.view",
+    "copyreg._reconstructor",
+    "copy_reg._reconstructor",
+)
+"""Calls whose first argument is the class of what they make."""
+_OWN: Final = {
+    REBUILD: "numpy.ndarray",
+    EXTENDED: "numpy.ndarray",
+    _SCALAR: "numpy.generic",
+    "aq.formats.arrays.empty_objects": "numpy.ndarray",
+    "aq.formats.arrays.dtype_of": "numpy.dtype",
+    "re._compile": "re.Pattern",
+}
+_TEXT_MOST: Final = 200
+_SHOWN_DEPTH: Final = 3
+_SHOWN_ITEMS: Final = 8
+
+
+def class_of(node: Any) -> str:
+    """The name of a node's class."""
+    match node:
+        case Made(function=Global() as function, arguments=arguments):
+            if str(function) in _MADE_AS and isinstance(arguments, tuple):
+                return class_of(Made(arguments[0], ())) if arguments else "object"
+            return _OWN.get(str(function), str(function))
+        case Pairs():
+            return "dict"
+        case Group():
+            return "frozenset" if node.frozen else "set"
+        case Outside():
+            return "table"
+        case Global():
+            return "global"
+        case _:
+            return type(node).__name__
+
+
+def in_short(value: Any) -> tuple[bool, Any]:
+    """(whether it can be said in short, the value for JSON)."""
+    match value:
+        case int() if value.bit_length() > 63:
+            return True, show(value)
+        case None | bool() | int() | float():
+            return True, value
+        case str():
+            return True, value if len(value) <= _TEXT_MOST else value[: _TEXT_MOST - 1] + "…"
+        case Made(function=Global() as function) if str(function) == _SCALAR:
+            return True, _scalar(value)
+        case Made(function=Global() as function) if str(function) == REBUILD:
+            return False, None
+        case list() | tuple() | Pairs() | Group() | Made() | Global() | bytes():
+            return True, show(value)
+        case _:
+            return False, None
+
+
+def _scalar(node: Made) -> Any:
+    """The number or text that a numpy scalar holds."""
+    try:
+        value = arrays.rebuild_scalar(*node.arguments).item()
+    except (TypeError, ValueError, AttributeError, IndexError):
+        return show(node.arguments)
+    return value if isinstance(value, (bool, float, str)) or type(value) is int else str(value)
+
+
+def show(node: Any) -> str:
+    """A short text that reads like Python."""
+    text = inner_text(node)
+    return text if len(text) <= _TEXT_MOST else text[: _TEXT_MOST - 1] + "…"
+
+
+def inner_text(node: Any, depth: int = _SHOWN_DEPTH) -> str:
+    """As `show`, of any length that the depth allows."""
+    if depth == 0:
+        return "…"
+
+    def inner(items: Any) -> str:
+        shown = [inner_text(item, depth - 1) for item in items[:_SHOWN_ITEMS]]
+        return ", ".join(shown + ["…"] * (len(items) > _SHOWN_ITEMS))
+
+    match node:
+        case str() | bytes():
+            return repr(node[:_TEXT_MOST])
+        case int() if node.bit_length() > 64:
+            return f"int of {node.bit_length()} bits"
+        case None | bool() | int() | float():
+            return repr(node)
+        case list():
+            return f"[{inner(node)}]"
+        case tuple():
+            return f"({inner(node)}{',' * (len(node) == 1)})"
+        case Group():
+            return f"{{{inner(node.items)}}}"
+        case Pairs():
+            pairs = [
+                f"{inner_text(key, depth - 1)}: {inner_text(held, depth - 1)}"
+                for key, held in node.items[:_SHOWN_ITEMS]
+            ]
+            return "{" + ", ".join(pairs + ["…"] * (len(node.items) > _SHOWN_ITEMS)) + "}"
+        case Global():
+            return str(node)
+        case Made(function=Global() as function) if str(function) == _SCALAR:
+            return repr(_scalar(node))
+        case Made():
+            return f"{class_of(node).rpartition('.')[2]}({inner(_listed(node.arguments))})"
+        case _:
+            return "…"
+
+
+def _listed(arguments: Any) -> Any:
+    return arguments if isinstance(arguments, (tuple, list)) else ()

@@ -1,0 +1,1 @@
+"""Prolly trees: ordered maps and lists whose nodes are chosen by content."""

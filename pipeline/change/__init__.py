@@ -1,0 +1,1 @@
+"""Changing what is recorded: commit, merge, switch, restore, undo, names, settings."""

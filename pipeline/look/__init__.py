@@ -1,0 +1,1 @@
+"""Looking: show, diff, blame, lineage, runs and checks, and values on their way out."""

@@ -1,0 +1,124 @@
+"""How two versions of a tracked file differ: as tables or models by its name, else keys, lines, sizes.
+
+Invariant: content is parsed as data, never run; what cannot be parsed is compared as lines or bytes.
+Unlike tables in the store, a table file is read whole: the cost follows its size.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+from aq.formats.errors import AqError
+from aq.formats.objects import MemoryObjects, Source
+from aq.formats.records import Artifact
+
+TEXT_MOST: Final = 4 << 20
+"""Bytes: larger files are not compared line by line."""
+PARSED_MOST: Final = 1 << 30
+"""Bytes: larger files are not parsed as tables."""
+_SNIFFED: Final = 8_192
+_NO_END: Final = "\\ No newline at end of file"
+
+
+def file_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any]:
+    """The `detail` of a file's diff."""
+    size = {"from": before.size, "to": after.size}
+    parsed = _model_detail(path, before, after, source) or _table_detail(path, before, after, source)
+    if parsed is not None:
+        return {"size": size, **parsed}
+    if before.size > TEXT_MOST or after.size > TEXT_MOST:
+        return {"size": size, "binary": True}
+    old, new = text_of(before, source), text_of(after, source)
+    if old is None or new is None:
+        return {"size": size, "binary": True}
+    keys = _changed_keys(old, new) if path.lower().endswith(".json") else None
+    return {"size": size, **(_line_detail(old, new) if keys is None else {"keys": keys})}
+
+
+def _model_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any] | None:
+    """As models, whose tensors are read where they differ; None where one of them is none."""
+    from aq.formats.models.files import compare_files, is_model_file
+
+    return compare_files(path, before, after, source) if is_model_file(path) else None
+
+
+def _table_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any] | None:
+    """As tables, read as an op would get them; None where one of them is no table."""
+    from aq.pipeline.step.parsing import parse, parser_for
+
+    if not all(is_table_file(path, record, source) for record in (before, after)):
+        return None
+    from aq.formats.tables import compare_tables, encode_table
+
+    parser, memory = parser_for(path, "arrow"), MemoryObjects()
+    with suppress(AqError):
+        sides = [parse(record, source, parser, {}, label=path) for record in (before, after)]
+        old, new = (encode_table(side, memory).artifact for side in sides)
+        return {"parsed": parser.name, **compare_tables(old, new, memory)}
+    return None
+
+
+def is_table_file(path: str, record: Artifact, source: Source) -> bool:
+    """Whether a file is a table by its name; JSON only where it is an array, since objects have keys."""
+    from aq.formats.artifacts import values
+    from aq.pipeline.step.parsing import file_kind
+
+    kind = file_kind(path)
+    if kind is None or record.format != "bytes" or record.size > PARSED_MOST:
+        return False
+    start = next(values.file_bytes(record, source), b"") if kind == ("json", "") else b"["
+    return start.lstrip()[:1] == b"["
+
+
+def text_of(record: Artifact, source: Source) -> str | None:
+    """The content, if it is text."""
+    from aq.formats.artifacts import values
+
+    data = b"".join(values.file_bytes(record, source))
+    if b"\0" in data[:_SNIFFED]:
+        return None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _changed_keys(old: str, new: str) -> list[dict[str, Any]] | None:
+    """The keys of two JSON objects whose values differ, with both; None where one is no object."""
+    try:
+        before, after = json.loads(old), json.loads(new)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return None
+    return list(_within("", before, after))
+
+
+def _within(above: str, before: dict[str, Any], after: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for key in dict.fromkeys([*before, *after]):
+        name, old, new = f"{above}{key}", before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _within(f"{name}.", old, new)
+        elif key not in before:
+            yield {"name": name, "change": "added", "from": None, "to": new}
+        elif key not in after:
+            yield {"name": name, "change": "removed", "from": old, "to": None}
+        elif json.dumps(old) != json.dumps(new):  # 1 is neither True nor 1.0, at any depth
+            yield {"name": name, "change": "changed", "from": old, "to": new}
+
+
+def _line_detail(old: str, new: str) -> dict[str, Any]:
+    diff = list(difflib.unified_diff(_lines(old), _lines(new), lineterm="", n=3))[2:]
+    added = sum(line.startswith("+") for line in diff)
+    removed = sum(line.startswith("-") for line in diff)
+    return {"lines": {"added": added, "removed": removed}, "diff": "\n".join(diff)}
+
+
+def _lines(text: str) -> list[str]:
+    """The lines without their line feeds, but with all else at their ends; the last says if it has none."""
+    *lines, last = text.split("\n")
+    return [*lines, f"{last}\n{_NO_END}"] if last else lines

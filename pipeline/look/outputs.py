@@ -1,0 +1,115 @@
+"""Values on their way out: an artifact as bytes for `aq cat`, `restore -o` and `Artifact.save`.
+
+Invariant: a file comes out byte for byte; a table in the form that was asked for; nothing is
+unpickled: a model leaves as its pickle, whole, only when a file is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from aq.formats.errors import UsageError
+from aq.formats.objects import Source
+from aq.formats.records import Artifact
+from aq.pipeline.look import exporting
+from aq.pipeline.look.exporting import FORMS, Held, exported
+from aq.pipeline.look.selection import Rows, as_table, span
+from aq.store.system import disk
+
+_SUFFIXES: Final = {
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".json": "json",
+    ".jsonl": "json",
+}
+
+
+def form_of(record: Artifact, target: Path) -> str | None:
+    """The form that a file name asks for; None for what has only one."""
+    if record.kind != "table":
+        return None
+    return form_of_name(target) or "csv"
+
+
+def form_of_name(target: Path) -> str | None:
+    """The form of a table that a file name asks for, or None."""
+    return _SUFFIXES.get(target.suffix.lower())
+
+
+def chunks(
+    store: Source,
+    record: Artifact,
+    path: str,
+    form: str | None,
+    *,
+    columns: Sequence[str] | None = None,
+    rows: Rows | None = None,
+) -> Iterator[bytes]:
+    """The bytes of an artifact piecewise. Raises UsageError for a form that does not apply.
+
+    Of a file with `columns` or `rows` these, as CSV unless `form` says otherwise.
+    """
+    if form is not None and form not in FORMS:
+        raise UsageError(f"'{form}' is no format (there are {', '.join(FORMS)})")
+    part = columns is not None or rows is not None
+    if record.kind == "table":
+        return exported(_stored(store, record, columns, rows), form or "csv")
+    if (form is not None or part) and record.format == "bytes":
+        held = Held(as_table(store, record, path, "arrow", columns, rows))
+        return exported(held, form or "csv")
+    if part or (form is not None and form != "json"):
+        what = "columns and rows" if part else f"{form} form"
+        raise UsageError(f"{path} is no table: it has no {what}", hint=f"aq show {path}")
+    return _plain(store, record, path)
+
+
+def _stored(
+    store: Source, record: Artifact, columns: Sequence[str] | None, rows: Rows | None
+) -> exporting.Stored:
+    from aq.formats.tables.described import described
+    from aq.formats.tables.table import chosen
+
+    found = described(record)
+    if columns is not None:
+        chosen(found, columns)
+    return exporting.Stored(record, store, columns, None if rows is None else span(rows, found.rows))
+
+
+def write(target: Path, pieces: Iterable[bytes]) -> None:
+    """Write an answer to a file, whole or not at all. Raises UsageError where its folder does not exist."""
+    if not target.parent.is_dir():
+        raise UsageError(f"no folder {target.parent}", hint=f"mkdir -p {target.parent}")
+    disk.write_stream(str(target), pieces)
+
+
+def _plain(store: Source, record: Artifact, path: str) -> Iterator[bytes]:
+    from aq.formats.artifacts import collected, values
+
+    if record.format == collected.FORMAT:
+        if not collected.formats(record) <= {"json", "metric"}:
+            raise UsageError(f"{path} holds results of a map that are no JSON", hint=f"aq show {path}")
+        yield _json_text(values.decode(record, store)) + b"\n"
+    elif record.format == "bytes":
+        yield from values.file_bytes(record, store)
+    elif record.format == "raw":
+        yield from _bytes(values.decode(record, store))
+    elif record.format in ("json", "metric"):
+        yield _json_text(values.decode(record, store)) + b"\n"
+    else:
+        yield from _bytes(values.decode(record, store, as_="bytes"))
+
+
+def _bytes(value: object) -> Iterator[bytes]:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise UsageError(f"a {type(value).__name__} has no bytes of its own")
+    yield bytes(value)
+
+
+def _json_text(value: Any) -> bytes:
+    import json
+
+    return json.dumps(getattr(value, "value", value), ensure_ascii=False).encode("utf-8", "surrogatepass")

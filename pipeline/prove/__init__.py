@@ -1,0 +1,1 @@
+"""Proving: run an old flow again, find the commit that made a metric worse."""

@@ -1,0 +1,1 @@
+"""Records that verbs return, for Python, JSON and text alike; they know nothing but each other."""

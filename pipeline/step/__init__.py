@@ -1,0 +1,1 @@
+"""One step: its key, its inputs, executing it in this process, and what it returned."""

@@ -1,0 +1,1 @@
+"""Commits as values: refs, snapshots, operations, and walks and merges over them."""

@@ -1,0 +1,1 @@
+"""Keeping a repository in order: fsck, gc, du."""
