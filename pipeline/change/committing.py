@@ -59,6 +59,9 @@ def values(
 ) -> CommitResult:
     """Commit exactly these values on top of HEAD. `keys`: the columns that identify a table's rows."""
     before = repo.store.new_bytes()
+    unnamed = [path for path in given if not isinstance(path, str)]
+    if unnamed:
+        raise UsageError(f"the path of a value is a text, not {unnamed[0]!r}")
     unknown = sorted(set(keys) - set(given))
     if unknown:
         raise UsageError(f"keys= names '{unknown[0]}', which is not among the values")

@@ -109,10 +109,10 @@ def _edits(store: Store, proposal: Proposal) -> Mapping[str, Entry | None]:
 
 
 def require_text(message: str) -> None:
-    """Raise UsageError for a message that is no Unicode text (a lone surrogate)."""
+    """Raise UsageError for a message that is no text, or no Unicode text (a lone surrogate)."""
     try:
         message.encode("utf-8")
-    except UnicodeEncodeError:
+    except (AttributeError, UnicodeEncodeError):
         raise UsageError(f"the message {message!r} is no valid text") from None
 
 

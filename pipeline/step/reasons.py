@@ -86,6 +86,8 @@ def _function(name: str) -> str:
 def _value(name: str) -> str:
     """`flights:LIMIT` is `LIMIT`; defaults and closures are named with their function."""
     plain = name.rpartition(":")[2]
+    if plain.startswith("(value "):  # no function of the op's: reach.Walk.run names it by its token
+        return "what a value given to the op reaches"
     for middle, text in ((".default.", "the default {} of {}()"), (".closure.", "{} around {}()")):
         owner, found, inner = plain.partition(middle)
         if found:

@@ -56,6 +56,10 @@ def changed(**parts: Any) -> list[tuple[str, str]]:
             {"values": {**BEFORE.values, "flights:clean.closure.y": "2"}},
             [("code", "y around clean() changed")],
         ),
+        (
+            {"values": {**BEFORE.values, "(value odule aq)": "2"}},
+            [("code", "what a value given to the op reaches is new")],
+        ),
         ({"options": {"version": "2"}}, [("code", "version: 1 → 2")]),
         ({"options": {}}, [("code", "version: 1 → none")]),
         ({"params": {**BEFORE.params, "depth": plain(8, at="")}}, [("param", "depth: 6 → 8")]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -74,6 +75,15 @@ def test_a_value_may_not_take_a_tracked_path(repo: Repo) -> None:
 def test_keys_must_name_values(repo: Repo) -> None:
     with pytest.raises(UsageError, match="keys="):
         repo.commit({"a": 1}, keys={"b": ["id"]})
+
+
+def test_paths_and_messages_are_texts(repo: Repo) -> None:
+    wrong: Any = {1: 2}
+    with pytest.raises(UsageError, match="path of a value is a text, not 1"):
+        repo.commit(wrong)
+    wrong = 5
+    with pytest.raises(UsageError, match="message 5 is no valid text"):
+        repo.commit({"a": 1}, message=wrong)
 
 
 def test_a_removed_value_goes_with_a_commit(repo: Repo) -> None:
