@@ -16,7 +16,7 @@ from aq.pipeline.records.results import Reason
 from aq.pipeline.run.fanning import Fan
 from aq.pipeline.step.execution import Made, StepStore, made_by
 from aq.pipeline.step.planning import Parse, Planner, Previous, ReadSource
-from aq.pipeline.step.unfolding import Unfolded
+from aq.pipeline.step.unfolding import Unfolded, keeps_names
 from aq.store.commits.snapshots import items_of
 
 
@@ -49,7 +49,7 @@ def _planned(planner: Planner, node: Node, made: dict[str, Made], *, force: bool
     unknown = {place for place, one in given.items() if one is None}
     again = force or node.op.options.cache == "never"
     found = None if unknown or again else planner.recorded(step, node.name)
-    if found is not None:
+    if found is not None and (not node.each or keeps_names(planner.store, node, found[1], made)):
         id, recorded = found
         made.update(made_by(node, id, recorded.outputs))
         if node.each:

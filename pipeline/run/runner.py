@@ -31,6 +31,7 @@ from aq.pipeline.step.capture import Tee
 from aq.pipeline.step.execution import Execution, Failure, Made, StepStore
 from aq.pipeline.step.inputs import Input
 from aq.pipeline.step.planning import Parse, Planner, Previous, ReadSource
+from aq.pipeline.step.unfolding import keeps_names
 from aq.store.system.turns import Turns
 
 __all__ = ["Execution", "Failure", "Made", "Staff", "execute", "plan"]
@@ -241,7 +242,7 @@ class _Walk:
         """Take what was recorded for a step's key; False where there is nothing."""
         node = self.nodes[index]
         found = self.planner.recorded(step, node.name)
-        if found is None:
+        if found is None or (node.each and not keeps_names(self.store, node, found[1], self.tally.made)):
             return False
         how = ending.reused(self.store, node, *found)
         self._end(node, self.maps.reused(node, found[1], how) if node.each else how)

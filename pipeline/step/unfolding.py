@@ -81,19 +81,11 @@ class Unfolded:
     @cached_property
     def keys(self) -> list[str]:
         """The last part of each item's name."""
-        known = self._names_above()
-        if known is not None:
+        known = names_above(self.planner.store, self.node, self._made)
+        if known is not None and len(known) == len(self.items):
             return known
         named = [(key, one.shown if isinstance(one, Found) else one) for key, one in self.items]
         return mapping.names(named, self.digest, secret=self._is_secret())
-
-    def _names_above(self) -> list[str] | None:
-        """Where the items are what a map of this flow made, they keep their names."""
-        if not isinstance(self._argument, Output) or self._argument.path not in self._made:
-            return None
-        step = get_record(self.planner.store, Step, self._made[self._argument.path].step)
-        found = [one.key for one in items_of(self.planner.store, step)]
-        return found if step.items is not None and len(found) == len(self.items) else None
 
     def _is_secret(self) -> bool:
         if not isinstance(self._argument, Constant):
@@ -218,6 +210,24 @@ class Unfolded:
     @cached_property
     def _wanted(self) -> hints.Form:
         return hints.form(self.node.annotated.get(self.node.each))
+
+
+def names_above(store: StepStore, node: Node, made: Mapping[str, Made]) -> list[str] | None:
+    """The names of the items that a map of the same flow made for this one: they keep them."""
+    argument = node.arguments[node.place]
+    if not isinstance(argument, Output) or argument.path not in made:
+        return None
+    step = get_record(store, Step, made[argument.path].step)
+    return None if step.items is None else [one.key for one in items_of(store, step)]
+
+
+def keeps_names(store: StepStore, node: Node, step: Step, made: Mapping[str, Made]) -> bool:
+    """Whether the items of a map that was recorded would be called the same now.
+
+    Its key stands for what they are, but other items of the map above may have given the same.
+    """
+    names = names_above(store, node, made)
+    return names is None or names == [one.key for one in items_of(store, step)]
 
 
 def given_items(node: Node) -> list[Argument] | None:

@@ -542,3 +542,13 @@ def test_a_map_equals_a_loop_and_runs_no_item_twice(data: st.DataObject) -> None
 
 def _text(item: int, before: int) -> str:
     return f"{item}.{before + 1}" if before else str(item)
+
+
+def test_items_take_their_new_names_along_where_what_they_are_is_as_before(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path)
+    for items in ((4,), (), (1,), (4,)):
+        shop.write(Fan(items).text())
+        done = shop.run()
+        told = {one["step"] for one in shop.events if one["event"] == "step" and one.get("map")}
+        assert told == {f"f/{op}/{item}" for op in ("times", "plus") for item in items}
+        assert shop.value(done, "f/plus") == [3] * len(items)  # 4 and 1 give the same
