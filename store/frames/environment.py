@@ -325,4 +325,6 @@ def explain(error: lmdb.Error) -> AqError:
         return Temporary("too many processes read this repository at once")
     if isinstance(error, _OF_DAMAGE):
         return DamagedIndex(str(error))
+    if isinstance(error, lmdb.ReadonlyError):
+        return Refused("the index cannot be written")
     return Refused(f"the index cannot be used: {error}")

@@ -36,7 +36,8 @@ def test_a_read_only_file_system(root: Path) -> None:
     """Looking works; what would write says in one line that it cannot. Nothing is written."""
     alone = unshare()
     looks = [["log"], ["show"], ["status"], ["diff"], ["fsck", "--full"], ["ls"], ["gc", "-n"], ["du"]]
-    writes = [["commit", "-m", "x"], ["add", "."], ["tag", "add", "t"], ["undo"], ["fsck", "--rebuild"]]
+    writes = [["commit", "-m", "x"], ["add", "."], ["tag", "add", "t"], ["undo"], ["gc"]]
+    writes += [["fsck", "--rebuild"]]
     script = 'mount --bind . . && mount -o remount,bind,ro . && cd . && cd "$PWD" || exit 99\n'
     kept = root.parent / f"out-{os.getpid()}"
     for words in looks + writes:
