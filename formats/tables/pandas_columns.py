@@ -67,13 +67,15 @@ def _write_numpy(array: np.ndarray[Any, Any], where: str) -> Written:
         found = write_objects(array, where)
         markers = None if found.markers is None else _chunked(found.markers)
         return Written(_chunked(found.values), ["object", found.kind, found.missing], markers)
+    if array.dtype.kind not in "biufcmM" or array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
+        raise Unstorable(f"{where}: nothing maps the dtype {array.dtype}")
+    if not array.dtype.isnative:
+        inner = _write_numpy(array.astype(array.dtype.newbyteorder("=")), where)
+        return inner._replace(dtype=["swapped", inner.dtype])
     if array.dtype.kind == "c":
         part = np.ascontiguousarray(array).view(f"f{array.dtype.itemsize // 2}")
         return Written(_chunked(pa.FixedSizeListArray.from_arrays(pa.array(part), 2)), ["complex"])
-    if array.dtype.kind not in "biufmM" or array.dtype.itemsize > 8:
-        raise Unstorable(f"{where}: nothing maps the dtype {array.dtype}")
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return Written(_chunked(pa.array(native, from_pandas=False)), None)
+    return Written(_chunked(pa.array(array, from_pandas=False)), None)
 
 
 def _write_extension(array: Any, dtype: Any, where: str) -> tuple[Any, Dtype]:
@@ -199,6 +201,9 @@ def _read_rare(values: pa.ChunkedArray, dtype: list[Any], source: Source) -> Any
             dense = read_column(values, inner, source)
             fill_value = read_cell(fill)
             return pd.arrays.SparseArray(dense, fill_value=fill_value)
+        case ["swapped", inner]:
+            native = read_column(values, inner, source)
+            return native.astype(native.dtype.newbyteorder(">"))
         case ["complex"]:
             part = values.combine_chunks().flatten().to_numpy()
             return part.view(f"c{part.dtype.itemsize * 2}")

@@ -78,7 +78,7 @@ def _is_settled_dtype(dtype: Any) -> bool:
             return True
         case ["arrow" | "category", *_]:
             return True
-        case ["interval" | "sparse", _, inner]:
+        case ["interval" | "sparse", _, inner] | ["swapped", inner]:
             return _is_settled_dtype(inner)
     return False
 

@@ -146,6 +146,10 @@ AXES: dict[str, Callable[[], pd.DataFrame | pd.Series]] = {
             "t": pd.arrays.SparseArray(np.array(["2020", "NaT", "2021"], "M8[ns]")),
         }
     ),
+    "numbers in big-endian order": lambda: pd.DataFrame(
+        {kind: np.array([1, 2], kind) for kind in (">i2", ">u8", ">f4", ">c8", ">c16")},
+        index=np.array([5, 6], ">i4"),
+    ),
     "no rows of any dtype": lambda: pd.DataFrame(
         {
             "i": pd.Series([], dtype="i1"),
@@ -272,6 +276,21 @@ def test_what_has_no_cell_is_refused_with_its_place(value: Any) -> None:
         encode_table(pd.DataFrame({"o": objects(1, value)}), MemoryObjects())
     with pytest.raises(Unstorable, match=r"^column 'o', row 1: nothing maps an? "):
         encode_table(pd.DataFrame({"o": objects(1, [{"deep": value}])}), MemoryObjects())
+
+
+@pytest.mark.skipif(np.dtype("longdouble").itemsize == 8, reason="they are no wider here")
+@pytest.mark.parametrize("kind", ["longdouble", "clongdouble"])
+def test_numbers_wider_than_64_bits_are_refused(kind: str) -> None:
+    with pytest.raises(Unstorable, match=r"^column 'x': nothing maps the dtype (float|complex)"):
+        encode_table(pd.DataFrame({"x": np.array([1], kind)}), MemoryObjects())
+
+
+def test_another_order_of_bytes_is_another_table_of_the_same_content() -> None:
+    numbers = np.array([1, 2], "i4")
+    native, swapped = (encode_table(pd.DataFrame({"a": numbers.astype(kind)}), MemoryObjects()).artifact
+                       for kind in ("<i4", ">i4"))  # fmt: skip
+    assert encode(native) != encode(swapped)
+    assert (native.root, native.data) == (swapped.root, swapped.data)
 
 
 @pytest.mark.parametrize("name", DISTINCT)
