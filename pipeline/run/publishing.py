@@ -7,21 +7,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
+import msgspec
 from aq.formats.errors import Conflict
 from aq.formats.identity import Digest
+from aq.formats.objects import put_record
 from aq.formats.partitions import flow_of
 from aq.formats.records import Run
 from aq.pipeline.change.recording import Proposal, record
-from aq.pipeline.history.head import Head
+from aq.pipeline.history.head import Head, head
 from aq.pipeline.records.outcomes import RunDone
-from aq.pipeline.run import ended
+from aq.pipeline.run import ended, published
 from aq.pipeline.run.selecting import Job
 from aq.pipeline.step.execution import Execution
+from aq.store.commits import snapshots
 from aq.store.commits.refs import check_name
 from aq.store.commits.snapshots import Entry
+from aq.store.system.turns import alone
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
@@ -36,47 +40,74 @@ class Outcome:
     run: Run
     execution: Execution
     edits: dict[str, Entry | None]
-    id: Digest
+
+
+PUBLISHING: Final = b"publish a run"
+"""The turn of those who publish runs, of which each looks at what the one before has published."""
 
 
 def publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome]) -> list[RunDone]:
-    """One commit of the flows that passed, and one operation that names the other runs."""
-    passed = [one for one in outcomes if one.run.status == "committed"]
-    others = [one for one in outcomes if one.run.status != "committed"]
-    commit = None
-    if passed:
-        edits = {path: entry for one in passed for path, entry in one.edits.items()}
-        message = request.message or ended.messages([one.run for one in passed])
-        proposal = Proposal(
-            command="run",
-            base=at.snapshot,
-            edits=edits,
-            message=message,
-            author=repo.author(),
-            runs=[one.id for one in passed],
-            git=passed[0].run.git,
-            tags=[request.tag] if request.tag else [],
-            ref=at.ref,
-        )
-        try:
-            recorded = record(repo.store, repo.context, proposal)
-        except Conflict:
-            register(repo, outcomes)
-            raise
-        commit = str(recorded.id) if recorded else None
+    """One commit of the flows that passed, and one operation that names the other runs.
+
+    A flow of which another process has published the very same meanwhile is unchanged.
+    """
+    with alone(repo.store.control, PUBLISHING):
+        now = head(repo.store)
+        told = [_beside(repo, request, at, now, one) for one in outcomes]
+        passed = [one for one in told if one.run.status == "committed"]
+        commit = _commit(repo, request, at, passed, told) if passed else None
+    others = [one for one in told if one.run.status != "committed"]
     if others:
         register(repo, others)
-    commits = {"committed": commit, "unchanged": str(at.id) if at.id else None}
-    last = {one.job.name: one.id for one in outcomes}
+    last = {one.job.name: one for one in told}
     return [
         ended.done(
-            one.id,
+            put_record(repo.store, one.run),
             one.run,
-            commits.get(one.run.status),
-            [*_notes(request, one), *rested(request.rest, one.job.name, last=one.id == last[one.job.name])],
+            commit if one.run.status == "committed" else _holder(one.run),
+            [*_notes(request, one), *rested(request.rest, one.job.name, last=one is last[one.job.name])],
         )
-        for one in outcomes
+        for one in told
     ]
+
+
+def _holder(run: Run) -> str | None:
+    """The commit that held an unchanged run's results already."""
+    return str(Digest(run.base)) if run.status == "unchanged" and run.base else None
+
+
+def _beside(repo: Repo, request: Request, at: Head, now: Head, one: Outcome) -> Outcome:
+    """A flow's run, which began at one HEAD, as it ended at another."""
+    if one.run.status != "committed" or request.tag or now.id == at.id or now.ref != at.ref:
+        return one
+    snapshot = snapshots.edit(repo.store, now.snapshot, one.edits)
+    if not published.is_unchanged(repo, now, one.job, now.snapshot, snapshot, one.run.sources):
+        return one
+    run = msgspec.structs.replace(one.run, status="unchanged", snapshot=now.snapshot, base=now.id)
+    return replace(one, run=run)
+
+
+def _commit(
+    repo: Repo, request: Request, at: Head, passed: Sequence[Outcome], outcomes: Sequence[Outcome]
+) -> str | None:
+    """Commit what passed; its id. Raises Conflict, with all runs registered."""
+    proposal = Proposal(
+        command="run",
+        base=at.snapshot,
+        edits={path: entry for one in passed for path, entry in one.edits.items()},
+        message=request.message or ended.messages([one.run for one in passed]),
+        author=repo.author(),
+        runs=[put_record(repo.store, one.run) for one in passed],
+        git=passed[0].run.git,
+        tags=[request.tag] if request.tag else [],
+        ref=at.ref,
+    )
+    try:
+        recorded = record(repo.store, repo.context, proposal)
+    except Conflict:
+        register(repo, outcomes)
+        raise
+    return str(recorded.id) if recorded else None
 
 
 def _notes(request: Request, one: Outcome) -> list[str]:
@@ -103,7 +134,7 @@ def register(repo: Repo, outcomes: Sequence[Outcome]) -> None:
     names = ", ".join(f"{one.job.space}: {one.run.status}" for one in outcomes)
     change = repo.transaction("run", names)
     for one in outcomes:
-        change.add_run(one.id)
+        change.add_run(put_record(repo.store, one.run))
     change.commit()
 
 

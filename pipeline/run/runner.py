@@ -32,14 +32,12 @@ from aq.pipeline.step.execution import Execution, Failure, Made, StepStore
 from aq.pipeline.step.inputs import Input
 from aq.pipeline.step.planning import Parse, Planner, Previous, ReadSource
 from aq.pipeline.step.unfolding import keeps_names
-from aq.store.system.turns import Turns
+from aq.store.system.turns import LOOK, Turns
 
 __all__ = ["Execution", "Failure", "Made", "Staff", "execute", "plan"]
 
 FLUSH_SECONDS: Final = 0.05
 """About what two fsyncs cost on a busy disk (docs/decisions/060)."""
-LOOK: Final = 0.05
-"""Seconds between two looks at a step that another process is at."""
 
 OnEvent = Callable[[dict[str, Any]], None]
 Clock = Callable[[], float]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from aq.formats.errors import UsageError
 from aq.formats.identity import Digest
-from aq.formats.objects import put_record
 from aq.formats.records import Git, Run, RunStep, Source
 from aq.pipeline.change import git, settings
 from aq.pipeline.change.finishing import finishing_all
@@ -140,7 +139,7 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
             published.refuse_files_inside(repo, at, flow)
         may_fail = accepting.accepted(jobs, request.accept, request.rest)
         for job in jobs:
-            earlier = {one.job.space: bytes(one.id) for one in outcomes}
+            earlier = {one.job.space: one.run for one in outcomes}
             reader, started = FolderReader(repo, working, job.space, earlier), repo.context.now()
             attempt = _Attempt(
                 repo, project, request, at, working, job, reader, started, crew, around, may_fail
@@ -284,7 +283,7 @@ class _Attempt:
             publishing.register(self.repo, [self.outcome(found)])
 
     def outcome(self, found: Execution) -> Outcome:
-        """The record of what happened, stored."""
+        """The record of what happened."""
         repo, job = self.repo, self.job
         former = published.former_spaces(repo.store, self.at, job)
         hidden = published.hidden_of(repo, found)
@@ -327,7 +326,7 @@ class _Attempt:
             error=_error(found),
             author=self.around.author,
         )
-        return Outcome(job, made, found, edits, put_record(repo.store, made))
+        return Outcome(job, made, found, edits)
 
     def gathered(self) -> list[RunStep]:
         """What brought partitions together for a read."""

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 VERSION: Final = "1"
 OP: Final = "partitions"
 """The op of a step that brings partitions together."""
-Runs = Mapping[str, bytes]
-"""{space: its newest run}: what tells a param that is a text of digits from a number."""
+Runs = Mapping[str, bytes | Run]
+"""{space: its newest run, or the id of that}: what tells a param that is a text of digits from a number."""
 
 
 class Parts(NamedTuple):
@@ -82,8 +82,9 @@ def _texts(source: Source, spaces: Sequence[str], runs: Runs) -> tuple[str, ...]
     told = set[str]()
     for space in spaces if looks else ():
         if space in runs:
-            recorded = get_record(source, Run, runs[space]).typed
-            told |= {name for name in looks - told if isinstance(recorded.get(name), str)}
+            run = runs[space]
+            typed = (run if isinstance(run, Run) else get_record(source, Run, run)).typed
+            told |= {name for name in looks - told if isinstance(typed.get(name), str)}
         if told == looks:
             break
     return tuple(sorted(told))

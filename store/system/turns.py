@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from threading import Lock
+from time import sleep
 from typing import Final
 
 from aq.store.system import disk
 
 NAME: Final = "turns"
+LOOK: Final = 0.05
+"""Seconds between two looks at a turn that another process has."""
 _guard = Lock()
 _files: dict[str, _File] = {}
 
@@ -88,6 +93,15 @@ class Turns:
             if not self._file.users and _files.get(self._path) is self._file:
                 del _files[self._path]
                 os.close(self._file.fd)
+
+
+@contextmanager
+def alone(control: str | os.PathLike[str], key: bytes) -> Iterator[None]:
+    """Within, this turn is ours; whoever has it is waited for."""
+    with closing(Turns(control)) as turns:
+        while not turns.take(key):
+            sleep(LOOK)
+        yield
 
 
 def _place(key: bytes) -> int:

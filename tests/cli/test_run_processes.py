@@ -164,7 +164,41 @@ def test_of_two_runs_at_once_each_step_is_executed_by_one(field: Field, jobs: st
     states = [field.states(out) for out, _ in outs]
     for step in ("quick", "slow", "other", "last"):
         assert sorted(state[step] for state in states) == ["reused", "run"], states
-    assert len(field.shell.data("log")) in (1, 2)
+    (commit,) = field.shell.data("log")
+    ends = [json.loads(out.splitlines()[-1]) for out, _ in outs]
+    assert sorted(end["status"] for end in ends) == ["committed", "unchanged"]
+    assert [end["commit"] for end in ends] == [commit["id"]] * 2
+    assert sorted(run["status"] for run in field.shell.data("runs")) == ["committed", "unchanged"]
+    check_oracle(field.folder)
+
+
+TWO = """
+@aq.op
+def held(value: int) -> int:
+    hold("held")
+    return value
+
+@aq.flow
+def later():
+    held(quick())
+"""
+
+
+def test_of_several_flows_those_that_another_run_has_published_are_unchanged(field: Field) -> None:
+    field.shell.write("flow.py", FLOW.replace('hold("slow")', "").replace('hold("other")', "") + TWO)
+    first = field.start()
+    field.until(lambda: "held" in field.noted())
+    (between,) = [e for e in field.shell.aq("--json", "run", "flow.py:f").events if e["event"] == "done"]
+    assert between["status"] == "committed" and between["steps"]["run"] == 0
+    field.gate.touch()
+    out, err = first.communicate(timeout=60)
+    f, later = [e for e in map(json.loads, out.splitlines()) if e["event"] == "done"]
+    assert (f["flow"], f["status"]) == ("f", "unchanged"), err
+    assert (later["flow"], later["status"]) == ("later", "committed")
+    newest, older = field.shell.data("log")
+    assert (newest["id"], older["id"]) == (later["commit"], between["commit"])
+    assert newest["message"].startswith("run later") and newest["flow"] == "later"
+    assert field.shell.aq("--json", "run").events[-1]["status"] == "unchanged"
     check_oracle(field.folder)
 
 
