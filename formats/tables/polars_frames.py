@@ -55,7 +55,9 @@ def _tag(dtype: Any, where: str) -> list[Any] | None:
     if isinstance(dtype, pl.Enum):
         return ["Enum", dtype.categories.to_list()]
     name = str(dtype.base_type())
-    if name in ("Categorical", *_WIDE_NAMES):
+    if name == "Categorical":
+        return [name, *_own_categories(dtype)]
+    if name in _WIDE_NAMES:
         return [name]
     if isinstance(dtype, (pl.List, pl.Array)):
         inner = [_tag(dtype.inner, where)]
@@ -66,6 +68,14 @@ def _tag(dtype: Any, where: str) -> list[Any] | None:
     if any(tag is not None and tag[0] in _WIDE_NAMES for tag in inner):
         raise Unstorable(f"{where}: nothing maps 128-bit integers inside {name}")
     return ["inner", inner] if any(inner) else None
+
+
+def _own_categories(dtype: Any) -> list[str]:
+    """Name, namespace and physical type of the categories, none for those that all columns share."""
+    found = getattr(dtype, "categories", None)  # polars before 1.32 has only the shared ones
+    if found is None or found.is_global():
+        return []
+    return [found.name(), found.namespace(), str(found.physical())]
 
 
 def to_polars(table: pa.Table, part: PolarsPart | None) -> Any:
@@ -126,6 +136,8 @@ def _tagged(dtype: Any, tag: list[Any] | None) -> Any:
             return pl.Enum(categories)
         case ["Categorical"]:
             return pl.Categorical()
+        case ["Categorical", name, namespace, physical] if hasattr(pl, "Categories"):
+            return pl.Categorical(pl.Categories(name, namespace, getattr(pl, physical)))
         case ["inner", inner] if isinstance(dtype, pl.Array):
             return pl.Array(_tagged(dtype.inner, inner[0]), dtype.size)
         case ["inner", inner] if isinstance(dtype, pl.List):

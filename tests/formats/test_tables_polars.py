@@ -23,6 +23,7 @@ COLUMNS = {
     "long string": pl.Series(["a" * 100, ""]),
     "binary": pl.Series([b"x", None]),
     "categorical": pl.Series(["a", None], dtype=pl.Categorical),
+    "named categories": pl.Series(["b", "a"], dtype=pl.Categorical(pl.Categories("towns", "maps", pl.UInt8))),
     "enum": pl.Series(["a", None], dtype=pl.Enum(["b", "a"])),
     "date": pl.Series([dt.date(2020, 1, 1), None]),
     "time": pl.Series([dt.time(1, 2), None]),
