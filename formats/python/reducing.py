@@ -44,6 +44,15 @@ _IMMUTABLE: Final = frozenset(
         ("zoneinfo", "ZoneInfo"),
     }
 )
+_PLANS: Final = {
+    ("polars", "LazyFrame"): ".collect()",
+    ("pyarrow", "RecordBatchReader"): ".read_all()",
+    ("duckdb", "DuckDBPyRelation"): ".df()",
+} | {
+    ("pyarrow", name): ".to_table()"
+    for name in ("FileSystemDataset", "InMemoryDataset", "UnionDataset", "Scanner")
+}
+"""How to get the rows that an object would read: some pickle as the names of files, which then change."""
 
 
 class Typed(NamedTuple):
@@ -64,8 +73,10 @@ def reduction(value: object, verb: str = "cannot be stored") -> str | tuple[Any,
     Raises Unstorable where the object, or its own code, refuses.
     """
     kind = type(value)
-    if (kind.__module__.partition(".")[0], kind.__name__) == ("polars", "LazyFrame"):
-        raise Unstorable(f"a LazyFrame is a plan, not data: it {verb}", hint="call .collect() on it first")
+    if (call := _PLANS.get((kind.__module__.partition(".")[0], kind.__name__))) is not None:
+        raise Unstorable(
+            f"{_named(kind.__name__)} is a plan, not data: it {verb}", hint=f"call {call} on it first"
+        )
     reduce = copyreg.dispatch_table.get(kind)
     try:
         answer = reduce(value) if reduce else value.__reduce_ex__(5)
@@ -96,11 +107,14 @@ def refused(value: object, error: Exception | None, verb: str = "cannot be store
     """The error for an object that cannot be reduced."""
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    article = "an" if name[0].lower() in "aeiou" else "a"
-    text = f"{article} {name} {verb}"
+    text = f"{_named(name)} {verb}"
     if error is not None and not (isinstance(error, TypeError) and "pickle" in str(error)):
         text += f" ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
     return Unstorable(text, hint=_HINT)
+
+
+def _named(name: str) -> str:
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def global_name(value: Any, name: str | None = None) -> tuple[str, str]:

@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
 import pytest
 from aq.formats.artifacts.values import Metric, decode, encode, encode_file, file_bytes, summarise
 from aq.formats.errors import AqError, Unstorable, UsageError
@@ -209,6 +211,22 @@ def test_tables_are_known_by_their_class() -> None:
         encode(pd.DataFrame([[1, 2]], columns=["a", "a"]), objects, at="argument 'x'")
     with pytest.raises(Unstorable, match=r"^argument 'x': a LazyFrame is a plan"):
         encode(pl.DataFrame({"a": [1]}).lazy(), objects, at="argument 'x'")
+
+
+def test_what_would_read_rows_later_is_refused_with_the_call_that_reads_them(tmp_path: pathlib.Path) -> None:
+    """A dataset pickles as the names of its files."""
+    table = pa.table({"a": [1]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    files = pyarrow.dataset.dataset(tmp_path / "a.parquet")
+    for plan, call in (
+        (table.to_reader(), "call .read_all() on it first"),
+        (files, "call .to_table() on it first"),
+        (pyarrow.dataset.dataset([files]), "call .to_table() on it first"),
+        (files.scanner(), "call .to_table() on it first"),
+    ):
+        with pytest.raises(Unstorable, match="is a plan, not data") as caught:
+            encode({"deep": [plan]}, MemoryObjects())
+        assert caught.value.hint == call
 
 
 @pytest.mark.parametrize(
