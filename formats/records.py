@@ -131,7 +131,7 @@ class Run(Record, frozen=True, omit_defaults=True, kw_only=True):
     `status`: committed | unchanged | gated | failed | uncommitted. `code` is a snapshot of the
     project files that the flow reaches; `snapshot` is what the run would commit; `renamed` maps a
     metric to the name that it had before; `typed` holds the params that JSON has a type for, as such, texts
-    among those of the partition only.
+    among those of the partition only; `severities` says of each of the `checks` how much it matters.
     `partition` is the part of its paths behind the flow's name.
     """
 
@@ -153,6 +153,7 @@ class Run(Record, frozen=True, omit_defaults=True, kw_only=True):
     static: Id | None = None
     metrics: dict[str, float | None] = {}
     checks: dict[str, str] = {}
+    severities: dict[str, str] = {}
     violations: list[dict[str, Any]] = []
     accepted: dict[str, str] = {}
     renamed: dict[str, str] = {}

@@ -24,6 +24,8 @@ from aq.store.commits import history
 from aq.store.store import Store
 
 _LONGEST: Final = 30
+_TOLD_BY: Final = {"warning": "warning", "failed": "error"}
+"""The severity of a check that did not hold, for runs that did not record it."""
 _WALKED: Final = 1_000
 """So many commits back, at most: flows that run rarely must not make looking slow."""
 
@@ -44,7 +46,7 @@ def _entry(store: Store, run: Run, name: str, points: list[CheckPoint]) -> Check
     return CheckEntry(
         check=name,
         state=state,
-        severity="warning" if state == "warning" else str(seen.get("severity", "error")),
+        severity=run.severities.get(name) or _TOLD_BY.get(state),
         value=seen.get("value"),
         bound=seen.get("bound"),
         rows=seen.get("rows"),

@@ -208,12 +208,13 @@ class CheckPoint(Result, frozen=True, kw_only=True):
 class CheckEntry(Result, frozen=True, kw_only=True):
     """One check at a revision. `state`: passed | warning | failed | error | accepted.
 
-    `history`: the last runs of its flow up to this one, oldest first.
+    `severity`: error | warning, None where an older aq ran it and its state does not tell; `history`: the last
+    runs of its flow up to this one, oldest first.
     """
 
     check: str
     state: str
-    severity: str = "error"
+    severity: str | None
     value: Any = None
     bound: float | str | None = None
     rows: int | None = None

@@ -318,6 +318,7 @@ class _Attempt:
             static=published.static_of(repo, self.project, job, found, hidden, self.reader.sources),
             metrics=dict(found.metrics),
             checks=checks,
+            severities={one.name: one.op.options.severity for one in job.graph.steps if one.name in checks},
             violations=list(found.violations),
             accepted=accepted,
             renamed=published.renamed(job),

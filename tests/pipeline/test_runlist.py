@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 from aq.formats.errors import NotFound
+from aq.formats.objects import get_record, put_record
+from aq.formats.records import Run
+from aq.pipeline.look.checklist import checks
 from aq.pipeline.repo import Repo
+from msgspec.structs import replace
 
 from tests.pipeline.repository import create
 
@@ -91,6 +95,28 @@ def test_a_check_says_what_it_judged_whether_it_held_or_not(repo: Repo) -> None:
     repo.run("flow.py", params={"depth": 30})
     seen = {one.check: (one.state, one.value, one.bound, one.rows) for one in repo.checks("run:last")}
     assert seen == {"f/loss_holds": ("warning", 26.0, 10.0, None), "f/both": ("failed", 34.0, 20.0, None)}
+    severities = {"f/loss_holds": "warning", "f/both": "error"}
+    for revision in ("HEAD", "run:last"):
+        assert {one.check: one.severity for one in repo.checks(revision)} == severities
+
+
+def test_another_severity_is_told_though_every_step_is_reused(repo: Repo) -> None:
+    repo.run("flow.py")
+    assert [one.severity for one in repo.checks()] == ["error"]
+    (repo.root / "flow.py").write_text(FLOW.replace('severity="error"', 'severity="warning"'))
+    assert repo.status().flows
+    repo.run("flow.py")
+    assert [(one.state, one.severity) for one in repo.checks()] == [("passed", "warning")]
+
+
+def test_a_severity_that_an_older_aq_did_not_record_is_unknown_or_follows_from_the_state(repo: Repo) -> None:
+    run = get_record(repo.store, Run, bytes.fromhex(repo.run("flow.py").run))
+    old = dict.fromkeys(["passed", "warning", "failed", "error", "accepted"])
+    for state in old:
+        id = put_record(repo.store, replace(run, severities={}, checks={"f/small": state}))
+        (one,) = checks(repo.store, str(id))
+        old[state] = one.severity
+    assert old == {"passed": None, "warning": "warning", "failed": "error", "error": None, "accepted": None}
 
 
 def test_a_step_that_never_began_is_drawn_where_it_waited(tmp_path: Path) -> None:
