@@ -105,6 +105,8 @@ def leave(code: int, out: TextIO, *, slowly: bool) -> NoReturn:
         code = code or 1
     sys.stderr.flush()
     if slowly:
+        gc.collect()  # what the user's code has left in circles ends here, as it would below
+        gc.freeze()  # what its modules hold is not searched for circles: .3 s with scikit-learn
         sys.exit(code)
     os._exit(code)
 

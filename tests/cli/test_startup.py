@@ -112,3 +112,32 @@ def test_a_process_is_torn_down_where_it_imported_code_of_the_user(repository: S
     assert ends_slowly(repository.folder, "run", "-q", "--force")
     assert not ends_slowly(repository.folder, "run", "-q")
     assert not ends_slowly(repository.folder, "log")
+
+
+UNCLOSED = """
+import aq
+
+class Left:
+    def __init__(self):
+        self.me = self
+
+    def __del__(self):
+        with open("left.txt", "w") as file:
+            file.write("in a circle")
+
+@aq.op
+def write() -> int:
+    Left()
+    return 1
+
+@aq.flow
+def flow():
+    write()
+"""
+
+
+def test_what_the_users_code_left_open_is_closed(repository: Shell) -> None:
+    (repository.folder / "left.py").write_text(UNCLOSED)
+    argv = [sys.executable, "-m", "aq", "run", "-q", "left.py"]
+    subprocess.run(argv, cwd=repository.folder, check=True)
+    assert (repository.folder / "left.txt").read_text() == "in a circle"
