@@ -71,7 +71,7 @@ def run(
     with progress(session) as shown, debuggable(shown):
 
         def heard(event: dict[str, Any]) -> None:
-            if session.json and event.get("event") == "step":
+            if session.json and event.get("event") in ("step", "done"):
                 session.event(event)
             shown(event)
 

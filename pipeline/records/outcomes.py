@@ -22,9 +22,12 @@ class StepCounts(Result, frozen=True, kw_only=True):
 
 
 class RunDone(Result, frozen=True, kw_only=True):
-    """How a run ended. `status`: committed | unchanged | gated | failed | uncommitted."""
+    """How a run ended. `status`: committed | unchanged | gated | failed | uncommitted.
 
-    run: str
+    `run` is None where a signal came while the store took in what the run had made: nothing tells of it then.
+    """
+
+    run: str | None
     commit: str | None
     status: str
     steps: StepCounts
@@ -208,8 +211,8 @@ class CheckPoint(Result, frozen=True, kw_only=True):
 class CheckEntry(Result, frozen=True, kw_only=True):
     """One check at a revision. `state`: passed | warning | failed | error | accepted.
 
-    `severity`: error | warning, None where an older aq ran it and its state does not tell; `history`: the last
-    runs of its flow up to this one, oldest first.
+    `severity`: error | warning, None where an older aq ran it and its state does not tell; `history`: the
+    last runs of its flow up to this one, oldest first.
     """
 
     check: str

@@ -60,11 +60,11 @@ def _messages(runs: Sequence[Run]) -> list[str]:
     return [f"run {runs[0].flow}: {len(runs)} partitions, {ran} ran, {reused} reused"]
 
 
-def done(id: Digest, run: Run, commit: str | None, notes: list[str]) -> RunDone:
-    """The last record of a run's stream."""
+def done(id: Digest | None, run: Run, commit: str | None, notes: list[str]) -> RunDone:
+    """The last record of a run's stream. `id` is None where the run is not recorded."""
     error: dict[str, Any] | None = dict(run.error) if run.error else None
     return RunDone(
-        run=str(id),
+        run=None if id is None else str(id),
         commit=commit,
         status=run.status,
         steps=counts(run),

@@ -6,9 +6,9 @@ Invariant: the branch moves once, or not at all; runs that no commit holds are n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aq.formats.errors import Conflict
@@ -42,6 +42,7 @@ class Outcome:
     edits: dict[str, Entry | None]
 
 
+OnEvent = Callable[[dict[str, Any]], None]
 PUBLISHING: Final = b"publish a run"
 """The turn of those who publish runs, of which each looks at what the one before has published."""
 
@@ -136,6 +137,24 @@ def register(repo: Repo, outcomes: Sequence[Outcome]) -> None:
     for one in outcomes:
         change.add_run(put_record(repo.store, one.run))
     change.commit()
+
+
+def interrupted(repo: Repo, outcomes: Sequence[Outcome], on_event: OnEvent) -> None:
+    """A signal ended a command: its runs are recorded, and told as at any end; the branch stays.
+
+    Where what they made was forgotten with what the store was taking in, they are only told.
+    """
+    ended_so = {"committed": "uncommitted"}
+    runs = [
+        msgspec.structs.replace(one.run, status=ended_so.get(one.run.status, one.run.status))
+        for one in outcomes
+    ]
+    kept = not repo.store.dropped
+    if kept and runs:
+        register(repo, [replace(one, run=run) for one, run in zip(outcomes, runs, strict=True)])
+    for run in runs:
+        id = put_record(repo.store, run) if kept else None
+        on_event(msgspec.structs.asdict(ended.done(id, run, _holder(run), [])))
 
 
 def require_free_tag(repo: Repo, name: str) -> None:

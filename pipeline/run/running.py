@@ -131,24 +131,41 @@ def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
             )
         publishing.require_free_tag(repo, request.tag)
     at = head(repo.store)
-    outcomes: list[Outcome] = []
-    working, around = at.snapshot, _Around(repo)
     with project_of(repo) as project, crew_of(repo, request) as crew, rowwise.verified(on=request.verify):
         jobs = selecting.jobs(repo, project, request.target, request.params, request.rest)
         for flow in dict.fromkeys(job.name for job in jobs):
             published.refuse_files_inside(repo, at, flow)
-        may_fail = accepting.accepted(jobs, request.accept, request.rest)
+        outcomes = _execute(repo, request, at, jobs, project, crew, on_event)
+    return publishing.publish(repo, request, at, outcomes)
+
+
+def _execute(
+    repo: Repo,
+    request: Request,
+    at: Head,
+    jobs: Sequence[Job],
+    project: Project,
+    crew: Crew,
+    on_event: OnEvent,
+) -> list[Outcome]:
+    """Run flows one after the other. A signal ends them all, which is told of each that was begun."""
+    may_fail = accepting.accepted(jobs, request.accept, request.rest)
+    outcomes: list[Outcome] = []
+    working, around = at.snapshot, _Around(repo)
+    try:
         for job in jobs:
             earlier = {one.job.space: one.run for one in outcomes}
             reader, started = FolderReader(repo, working, job.space, earlier), repo.context.now()
             attempt = _Attempt(
                 repo, project, request, at, working, job, reader, started, crew, around, may_fail
             )
-            outcome = attempt.execute(on_event)
-            outcomes.append(outcome)
-            if outcome.run.status in ("committed", "unchanged", "uncommitted"):
-                working = Digest(outcome.run.snapshot)
-    return publishing.publish(repo, request, at, outcomes)
+            outcomes.append(attempt.execute(on_event, on_interrupt=outcomes.append))
+            if outcomes[-1].run.status in ("committed", "unchanged", "uncommitted"):
+                working = Digest(outcomes[-1].run.snapshot)
+    except KeyboardInterrupt:
+        publishing.interrupted(repo, outcomes, on_event)
+        raise
+    return outcomes
 
 
 def _accept_hint(request: Request) -> str:
@@ -250,7 +267,7 @@ class _Attempt:
     around: _Around
     may_fail: Container[str]
 
-    def execute(self, on_event: OnEvent) -> Outcome:
+    def execute(self, on_event: OnEvent, *, on_interrupt: Callable[[Outcome], None]) -> Outcome:
         """Run the flow. An interruption leaves a run that failed, with what had finished."""
         self.project.before = published.code_at(self.repo, self.at, self.job.space)
         with self.project.beside(self.job.file):
@@ -266,7 +283,7 @@ class _Attempt:
                 keep_going=self.request.keep_going,
                 staff=runner.Staff(self.crew, self._code()),
                 on_event=on_event,
-                on_interrupt=self._interrupted,
+                on_interrupt=lambda found: on_interrupt(self._interrupted(found)),
             )
         return self.outcome(found)
 
@@ -277,10 +294,25 @@ class _Attempt:
             self.repo, self.project, self.job.file, self.job.name, bound, self.crew.asker
         )
 
-    def _interrupted(self, found: Execution) -> None:
-        """A run that failed, unless the signal came while the store was about to take in what it made."""
+    def _interrupted(self, found: Execution) -> Outcome:
+        """A run that failed. Where the signal came while the store took something in, what that is has been
+        forgotten, and is no part of it.
+        """
         if not self.repo.store.dropped:
-            publishing.register(self.repo, [self.outcome(found)])
+            return self.outcome(found)
+        made = Run(
+            flow=self.job.name,
+            file=self.job.file,
+            time=self.started,
+            status="failed",
+            snapshot=self.at.snapshot,
+            params=self.job.bound.texts,
+            steps=list(found.steps),
+            partition=self.job.space.partition("/")[2],
+            seconds=max(0, self.repo.context.now() - self.started) / 1e9,
+            error=_error(found),
+        )
+        return Outcome(self.job, made, found, {})
 
     def outcome(self, found: Execution) -> Outcome:
         """The record of what happened."""

@@ -127,11 +127,17 @@ def test_a_signal_ends_the_run_and_its_workers_and_keeps_what_finished(
     running = field.start("-j", jobs)
     field.until(lambda: len(field.noted()) >= (3 if jobs == "2" else 2))
     running.send_signal(sent)
-    _, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=60)
     assert running.returncode == code, err
+    *_, ended, done = map(json.loads, out.splitlines())
+    assert (ended["event"], ended["status"]) == ("step", "cancelled")
+    assert (done["event"], done["status"], done["commit"]) == ("done", "failed", None)
+    assert done["steps"] == {"total": 4, "run": 1, "reused": 0, "failed": 0, "cancelled": 3}
+    assert done["error"] == {"kind": "interrupted", "message": "interrupted"}
     assert len(err.splitlines()) == 1 and json.loads(err)["error"]["exit_code"] == code
     field.until(lambda: not any(map(is_alive, field.pids())))
-    assert field.shell.data("runs")[0]["status"] == "failed"
+    (run,) = field.shell.data("runs")
+    assert (run["run"], run["status"]) == (done["run"], "failed")
     field.gate.touch()
     again = field.shell.aq("run", "flow.py", "--json", "-j", jobs)
     assert field.states(again.out)["quick"] == "reused"
@@ -199,6 +205,23 @@ def test_of_several_flows_those_that_another_run_has_published_are_unchanged(fie
     assert (newest["id"], older["id"]) == (later["commit"], between["commit"])
     assert newest["message"].startswith("run later") and newest["flow"] == "later"
     assert field.shell.aq("--json", "run").events[-1]["status"] == "unchanged"
+    check_oracle(field.folder)
+
+
+def test_an_interruption_is_told_of_each_flow_that_was_begun_and_leaves_head(field: Field) -> None:
+    later = "@aq.flow\ndef z():\n    held(quick())\n"
+    field.shell.write("flow.py", FLOW.replace('hold("slow")', "").replace('hold("other")', "") + TWO + later)
+    running = field.start()
+    field.until(lambda: "held" in field.noted())
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=60)
+    ended = [e for e in map(json.loads, out.splitlines()) if e["event"] == "done"]
+    assert [(e["flow"], e["status"], e["commit"]) for e in ended] == [
+        ("f", "uncommitted", None), ("later", "failed", None),
+    ]  # fmt: skip
+    assert field.shell.data("log") == []
+    field.shell.aq("commit", "--run", ended[0]["run"], "-m", "what was there")
+    assert field.shell.aq("cat", "HEAD:f/last").out.strip() == "5"
     check_oracle(field.folder)
 
 
