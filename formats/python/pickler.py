@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 from aq.formats.errors import Unstorable
 from aq.formats.identity import Buffer
 from aq.formats.places import Place, placed
+from aq.formats.python.leftovers import without_addresses
 from aq.formats.python.opcodes import Tape
-from aq.formats.python.reducing import Typed, global_name, recipe, reduction, refused, without_addresses
+from aq.formats.python.reducing import Typed, global_name, recipe, reduction, refused
 
 if TYPE_CHECKING:
     from aq.formats.models.torch_values import Tensors

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from aq.formats.errors import AqError, Unstorable
 from aq.formats.identity import Buffer
+from aq.formats.python.leftovers import is_shared, settled
 
 _HINT: Final = "build it where it is used, or leave it out of the value in __getstate__"
-_ADDRESS_ABOVE: Final = 1 << 20
 _PUBLIC: Final = {"pathlib._local": "pathlib"}
 _IMMUTABLE: Final = frozenset(
     {
@@ -77,6 +77,8 @@ def reduction(value: object, verb: str = "cannot be stored") -> str | tuple[Any,
         raise Unstorable(
             f"{_named(kind.__name__)} is a plan, not data: it {verb}", hint=f"call {call} on it first"
         )
+    if is_shared(value):
+        return "_rand"
     reduce = copyreg.dispatch_table.get(kind)
     try:
         answer = reduce(value) if reduce else value.__reduce_ex__(5)
@@ -86,21 +88,7 @@ def reduction(value: object, verb: str = "cannot be stored") -> str | tuple[Any,
         raise refused(value, error, verb) from error
     if not isinstance(answer, str) and not (isinstance(answer, tuple) and 2 <= len(answer) <= 6):
         raise refused(value, None, verb)
-    return answer
-
-
-def without_addresses(state: dict[Any, Any]) -> dict[Any, Any]:
-    """The attributes of an object, 0 for each that holds the `id()` of another one.
-
-    scikit-learn's text vectorizers keep the address of their stop words, which no two processes share.
-    """
-    if not any(type(value) is int and value > _ADDRESS_ABOVE for value in state.values()):
-        return state
-    addresses = {id(value) for value in state.values()}
-    return {
-        name: 0 if type(value) is int and value > _ADDRESS_ABOVE and value in addresses else value
-        for name, value in state.items()
-    }
+    return answer if isinstance(answer, str) else settled(value, answer)
 
 
 def refused(value: object, error: Exception | None, verb: str = "cannot be stored") -> Unstorable:

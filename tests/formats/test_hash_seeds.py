@@ -13,7 +13,7 @@ import pytest
 
 SEEDS = ("0", "1", "2", "3", "4")
 VALUES = """
-import json, warnings
+import json, pickle, warnings
 warnings.simplefilter("ignore")
 import numpy as np, pandas as pd
 from aq.formats.python.canonical import fingerprint, show
@@ -54,6 +54,8 @@ models = {
     "neighbours": (neighbors.KNeighborsClassifier(), X),
     "network": (neural_network.MLPClassifier((8,), max_iter=5, random_state=0), X),
     "bayes": (naive_bayes.GaussianNB(), X), "clusters": (cluster.KMeans(2, n_init=1, random_state=0), X),
+    "votes": (ensemble.VotingClassifier([("one", linear.LogisticRegression())]), X),
+    "balls": (neighbors.KNeighborsClassifier(algorithm="ball_tree"), X),
     "components": (decomposition.PCA(2, random_state=0), X),
     "pipeline": (pipeline.make_pipeline(columns, linear.LogisticRegression()), frame),
 }
@@ -67,6 +69,8 @@ for name, (model, data) in models.items():
     found = [name, same(loaded), same(base.clone(model).fit(data, y)), same(model)]
     if hasattr(model, "predict"):
         found.append(bool((model.predict(data) == loaded.predict(data)).all()))
+        found.append(same(model))
+    found.append(same(pickle.loads(pickle.dumps(model))))
     again.append(found)
 """
 SAY = "print(json.dumps([ids, prints, again]))"
@@ -97,10 +101,10 @@ def test_values_do_not_depend_on_the_process(tmp_path: Path) -> None:
 
 
 def test_models_do_not_depend_on_the_process_and_come_back_as_they_were(tmp_path: Path) -> None:
-    """`again`: the loaded model's id, the id of a clone fitted anew, the id once more, its predictions."""
+    """`again`: the loaded model's, a clone's fitted anew, once more, predictions, id after them, pickled."""
     pytest.importorskip("sklearn")
     first, second = run(VALUES + MODELS, tmp_path)
     assert first == second
-    assert len(first[2]) == 13
+    assert len(first[2]) == 15
     for name, *same in first[2]:
         assert all(same), (name, same)

@@ -15,6 +15,7 @@ import pickletools
 import sys
 import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ def identity(value: Any) -> str:
 def back(value: Any) -> Any:
     objects = MemoryObjects()
     return decode(encode(value, objects).artifact, objects)
+
+
+@pytest.fixture
+def restored_random() -> Iterator[None]:
+    state = np.random.get_state()
+    yield
+    np.random.set_state(state)
 
 
 def unshared(text: str) -> str:
@@ -109,6 +117,37 @@ DIFFERENT = [
 @pytest.mark.parametrize("group", DIFFERENT, ids=range(len(DIFFERENT)))
 def test_different_values_have_different_ids(group: tuple[Any, ...]) -> None:
     assert len({identity(value) for value in group}) == len(group)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.ma.masked_array([1.5, 2.5], [0, 1]),
+        np.ma.masked_array(["a", "bc"], [0, 1]),
+        np.ma.masked_array([0.1, "x"], [1, 0], dtype=object),
+        np.ma.masked_array([(1, 2.0)], [(0, 1)], dtype="i4,f8"),
+        np.ma.masked_array([1, 2], [0, 1], fill_value=7),
+    ],
+    ids=range(5),
+)
+def test_masked_arrays_are_the_same_once_loaded_or_filled(array: Any) -> None:
+    first = identity([array])
+    loaded = back([array])[0]
+    assert loaded.fill_value == array.fill_value
+    assert identity([loaded]) == identity([array]) == first
+    if array.dtype.kind in "fi":
+        array.fill_value = 3
+        assert identity([array]) != first
+
+
+def test_the_generator_of_numpys_functions_is_named(restored_random: None) -> None:
+    """scipy's distributions hold it, whose state no two processes share."""
+    holder = {"C": Box(random=np.random.mtrand._rand)}
+    first = identity(holder)
+    np.random.seed(5)
+    assert identity(holder) == first
+    assert back(holder)["C"].random is np.random.mtrand._rand
+    assert identity(np.random.RandomState(5)) != identity(np.random.RandomState(6))
 
 
 def test_aliases_survive_and_count() -> None:
