@@ -58,9 +58,10 @@ __annotations__ get_type_hints get_annotations getfullargspec signature validate
 validate_arguments typechecked check_types inject create_model
 """
 _ANNOTATION_READERS: Final = frozenset(_ANNOTATION_READERS_TEXT.split())
-_DOCSTRING_READERS: Final = frozenset(["__doc__", "getdoc"])
+_DOCSTRING_READERS: Final = frozenset(["__doc__", "getdoc", "pydoc", "render_doc"])
 _SOURCE_READERS_TEXT: Final = """
-getsource getsourcelines findsource getcomments f_lineno tb_lineno co_firstlineno __firstlineno__
+getsource getsourcelines findsource getcomments f_lineno tb_lineno co_firstlineno __firstlineno__ format_exc
+format_exception format_tb extract_tb format_stack extract_stack
 """
 _SOURCE_READERS: Final = frozenset(_SOURCE_READERS_TEXT.split())
 
@@ -70,6 +71,7 @@ def check(reach: Reach, value: Any, path: tuple[str, ...], reference: Reference,
     name = _dotted(value, path)
     if value is None and isinstance(reference.root, Import):  # a library that is not loaded yet
         name = ".".join(filter(None, (reference.root.module, reference.root.name, *reference.path)))
+    reach.called.add(name.rpartition(".")[2])
     if name in ("os.environ", "os.environ.get", "os.getenv", "os.environb", "os.environ.setdefault"):
         _environment(reach, [reference.text] if reference.text else [], label)
     elif name in ("os.path.expandvars", "posixpath.expandvars", "ntpath.expandvars"):
@@ -153,7 +155,8 @@ def reads_annotations(reach: Reach) -> bool:
 
 
 def _identifiers(reach: Reach) -> set[str]:
-    found: set[str] = set()
+    """Every name and attribute in what is reached, and what aliases are called where they come from."""
+    found = set(reach.called)
     for _, one, source in reach.units:
         found |= uses_of(one, source).identifiers
     return found

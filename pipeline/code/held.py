@@ -7,6 +7,7 @@ the numbers named here. For any other object the answer is that it is not known.
 from __future__ import annotations
 
 import gc
+import io
 import sys
 from typing import Any, Final
 
@@ -14,13 +15,16 @@ _TYPES: Final = {
     "numpy.ufunc": ("__name__", "nin", "nout", "identity"),
     "functools.KeyWrapper": (),
     "_struct.Struct": ("format",),
+    "msgspec.Meta": ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length", "tz"),
 }
-"""What `numpy.frompyfunc`, `functools.cmp_to_key` and `struct` make; with the attributes that count."""
+"""What `numpy.frompyfunc`, `cmp_to_key`, `struct` and msgspec make; with the attributes that count."""
 
 
 def parts(value: object) -> list[object] | None:
     """The attributes and the objects inside; None where they are not all that there is."""
     kind = type(value)
+    if isinstance(value, io.IOBase) and value.closed:  # as `with open(…) as file` in a class leaves it
+        return []
     names = _TYPES.get(f"{kind.__module__}.{kind.__qualname__}")
     if names is None:
         return None

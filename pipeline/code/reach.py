@@ -29,10 +29,13 @@ _SKIPPED_TEXT: Final = """
 __dict__ __weakref__ __module__ __doc__ __qualname__ __annotations__ __firstlineno__ __abstractmethods__
 __static_attributes__ __dataclass_params__ __dataclass_fields__ __match_args__ __parameters__ _abc_impl
 __annotate__ __annotate_func__ __annotations_cache__ __classdictcell__ __orig_bases__ __slots__
-__slotnames__ _value2member_map_
+__slotnames__ _value2member_map_ __pydantic_core_schema__ __pydantic_decorators__ __pydantic_validator__
+__pydantic_serializer__ __signature__
 """
-"""What Python itself keeps in classes, some of it only once they are used: pickled, combined, compared."""
+"""What Python (and pydantic) keeps in classes, some of it only once they are used: made of the rest."""
 _SKIPPED: Final = frozenset(_SKIPPED_TEXT.split())
+_OF_STRUCTS: Final = ("__struct_defaults__", "__struct_encode_fields__")
+"""What classes of msgspec keep in their metaclass, also those of `defstruct`, which no source describes."""
 
 
 class Reach:
@@ -49,6 +52,7 @@ class Reach:
         self.tops: set[str] = set()
         self.environment: set[str] = set()
         self.names: set[tuple[str, str]] = set()
+        self.called: set[str] = set()
         self.units: list[tuple[str, Definition, Source]] = []
         self.acting: list[tuple[str, list[ast.stmt], Source]] = []
         self.token = ""
@@ -224,7 +228,8 @@ class Reach:
             self.units.append((label, one, source))
             self.follow_uses(uses_of(one, source), space, {}, label)
             written |= {inner.id for inner in ast.walk(one.node) if isinstance(inner, ast.Name)}
-        for name, value in list(vars(klass).items()):
+        of_struct = {name: getattr(klass, name) for name in _OF_STRUCTS if hasattr(klass, name)}
+        for name, value in [*vars(klass).items(), *of_struct.items()]:
             if name not in _SKIPPED:
                 is_made = name.startswith("__") and name.endswith("__") and name not in written
                 self._attribute(klass, name, value, label, strict=not is_made)

@@ -44,7 +44,7 @@ class Reference(NamedTuple):
 
 @dataclass(slots=True)
 class Uses:
-    """What a definition takes from outside. `identifiers`: every name and attribute in it."""
+    """What a definition takes from outside. `identifiers`: all names and attributes in it, and `"__x__"`."""
 
     references: list[Reference] = field(default_factory=list)
     imports: list[Import] = field(default_factory=list)
@@ -126,7 +126,7 @@ class _Walker:
         elif isinstance(node, ast.Name):
             self.name(node)
         elif isinstance(node, ast.Constant):
-            self.spelled(names_in(node.value))
+            self.constant(node)
         elif isinstance(node, ast.Attribute):
             self.attribute(node)
         elif isinstance(node, ast.Call):
@@ -236,6 +236,12 @@ class _Walker:
         else:
             self.visit(node.func)
         self.all(arguments)
+
+    def constant(self, node: ast.Constant) -> None:
+        """A text may spell names, or an attribute: `vars(x)["__doc__"]`."""
+        self.spelled(names_in(node.value))
+        if isinstance(node.value, str) and node.value.startswith("__"):
+            self.uses.identifiers.add(node.value)
 
     def spelled(self, names: Iterable[str]) -> None:
         """Names inside texts count where they are globals: `df.query("x < @LIMIT")`."""

@@ -66,9 +66,10 @@ class Spaces:
         return self.project.is_project(module)
 
     def is_own_class(self, klass: type) -> bool:
-        """Whether a class is the user's."""
+        """Whether a class is the user's, also one that `make_dataclass` made: its module is said to be `types`."""
         module = sys.modules.get(klass.__module__)
-        return module is not None and self.is_own(module)
+        is_made = klass.__module__ == "types" and not hasattr(module, klass.__qualname__)
+        return module is not None and (is_made or self.is_own(module))
 
     def is_library(self, value: object) -> bool:
         """Whether a value is a module or class that is not the user's."""
