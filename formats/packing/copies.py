@@ -28,6 +28,8 @@ _FIRST_STEP: Final = 512
 _SHORT: Final = 64
 _STEP_MOST: Final = 65_536
 _GRID: Final = 4_096
+_WORD: Final = 8
+_STEADY: Final = 4  # where more than that part of all words differs, something was moved
 
 
 def copies_of(data: bytes, base: bytes, most: int, shifts: Sequence[int] = ()) -> bytes | None:
@@ -37,7 +39,7 @@ def copies_of(data: bytes, base: bytes, most: int, shifts: Sequence[int] = ()) -
     """
     out = Instructions()
     at = lost = edits = 0
-    allowed = max(_EDITS_LEAST, len(data) // _EDIT_EACH)
+    allowed = most_edits(len(data))
     there = max(0, min(shifts, default=0))
     while at < len(data):
         same = _common(data, at, base, there)
@@ -63,6 +65,37 @@ def copies_of(data: bytes, base: bytes, most: int, shifts: Sequence[int] = ()) -
             return None
     written = out.finish()
     return written if len(written) <= most else None
+
+
+def edits_in_place(data: bytes, base: bytes) -> list[tuple[int, int]] | None:
+    """Where words of eight bytes differ, as runs; None where many do, or the lengths: out of step."""
+    import numpy as np
+
+    if len(data) != len(base) or len(data) % _WORD:
+        return None
+    mine, theirs = (np.frombuffer(one, "<u8") for one in (data, base))
+    differs = np.flatnonzero(mine != theirs)
+    if len(differs) > len(mine) // _STEADY:
+        return None
+    is_first = np.append(True, np.diff(differs) != 1)[: len(differs)]
+    starts, stops = differs[is_first], differs[np.append(is_first[1:], True)[: len(differs)]] + 1
+    return list(zip((_WORD * starts).tolist(), (_WORD * stops).tolist(), strict=True))
+
+
+def edited(data: bytes, edits: Sequence[tuple[int, int]]) -> bytes:
+    """The instructions for these edits in place."""
+    out, at = Instructions(), 0
+    for start, stop in edits:
+        out.copy(at, start - at)
+        out.insert(data[start:stop])
+        at = stop
+    out.copy(at, len(data) - at)
+    return out.finish()
+
+
+def most_edits(size: int) -> int:
+    """How many are worth instructions of their own in so many bytes."""
+    return max(_EDITS_LEAST, size // _EDIT_EACH)
 
 
 def _common(data: bytes, at: int, base: bytes, there: int) -> int:

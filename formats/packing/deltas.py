@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer
 from aq.formats.packing import words
-from aq.formats.packing.copies import copies_of, follow, shares
+from aq.formats.packing.copies import copies_of, edited, edits_in_place, follow, most_edits, shares
+from aq.formats.packing.growth import HEAD, array_of
 from aq.formats.packing.words import WORDS
 
 if TYPE_CHECKING:
@@ -45,13 +46,23 @@ def pack(
     """
     if max(len(data), len(base)) > LONGEST or not (sure or shares(data, base, shifts)):
         return None
-    copies = copies_of(data, base, most, shifts)
+    copies = _copies(data, base, most, shifts)
     if copies is not None and len(copies) <= _FEW:
         return COPIES, copies
     payload = _compress(data, base)
     if copies is not None and len(copies) <= len(payload):
         return COPIES, copies
     return (PREFIX, payload) if len(payload) <= most else None
+
+
+def _copies(data: bytes, base: bytes, most: int, shifts: Sequence[int]) -> bytes | None:
+    """Instructions that make the data; None where they would be many. Of arrays values changed, as a rule."""
+    if data[:HEAD] == base[:HEAD] and len(data) == len(base) and array_of(data) is not None:
+        edits = edits_in_place(data, base)
+        if edits is not None:
+            copies = edited(data, edits) if len(edits) <= most_edits(len(data)) else None
+            return copies if copies is not None and len(copies) <= most else None
+    return copies_of(data, base, most, shifts)
 
 
 def unpack(codec: int, payload: Buffer, base: Buffer, length: int) -> bytes:

@@ -17,6 +17,8 @@ from aq.formats.packing.copies import Instructions, follow
 FIXED: Final = 1
 VARIABLE: Final = 2
 _head: Final = Struct("<IBBH")
+HEAD: Final = _head.size
+"""Bytes that an array begins with: how many rows it has, and how they lie."""
 _packed: Final = Struct("<II")
 _COLUMNS_MOST: Final = 4_096
 

@@ -6,10 +6,12 @@ import random
 from contextlib import suppress
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from aq.formats.errors import Damaged
 from aq.formats.packing import deltas
 from aq.formats.packing.copies import copies_of, follow
+from aq.formats.tables.layout import write_array
 from hypothesis import example, given, strategies as st
 
 NOISE = random.Random(5).randbytes(65_536)
@@ -110,3 +112,27 @@ def test_a_long_chunk_may_have_many_edits() -> None:
     assert packed is not None
     assert packed[0] == deltas.COPIES
     assert len(packed[1]) < 1_000
+
+
+@given(
+    rows=st.integers(0, 3_000),
+    dtype=st.sampled_from(["<i8", "<f4", "<u2", "|b1"]),
+    places=st.sets(st.integers(0, 2_999), max_size=80),
+    has_nulls=st.booleans(),
+)
+@example(rows=3_000, dtype="<i8", places=set(range(0, 2_400, 30)), has_nulls=False)
+@example(rows=3_000, dtype="<i8", places=set(range(2_990, 3_000)), has_nulls=False)
+def test_values_of_an_array_changed_in_place(
+    rows: int, dtype: str, places: set[int], has_nulls: bool
+) -> None:
+    draw = np.random.default_rng(0)
+    before = draw.integers(0, 2, rows) > 0 if dtype == "|b1" else draw.integers(0, 60_000, rows).astype(dtype)
+    after = before.copy()
+    at = [place for place in places if place < rows]
+    after[at] = ~after[at] if dtype == "|b1" else after[at] + 1
+    mask = (np.arange(rows) % 7 == 0) & has_nulls
+    base, data = (write_array(pa.array(values, mask=mask)) for values in (before, after))
+    packed = deltas.pack(bytes(data), bytes(base), len(data) + 100)
+    assert back(packed, bytes(base), len(data)) == data
+    if len(places) <= 32 and packed is not None and dtype == "<i8":
+        assert packed[0] == deltas.COPIES
