@@ -88,15 +88,19 @@ def _read(path: str, name: str | None, options: dict[str, Any]) -> Any:
 
 def init(path: str | _Path = ".") -> Repo:
     """Make a folder an aq repository and open it; an existing one is left as it is."""
+    from aq.formats import arguments
     from aq.pipeline.repo import Repo
 
+    arguments.require("aq.init", "path", "str | Path", path)
     return Repo.create(_Path(path).absolute(), _context())
 
 
 def open(path: str | _Path = ".") -> Repo:
     """Open the nearest repository at or above `path`. Raises AqError (exit code 6) without one."""
+    from aq.formats import arguments
     from aq.pipeline.repo import Repo
 
+    arguments.require("aq.open", "path", "str | Path", path)
     return Repo.find(_Path(path).absolute(), _context())
 
 

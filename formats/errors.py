@@ -21,6 +21,7 @@ class AqError(Exception):
     kind: ClassVar[str] = "failed"
 
     def __init__(self, message: str, *, hint: str | Sequence[str] = ()) -> None:
+        message = message.replace("\n", "\\n")  # of a name, or of what a library says
         super().__init__(message)
         self.message = message
         hints = (hint,) if isinstance(hint, str) else hint

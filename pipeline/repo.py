@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, Unpack
 
+from aq.formats import arguments
 from aq.pipeline.change import settings
 from aq.pipeline.change.context import Context, redact
 from aq.pipeline.deferred import Deferred
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from aq.pipeline.records.blamed import Blame
     from aq.pipeline.records.sequences import Log, Runs
     from aq.pipeline.run import running, settled
-    from aq.pipeline.run.running import Asked
+    from aq.pipeline.run.asked import Asked
     from aq.store.folder.worktree import Done, Worktree
     from aq.store.transactions.transaction import Transaction
 else:
@@ -50,6 +51,7 @@ Paths = Sequence[str | Path]
 OnEvent = Callable[[dict[str, Any]], None]
 
 
+@arguments.checked(Asked="aq.pipeline.run.asked", Parts="aq.pipeline.look.selection")
 class Repo:
     """A repository: the folder at `root` and the store in its `.aq`.
 
@@ -128,11 +130,11 @@ class Repo:
 
     def add(self, paths: Paths | str, *, force: bool = False) -> results.Tracked:
         """Track files, and the files in folders. `force` takes ignored ones too."""
-        return folder.add(self, _list(paths), force=force)
+        return folder.add(self, arguments.paths(paths), force=force)
 
     def remove(self, paths: Paths | str, *, delete: bool = False) -> results.Tracked:
         """Stop tracking files (kept in the folder unless `delete`); drop given values and partitions."""
-        return folder.remove(self, _list(paths), delete=delete)
+        return folder.remove(self, arguments.paths(paths), delete=delete)
 
     def status(self) -> results.Status:
         """The folder against HEAD, and which flows are stale. Imports no user code."""
@@ -155,7 +157,7 @@ class Repo:
         """
         if isinstance(values_or_paths, Mapping):
             return committing.values(self, values_or_paths, message, keys or {}, time)
-        paths = None if values_or_paths is None else _list(values_or_paths)
+        paths = None if values_or_paths is None else arguments.paths(values_or_paths)
         if run is not None:
             return committing.adopt(self, run, message, time)
         return committing.folder(self, paths, message, time)
@@ -181,7 +183,7 @@ class Repo:
         limit: int | None = None,
     ) -> Log:
         """Commits newest first: of `A..B`, or of a revision and its ancestors. `metric` must exist."""
-        inside = [self.worktree.relative(path, self.context.cwd) for path in _list(paths)]
+        inside = [self.worktree.relative(path, self.context.cwd) for path in arguments.paths(paths)]
         return log.listed(
             self.store, range, metric=metric, since=since, until=until, paths=inside, limit=limit
         )
@@ -218,7 +220,7 @@ class Repo:
 
         `output`: a file for the rows in which the one table that differs does, as Parquet or by its name.
         """
-        return folder.diff(self, a, b, paths, output)
+        return folder.diff(self, a, b, arguments.paths(paths), output)
 
     # -- branch -----------------------------------------------------------------------------
 
@@ -256,7 +258,11 @@ class Repo:
         Conflict with the list in `.result`, and nothing is written: merge again with answers for paths or
         folders (`take`: what lies in the folder).
         """
-        answers = {"ours": _list(ours), "theirs": _list(theirs), "take": _list(take)}
+        answers = {
+            "ours": arguments.paths(ours),
+            "theirs": arguments.paths(theirs),
+            "take": arguments.paths(take),
+        }
         return merging.merge(self, rev, message=message, answers=answers, code=code)
 
     def restore(
@@ -268,7 +274,7 @@ class Repo:
         code: bool = False,
     ) -> results.Moved:
         """Bring back files as they were at a revision (default HEAD); `output` writes a copy elsewhere."""
-        return moving.restore(self, _list(paths), from_=from_, output=output, code=code)
+        return moving.restore(self, arguments.paths(paths), from_=from_, output=output, code=code)
 
     # -- run --------------------------------------------------------------------------------
 
@@ -283,7 +289,7 @@ class Repo:
         """Bring flows up to date: `FILE`, `FILE:FLOW`, a flow object, or None for those of HEAD.
 
         `params`, `message`, `tag`, `commit`, `force`, `accept`, `keep_going`, `jobs`, `executor`: see
-        `running.Asked`. `on_event` gets each step's record. Returns one record a flow (of a single
+        `asked.Asked`. `on_event` gets each step's record. Returns one record a flow (of a single
         flow, it is that record), or with `dry_run` the plan.
         """
         from aq.pipeline.records.sequences import Runs
@@ -382,10 +388,6 @@ class Repo:
     def config(self, name: str | None = None, value: str | None = None) -> dict[str, str]:
         """All settings, one, or (with `value`; empty removes) set one."""
         return keeping.config(self, name, value)
-
-
-def _list(paths: Paths | str | Path) -> list[str | Path]:
-    return [paths] if isinstance(paths, str | Path) else list(paths)
 
 
 def _ignore(event: dict[str, Any]) -> None:

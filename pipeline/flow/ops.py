@@ -1,35 +1,32 @@
 """The decorators `op`, `metric`, `check`, `flow`, and `read`: how a pipeline is written down.
 
 Invariant: outside a flow a decorated function is the plain function. Inside one a call adds a step
-to the active recorder and returns a handle; nothing runs. Options of an op are plain data here:
-what they mean for a key stands in docs/format.md, section 10.
+to the active recorder and returns a handle; nothing runs.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
-import msgspec
+from aq.formats import arguments
 from aq.formats.errors import UsageError
-from aq.pipeline.flow import limits, partitions
+from aq.pipeline.flow import partitions
+from aq.pipeline.flow.options import Better, Options, Severity, of_arguments, one_of, valid_name
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from aq.formats.artifacts.metric_values import Metric
+    from aq.pipeline.flow import limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Better = Literal["higher", "lower"]
-Severity = Literal["error", "warning"]
-_NAME: Final = re.compile(r"\w[\w.+-]*")
 
 
 class Recorder(Protocol):
@@ -57,30 +54,6 @@ outside_reader: Callable[[str, str | None, dict[str, Any]], Any] | None = None
 """Gives `read` its value outside a flow; set by the package root, which knows repositories."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """The arguments of a decorator: `timeout` in seconds, `memory` in bytes; `severity` is of checks."""
-
-    outputs: tuple[str, ...] = ()
-    key: tuple[str, ...] = ()
-    rowwise: bool = False
-    retries: int = 0
-    cache: str = "always"
-    seed: int | str | None = None
-    version: str = ""
-    variables: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    timeout: float | None = None
-    memory: int | None = None
-    better: str | dict[str, str] | None = None
-    was: str | None = None
-    severity: str = "error"
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether a step has to run where it can be ended."""
-        return self.timeout is not None or self.memory is not None
-
-
 class Op(Generic[P, R]):
     """A function of a pipeline. `role`: op | metric | check; `name`: the last part of its path.
 
@@ -103,7 +76,7 @@ class Op(Generic[P, R]):
         self.role = role
         self.options = options
         self.preset = dict(preset or {})
-        self.name = valid_name(name or _name(function), role)
+        self.name = valid_name(_name(function) if name is None else name, role)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         filled: dict[str, Any] = {**self.preset, **kwargs}
@@ -134,12 +107,15 @@ class Op(Generic[P, R]):
         """
         if self.role != "metric":
             raise UsageError(f"only a metric has bounds; {self.name} is declared with @aq.{self.role}")
+        for side, limit in (("below", below), ("above", above)):
+            arguments.require(f"{self.name}.bound", side, "float | None", limit)
+        arguments.require(f"{self.name}.bound", "key", "str | None", key)
         limits = {k: v for k, v in (("below", below), ("above", above), ("key", key)) if v is not None}
         if limits.keys() <= {"key"}:
             raise UsageError(f"{self.name}.bound needs below= or above=")
-        options = Options(severity=_one_of(severity, ("error", "warning"), "severity"))
+        options = Options(severity=one_of(severity, ("error", "warning"), "severity"))
         plain = f"{self.name}_{key}_holds" if key else f"{self.name}_holds"
-        check = Op(within, role="check", options=options, name=name or plain, preset=limits)
+        check = Op(within, role="check", options=options, name=plain if name is None else name, preset=limits)
         active = recorder.get()
         if active is not None:
             active.expect(check)
@@ -162,7 +138,7 @@ class Flow(Generic[P, R]):
             raise UsageError(f"@aq.flow decorates a function, not a {_kind(function)}")
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = valid_name(name or _name(function), "flow")
+        self.name = valid_name(_name(function) if name is None else name, "flow")
         self.partition = partitions.declared(function, partition)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -206,7 +182,7 @@ def op(function: Any = None, /, *, name: str | None = None, **options: Any) -> A
     `cache="never"`: run every time. `seed`: instead of the flow's. `version`: raise it to re-run.
     `variables`: environment variables that the code reads. `tags`: for people.
     """
-    return _decorate("op", function, name, _options("op", options))
+    return _decorate("op", function, name, of_arguments("op", options))
 
 
 @overload
@@ -229,7 +205,7 @@ def metric(function: Any = None, /, *, name: str | None = None, **options: Any) 
     `better`: which direction is an improvement, for all or by key. `was`: the name that this
     metric had before. The other arguments are those of `op`.
     """
-    made = _options("metric", options)
+    made = of_arguments("metric", options)
     if isinstance(function, Real | Mapping):
         from aq.formats.artifacts.metric_values import Metric
 
@@ -252,7 +228,7 @@ def check(function: Any = None, /, *, name: str | None = None, **options: Any) -
     A failing check of severity `error` keeps the branch where it is; one of severity `warning`
     is only told. The other arguments are those of `op`.
     """
-    return _decorate("check", function, name, _options("check", options))
+    return _decorate("check", function, name, of_arguments("check", options))
 
 
 @overload
@@ -261,13 +237,15 @@ def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
 def flow(
     *, name: str | None = None, partition: str | Sequence[str] = ()
 ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
-def flow(function: Any = None, /, **options: Any) -> Any:
+def flow(function: Any = None, /, *, name: str | None = None, partition: str | Sequence[str] = ()) -> Any:
     """Declare a pipeline. Its parameters can be set with `-p NAME=VALUE`.
 
     `name`: the first part of its paths, instead of the function's name. `partition`: parameters whose
     values are the next parts, so that results for other values stay beside these.
     """
-    return (lambda decorated: Flow(decorated, **options)) if function is None else Flow(function, **options)
+    if function is None:
+        return lambda decorated: Flow(decorated, name=name, partition=partition)
+    return Flow(function, name=name, partition=partition)
 
 
 def read(path: str | PathLike[str], name: str | None = None, **options: Any) -> Any:
@@ -277,6 +255,8 @@ def read(path: str | PathLike[str], name: str | None = None, **options: Any) -> 
     annotation. `name` is the path under which a file from outside the repository is kept;
     `options` go to the parser. Outside a flow it returns the value.
     """
+    arguments.require("aq.read", "path", "str | Path", path)
+    arguments.require("aq.read", "name", "str | Path | None", name)
     text = str(path)
     active = recorder.get()
     if active is not None:
@@ -300,15 +280,6 @@ def flows_of(namespace: Mapping[str, Any], module: str | None = None) -> dict[st
     return found
 
 
-def valid_name(name: str, role: str) -> str:
-    """The name, if it can be a part of a path. Raises UsageError."""
-    if _NAME.fullmatch(name):
-        return name
-    raise UsageError(
-        f"{name!r} cannot name the {role}: use letters, digits and '_-.', as in @aq.{role}(name=\"total\")"
-    )
-
-
 def _decorate(role: str, function: Any, name: str | None, options: Options) -> Any:
     if function is None:
         return lambda decorated: Op(_unwrapped(decorated), role=role, options=options, name=name)
@@ -319,58 +290,6 @@ def _unwrapped(function: Any) -> Any:
     if isinstance(function, Op | Flow):
         raise UsageError(f"{function!r} is decorated twice")
     return function
-
-
-_OF_OPS: Final = frozenset(limits.Running.__annotations__)
-_ALLOWED: Final = {
-    "op": _OF_OPS | {"outputs", "key", "rowwise"},
-    "metric": _OF_OPS | {"better", "was"},
-    "check": _OF_OPS | {"severity"},
-}
-
-
-def _options(role: str, given: dict[str, Any]) -> Options:
-    unknown = sorted(given.keys() - _ALLOWED[role])
-    if unknown:
-        raise UsageError(f"@aq.{role} takes no argument {unknown[0]!r}")
-    made = dict(given)
-    for name in ("outputs", "key", "variables", "tags"):
-        if name in made:
-            made[name] = (made[name],) if isinstance(made[name], str) else tuple(made[name])
-    for output in made.get("outputs", ()):
-        valid_name(output, "output")
-    if len(set(made.get("outputs", ()))) != len(made.get("outputs", ())):
-        raise UsageError(f"@aq.{role}(outputs=…) names an output twice")
-    if "version" in made:
-        made["version"] = str(made["version"])
-    _one_of(made.get("cache", "always"), ("always", "never"), "cache")
-    _one_of(made.get("severity", "error"), ("error", "warning"), "severity")
-    made["better"] = _better(made.get("better"))
-    _limit(made)
-    return Options(**made)
-
-
-def _limit(made: dict[str, Any]) -> None:
-    """The numbers behind `timeout`, `memory` and `retries`."""
-    if made.get("timeout") is not None:
-        made["timeout"] = limits.seconds(made["timeout"])
-    if made.get("memory") is not None:
-        made["memory"] = limits.size(made["memory"])
-    retries = made.get("retries", 0)
-    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
-        raise UsageError(f"retries={retries!r}: use a number of further attempts, such as 2")
-
-
-def _better(given: Any) -> str | dict[str, str] | None:
-    if isinstance(given, Mapping):
-        return {str(key): _one_of(value, ("higher", "lower"), "better") for key, value in given.items()}
-    return None if given is None else _one_of(given, ("higher", "lower"), "better")
-
-
-def _one_of(value: Any, allowed: tuple[str, ...], argument: str) -> str:
-    if value in allowed:
-        return str(value)
-    raise UsageError(f"{argument}={value!r}: use {' or '.join(repr(a) for a in allowed)}")
 
 
 def _name(function: object) -> str:

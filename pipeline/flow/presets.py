@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
+from aq.formats import arguments
 from aq.formats.errors import UsageError
 from aq.pipeline.flow.measures import Finding
-from aq.pipeline.flow.ops import Op, Options, Severity
+from aq.pipeline.flow.ops import Op
+from aq.pipeline.flow.options import Options, Severity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +36,8 @@ def rows(
     name: str = "rows",
 ) -> Op[..., Any]:
     """A check that a table has at least and at most so many rows."""
+    for side, given in (("at_least", at_least), ("at_most", at_most)):
+        arguments.require("aq.checks.rows", side, "float | None", given)
     if at_least is None and at_most is None:
         raise UsageError("aq.checks.rows needs at_least= or at_most=")
     return _made(_rows, name, severity, at_least=at_least, at_most=at_most)
@@ -76,8 +81,7 @@ def isin(
     name: str | None = None,
 ) -> Op[..., Any]:
     """A check that at most a share of the rows has another value than these."""
-    if isinstance(values, str):
-        raise UsageError(f"aq.checks.isin needs a collection of values, not the text {values!r}")
+    arguments.require("aq.checks.isin", "values", "Collection[Any]", values)
     name, kept = name or _named("isin", (column,)), list(dict.fromkeys(values))
     return _made(_isin, name, severity, column=column, values=kept, at_most=_share(at_most))
 
@@ -91,6 +95,7 @@ def matches(
     name: str | None = None,
 ) -> Op[..., Any]:
     """A check that at most a share of the rows has a text that a regular expression does not wholly match."""
+    arguments.require("aq.checks.matches", "pattern", "str", pattern)
     try:
         re.compile(pattern)
     except re.error as error:
@@ -111,6 +116,7 @@ def schema(
     Without `columns` it is called with two tables, and the first must have the columns of the second.
     With `extra` the table may have more of them.
     """
+    arguments.require("aq.checks.schema", "columns", "Mapping[str, Any] | None", columns)
     wanted = None if columns is None else dict(columns)
     return _made(_schema, name, severity, columns=wanted, extra=extra)
 
@@ -140,7 +146,8 @@ def drift(
     chance: `alarm` is the rate of false alarms of the whole check where both tables are samples of one
     population. The reference may be `aq.read("v1:flow/table")`, which pins a revision.
     """
-    if not 0 < alarm < 1:
+    arguments.require("aq.checks.drift", "psi", "float", psi)
+    if not isinstance(alarm, Real) or not 0 < alarm < 1:
         raise UsageError("aq.checks.drift needs an alarm rate between 0 and 1")
     name = name or _named("drift", columns)
     return _made(_drift, name, severity, columns=list(columns), alarm=float(alarm), psi=float(psi))
@@ -169,8 +176,8 @@ def _named(what: str, columns: Collection[str]) -> str:
 
 
 def _share(at_most: float) -> float:
-    if not 0 <= at_most <= 1:
-        raise UsageError(f"at_most is a share of the rows, 0 to 1, not {at_most}")
+    if not isinstance(at_most, Real) or not 0 <= at_most <= 1:
+        raise UsageError(f"at_most is a share of the rows, 0 to 1, not {at_most!r}")
     return float(at_most)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from sys import maxsize
 from types import EllipsisType
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,8 @@ def listed(
 
     if metric is not None:
         resolve_group(metric_names(store, range), metric)
-    found = Log(islice(entries(store, range, since=since, until=until, paths=paths), limit))
+    most = None if limit is None else min(max(limit, 0), maxsize)
+    found = Log(islice(entries(store, range, since=since, until=until, paths=paths), most))
     if paths and not found:
         require_paths(store, range, paths)
     return found

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from aq.formats import arguments
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import Overlay, get_record
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from aq.pipeline.look.selection import Rows
 
 
+@arguments.checked()
 class Artifact:
     """One value: `path` at `revision`. Equal `id` means equal content."""
 

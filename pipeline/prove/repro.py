@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,6 +41,9 @@ _ORDER = ("identical", "equal", "different")
 def repro(repo: Repo, spec: str, *, rtol: float, atol: float, on_event: OnEvent) -> Repro:
     """See `Repo.repro`."""
     started = repo.context.now()
+    for name, share in (("rtol", rtol), ("atol", atol)):
+        if not 0 <= share < inf:
+            raise UsageError(f"{name} is a number from 0 on, not {share}", hint="aq repro --help")
     text, path = revisions.split_path(repo.store, spec)
     revision = revisions.resolve(repo.store, text or "HEAD")
     if path is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from aq.formats.errors import UsageError
 from aq.formats.identity import Digest
@@ -38,31 +38,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from aq.pipeline.repo import Repo
+    from aq.pipeline.run.asked import Asked
 
 OnEvent = Callable[[dict[str, Any]], None]
-
-
-class Asked(TypedDict, total=False):
-    """What can be asked of a run.
-
-    `params`: values or texts; `message`, `tag`: of the commit; `commit=False`: the branch stays; `force`:
-    every step; `accept`: checks that may fail this once, in all partitions or in those that the name says;
-    `keep_going`: past a failed step. `verify`: what row-wise ops make of new rows is compared with one call
-    for all. `jobs`: steps at once (1: in this process; not given: the setting run.jobs); `executor`: one
-    whose processes or threads reach the repository, in place of own processes, or where one is
-    (`dask://HOST:PORT`, `cmd:COMMAND`).
-    """
-
-    params: Mapping[str, Any] | None
-    message: str | None
-    tag: str | None
-    commit: bool
-    force: bool
-    accept: Sequence[str]
-    keep_going: bool
-    verify: bool
-    jobs: int | None
-    executor: Executor | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +72,9 @@ def request(repo: Repo, target: object, asked: Asked) -> Request:
         "params": dict(asked.get("params") or {}),
         "accept": tuple(asked.get("accept", ())),
     }
+    for name in plain["params"]:
+        if not isinstance(name, str):
+            raise UsageError(f"a param is named by a text, not {name!r}", hint="aq run -n")
     executors.require_valid(asked.get("executor"))
     rest = settled.at_rest(repo, target, asked)
     return Request(**{**plain, "target": target, "jobs": jobs, "rest": rest})

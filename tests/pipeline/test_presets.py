@@ -124,7 +124,7 @@ def test_freshness_is_the_age_of_the_latest_time() -> None:
         (lambda: checks.rows(), "at_least= or at_most="),
         (lambda: checks.nulls(at_most=7), "share of the rows"),
         (lambda: checks.between("x"), "low or a high"),
-        (lambda: checks.isin("x", "abc"), "not the text"),
+        (lambda: checks.isin("x", "abc"), "a list of values, not 'abc'"),
         (lambda: checks.matches("x", "("), "no regular expression"),
         (lambda: checks.fresh("x", "soon"), "no length of time"),
         (lambda: checks.drift(alarm=0), "between 0 and 1"),

@@ -82,8 +82,10 @@ def test_paths_and_messages_are_texts(repo: Repo) -> None:
     with pytest.raises(UsageError, match="path of a value is a text, not 1"):
         repo.commit(wrong)
     wrong = 5
-    with pytest.raises(UsageError, match="message 5 is no valid text"):
+    with pytest.raises(UsageError, match=r"commit\(message=…\) takes a text or None, not 5 \(int\)"):
         repo.commit({"a": 1}, message=wrong)
+    with pytest.raises(UsageError, match="is no valid text"):
+        repo.commit({"a": 1}, message="\ud800")
 
 
 def test_a_removed_value_goes_with_a_commit(repo: Repo) -> None:
