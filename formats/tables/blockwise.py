@@ -21,7 +21,7 @@ from aq.formats.tables.gather import Texts
 from aq.formats.tables.inherited import unknown
 from aq.formats.tables.layout import Layout, layout_of
 from aq.formats.tables.rowhash import words
-from aq.formats.tables.sequence import Blocks, Positions, cells
+from aq.formats.tables.sequence import Blocks, Positions, paired
 from aq.formats.tables.sides import Column, Side, is_text, texts_of_both, values_of_both
 from aq.formats.threads import SecondThread
 
@@ -59,10 +59,10 @@ def differing(
                 at, column = next(left_over, (0, None))
             if column is None:
                 return
-            rows, differs = _differing(before, left, after, right, column, blocks)
-            found.cells[at] = int(np.count_nonzero(differs))
+            rows = _differing(before, left, after, right, column, blocks)
+            found.cells[at] = len(rows)
             with lock:
-                found.rows[rows] |= differs
+                found.rows[rows] = True
 
     def stop() -> None:
         with lock:
@@ -84,25 +84,25 @@ def _differing(
     right: Sequence[Segment],
     column: Column,
     blocks: Blocks,
-) -> tuple[Positions | slice, Mask]:
-    """The pairs that may differ in one column, and whether they do."""
+) -> Positions:
+    """The pairs that differ in one column."""
     pairs = unknown(before, left, after, right, column, blocks)
     if pairs is None:
-        return slice(None), _column(before, left, after, right, column, blocks)
+        return np.flatnonzero(_column(before, left, after, right, column, blocks))
     if not len(pairs):
-        return np.empty(0, np.int64), np.zeros(0, np.bool_)
+        return np.empty(0, np.int64)
     (mine, at), (theirs, to) = (
         _part(one, pairs[:, side], pairs[:, 2]) for side, one in enumerate((left, right))
     )
     differs = _column(before, mine, after, theirs, column, np.stack((at, to, pairs[:, 2]), axis=1))
-    return _numbers(pairs, blocks), differs
+    return _numbers(pairs, blocks, np.flatnonzero(differs))
 
 
-def _numbers(pairs: Blocks, blocks: Blocks) -> Positions:
-    """Which of all pairs that the blocks make these are, one by one."""
+def _numbers(pairs: Blocks, blocks: Blocks, chosen: Positions) -> Positions:
+    """Which of all pairs that the blocks make the chosen ones of these are."""
     block = np.searchsorted(blocks[:, 1], pairs[:, 1], side="right") - 1
     first = pairs[:, 1] - blocks[block, 1] + (np.cumsum(blocks[:, 2]) - blocks[:, 2])[block]
-    return cells(np.stack((first, first, pairs[:, 2]), axis=1))[0]
+    return paired(np.stack((first, first, pairs[:, 2]), axis=1), chosen)[0]
 
 
 def _part(

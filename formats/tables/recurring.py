@@ -17,14 +17,16 @@ import pyarrow as pa
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables.blockwise import differing
-from aq.formats.tables.compare import identifying
 from aq.formats.tables.content import Segment
 from aq.formats.tables.described import Described
 from aq.formats.tables.layout import Layout, layout_of, write_array
 from aq.formats.tables.match_segments import Aligned, align_segments
+from aq.formats.tables.naming import identifying
+from aq.formats.tables.picking import places, taken
 from aq.formats.tables.rowhash import Words, words
 from aq.formats.tables.sequence import Blocks, cells
-from aq.formats.tables.sides import Column, Rows, Side, numbered, numbering, salted, take
+from aq.formats.tables.sets import distinct, without
+from aq.formats.tables.sides import Column, Rows, Side, numbered, numbering, salted
 from aq.formats.tables.stepping import in_step
 from aq.formats.tables.types import arrow_type
 
@@ -93,6 +95,7 @@ class _Search:
 
     def _in_place(self, aligned: Sequence[Aligned]) -> Rows:
         """Rows of segments in which some columns are equal by their ids; returns those that changed."""
+        changed = [np.empty(0, np.int64)]
         for pair in aligned:
             self.found[pair.after.start : pair.after.stop] = np.arange(pair.before.start, pair.before.stop)
         for column in self._columns:
@@ -100,11 +103,12 @@ class _Search:
             if not pairs:
                 continue
             left, right = [pair.before for pair in pairs], [pair.after for pair in pairs]
-            rows = numbering(right)
-            differs = self._differ(left, right, [column], np.array([[0, 0, len(rows)]]))
-            self.found[rows[differs]] = -1
-        rows = numbering([pair.after for pair in aligned])
-        return rows[self.found[rows] < 0]
+            count = sum(segment.stop - segment.start for segment in right)
+            differs = self._differ(left, right, [column], np.array([[0, 0, count]]))
+            changed.append(numbered(right, np.flatnonzero(differs)))
+        rows = distinct(np.concatenate(changed))
+        self.found[rows] = -1
+        return rows
 
     def _in_step(self, left: Sequence[Segment], right: Sequence[Segment]) -> None:
         """Rows that follow one another as before, some added or gone between."""
@@ -135,24 +139,37 @@ class _Search:
         return layout_of(storage) is Layout.FIXED and storage.bit_width in _EXACT_BITS
 
     def _are_equal(self, columns: Sequence[Column], at: Rows, to: Rows) -> Mask:
-        """Which of these pairs, equal by their hashes, are equal to the bit: as a rule all."""
+        """Which of these pairs, equal by their hashes, are equal to the bit: as a rule all.
+
+        Each column is read once on either side, however the rows lie.
+        """
+        order = np.argsort(at)
+        at, to = at[order], to[order]
+        back = np.empty_like(order)
+        ascending = np.argsort(to)
+        back[ascending] = np.arange(len(to))
         sure = np.ones(len(at), bool)
         for column in columns:
+            mine = self._before.take(column, at)
+            theirs = taken(self._after.take(column, to[ascending]), places(back))
             for start in range(0, len(at), _AT_ONCE):
-                part = slice(start, start + _AT_ONCE)
-                mine, theirs = take(self._before, column, at[part]), take(self._after, column, to[part])
-                if write_array(mine) != write_array(theirs):
-                    sure[part] &= [
-                        write_array(mine[row : row + 1]) == write_array(theirs[row : row + 1])
-                        for row in range(len(mine))
+                part = mine.slice(start, _AT_ONCE), theirs.slice(start, _AT_ONCE)
+                if write_array(part[0]) != write_array(part[1]):
+                    sure[start : start + _AT_ONCE] &= [
+                        write_array(part[0].slice(row, 1)) == write_array(part[1].slice(row, 1))
+                        for row in range(len(part[0]))
                     ]
-        return sure
+        found = np.empty_like(sure)
+        found[order] = sure
+        return found
 
     def _elsewhere(self, mine: Rows, changed: Rows) -> None:
         """Look for the rows that are left among those that nobody has taken: fewer with each column."""
         left = np.flatnonzero(self.found < 0)
         if len(changed) <= FEW * self._after.rows:
-            left = np.setdiff1d(left, changed, assume_unique=True)
+            left = without(left, changed)
+        if not (len(mine) and len(left)):
+            return
         used = np.zeros(self._before.rows, bool)
         used[self.found[self.found >= 0]] = True
         free = mine[~used[mine]]
@@ -164,20 +181,25 @@ class _Search:
             if not (len(free) and len(left)):
                 return
             for part, side, rows in zip(hashes, (self._before, self._after), (free, left), strict=True):
-                part += salted(words(take(side, column, rows)), place)
+                part += salted(words(side.take(column, rows)), place)
             more = place + 1 - len(self._steady)
-            if (more >= 0 and more & (more - 1) == 0) or column is columns[-1]:
-                kept = _among(hashes[0], hashes[1]), _among(hashes[1], hashes[0])
+            if more >= 0 and more & (more - 1) == 0 and column is not columns[-1]:
+                kept = _may_be_among(hashes[0], hashes[1]), _may_be_among(hashes[1], hashes[0])
                 free, left = free[kept[0]], left[kept[1]]
                 hashes = hashes[0][kept[0]], hashes[1][kept[1]]
-        order = np.argsort(hashes[0], kind="stable")
-        at = free[order[np.searchsorted(hashes[0][order], hashes[1])]]
-        sure = self._are_equal(self._columns, at, left)
-        self.found[left[sure]] = at[sure]
+        orders = np.argsort(hashes[0]), np.argsort(hashes[1])  # what is sought in order is near the last
+        known, sought = (found[order] for found, order in zip(hashes, orders, strict=True))
+        at = np.minimum(np.searchsorted(known, sought), len(known) - 1)
+        is_known = known[at] == sought
+        at, to = free[orders[0][at[is_known]]], left[orders[1][is_known]]
+        sure = self._are_equal(self._columns, at, to)
+        self.found[to[sure]] = at[sure]
 
 
-def _among(some: Words, others: Words) -> Mask:
-    """Which of some are among the others: what numpy has for it takes five times as long."""
-    ordered = np.sort(others)
-    places = np.minimum(np.searchsorted(ordered, some), len(ordered) - 1)
-    return np.asarray(ordered[places] == some)
+def _may_be_among(some: Words, others: Words) -> Mask:
+    """Which of some may be among the others: surely those that are, of the rest one in eight."""
+    bits = max(8, 3 + len(others).bit_length())
+    shift = np.uint64(64 - bits)
+    marks = np.zeros(1 << bits, bool)
+    marks[others >> shift] = True
+    return np.asarray(marks[some >> shift])

@@ -1,8 +1,8 @@
 """Two sequences of hashes side by side: where they run in step, after rows were inserted or deleted.
 
 Invariant: blocks ascend on both sides and hold equal hashes. It is greedy, not minimal: what it
-leaves out is matched by `match` in other ways. It costs a pass over both, and a search an edit; at hand
-are only the rows around the place that is looked at.
+leaves out is matched by `match` in other ways. It costs a pass over both, and searches in proportion to what
+they find; at hand are only the rows around the place that is looked at.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ Positions = npt.NDArray[np.int64]
 _STEP: Final = 4_096
 _NEAR: Final = 5
 _WINDOWS: Final = (32, 1_024, 32_768)
-_EDITS_FREE: Final = 1_000
-_SHORT: Final = 16
+_CALL: Final = 1_024
+"""Rows that could be looked through while a search begins."""
+_LOOKED_FREE: Final = 1 << 20
+_LOOKED_MOST: Final = 64
+"""Rows looked through in searches: so many in any case, and for each row that is in step."""
 
 
 More = Callable[[], tuple[Words, Words]]
@@ -57,20 +60,19 @@ class _Alignment:
         self._alone: tuple[list[Words], list[Words]] = [], []
 
     def run(self) -> None:
-        covered = 0
-        while self._fill():
+        covered = looked = 0
+        while self._fill() and looked < _LOOKED_FREE + _LOOKED_MOST * covered:
             length = _run(self._left, self._right)
             if length:
                 covered += length
                 self._note(length)
                 self._go(length, length)
-            elif len(self._blocks) > _EDITS_FREE and covered < _SHORT * len(self._blocks):
+                continue
+            step, rows = _next(self._left, self._right)
+            if step is None:
                 return
-            else:
-                step = _next(self._left, self._right)
-                if step is None:
-                    return
-                self._skip(*step)
+            looked += _CALL + rows
+            self._skip(*step)
 
     def _fill(self) -> bool:
         """Have as much at hand as is ever looked at; False once a side has no more."""
@@ -126,11 +128,14 @@ def _run(left: Words, right: Words) -> int:
     return most
 
 
-def _next(left: Words, right: Words) -> tuple[int, int] | None:
-    """The nearest place ahead where both are in step again, as distances; None if there is none near."""
+def _next(left: Words, right: Words) -> tuple[tuple[int, int] | None, int]:
+    """The nearest place ahead where both are in step again, as distances; None if there is none near.
+
+    And how many rows were looked through.
+    """
     near = _at_once(left[:_NEAR].tolist(), right[:_NEAR].tolist())
     if near is not None:
-        return near
+        return near, _NEAR
     for window in _WINDOWS:
         mine, theirs = left[:window], right[:window]
         values, first = np.unique(mine, return_index=True)
@@ -138,8 +143,8 @@ def _next(left: Words, right: Words) -> tuple[int, int] | None:
         _, a, b = np.intersect1d(values, others, assume_unique=True, return_indices=True)
         if len(a):
             best = int((first[a] + other[b]).argmin())
-            return int(first[a[best]]), int(other[b[best]])
-    return None
+            return (int(first[a[best]]), int(other[b[best]])), window
+    return None, _WINDOWS[-1]
 
 
 def _at_once(mine: list[int], theirs: list[int]) -> tuple[int, int] | None:

@@ -130,19 +130,19 @@ class Side:
         """The values of one column in these rows, which ascend."""
         if not len(rows):
             return whole(self.values(column, self.content.segments[:0]))
-        owner = np.searchsorted(self._starts, rows, side="right") - 1
-        if owner[-1] - owner[0] > _TAKEN:
-            split = int(np.searchsorted(owner, (owner[0] + owner[-1]) // 2, side="right"))
+        bounds = np.append(np.searchsorted(rows, self._starts), len(rows))
+        counts = np.diff(bounds)
+        owners = np.flatnonzero(counts)
+        if owners[-1] - owners[0] > _TAKEN:
+            split = bounds[(owners[0] + owners[-1]) // 2 + 1]
             halves = [self.take(column, part) for part in (rows[:split], rows[split:])]
             if halves[0].type != halves[1].type:  # texts of more than 2 GiB have a type of their own
                 kind = arrow_type(self.columns[self.place(column)][1], large=True)
                 halves = [half.cast(kind) for half in halves]
             return whole(pa.chunked_array(halves))
-        first = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
-        segments = [self.content.segments[at] for at in owner[first].tolist()]
+        segments = [self.content.segments[at] for at in owners.tolist()]
         offsets = np.cumsum([0, *(segment.stop - segment.start for segment in segments[:-1])])
-        moves = offsets - self._starts[owner[first]]
-        index = rows + np.repeat(moves, np.diff(np.append(first, len(rows))))
+        index = rows + np.repeat(offsets - self._starts[owners], counts[owners])
         return whole(taken(self.values(column, segments), places(index)))
 
 

@@ -30,6 +30,8 @@ from aq.formats.tables.types import arrow_field, arrow_type
 
 _WINDOW_MOST: Final = 16 * LONGEST
 """Rows that are looked at together to find cuts: as few at first as one may need, then twice as many."""
+_AT_ONCE: Final = 1 << 16
+"""Rows."""
 
 
 def stitched(
@@ -100,8 +102,7 @@ class _Rows:
         self._fresh = fresh
         self._kinds = [kind for _, kind in described(old).columns]
         self.starts = np.array([segment.start for segment in self.content.segments], np.int64)
-        apart = order + (order >= self.known)  # the first new row does not follow the last old one
-        self._breaks = np.append(np.flatnonzero(np.diff(apart) != 1) + 1, len(order))
+        self._breaks = _breaks(order, self.known)
 
     def values(self, places: Sequence[int], start: int, stop: int) -> list[pa.Array]:
         """Rows `start` to `stop` of the columns at these places."""
@@ -163,6 +164,17 @@ class _Rows:
         until = int(self._breaks[np.searchsorted(self._breaks, start, side="right")])
         is_cut = stop == len(self.order) or until > stop or stop - start == LONGEST
         return segment if until >= stop and is_cut else None
+
+
+def _breaks(order: Rows, known: int) -> Rows:
+    """Where runs of rows that count on end; the first new row does not follow the last old one."""
+    found = [np.empty(0, np.int64)]
+    for start in range(0, len(order), _AT_ONCE):  # in memory that stays in the processor
+        part = order[start : start + _AT_ONCE + 1]
+        is_break = np.diff(part) != 1
+        is_break |= part[1:] == known
+        found.append(np.flatnonzero(is_break) + (start + 1))
+    return np.concatenate([*found, [len(order)]])
 
 
 def _picked(pieces: list[pa.Array], begins: Rows, lengths: Rows, kind: pa.DataType) -> pa.Array:
