@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aq.formats import partitions
 from aq.formats.errors import NotFound
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
     from aq.pipeline.run.selecting import Job
     from aq.pipeline.step.execution import Execution
+
+
+_SHOWN: Final = 5
 
 
 def accepted(jobs: Sequence[Job], names: Sequence[str], rest: Container[str] = ()) -> frozenset[str]:
@@ -43,7 +46,9 @@ def _meant(known: Sequence[str], name: str) -> list[str]:
         hint = f"aq run --accept {several[0]} -m WHY"
         raise NotFound(f"'{name}' could be {', '.join(several)}", hint=hint)
     near = get_close_matches(name, [*known, *(full.rpartition("/")[2] for full in known)], n=1)
-    guess = f" (did you mean {near[0]}?)" if near else ""
+    names = list(dict.fromkeys(partitions.general(full) for full in known))
+    there = f" (there {'is' if len(names) == 1 else 'are'} {', '.join(names) or 'none'})"
+    guess = f" (did you mean {near[0]}?)" if near else there if len(names) <= _SHOWN else ""
     raise NotFound(f"no check '{name}' in what is to run{guess}", hint="aq checks")
 
 

@@ -103,14 +103,7 @@ def project_of(repo: Repo) -> Project:
 @finishing_all
 def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
     """See `Repo.run`."""
-    if request.accept and not request.message:
-        raise UsageError("--accept needs a reason", hint=_accept_hint(request))
-    if request.tag is not None:
-        if not request.commit:
-            raise UsageError(
-                "a tag names a commit: --tag and --no-commit exclude each other", hint="aq help run"
-            )
-        publishing.require_free_tag(repo, request.tag)
+    _require_sensible(repo, request)
     at = head(repo.store)
     with project_of(repo) as project, crew_of(repo, request) as crew, rowwise.verified(on=request.verify):
         jobs = selecting.jobs(repo, project, request.target, request.params, request.rest)
@@ -149,6 +142,18 @@ def _execute(
     return outcomes
 
 
+def _require_sensible(repo: Repo, request: Request) -> None:
+    """Raise for what no run could end with, before any code is loaded."""
+    if request.accept and not request.message:
+        raise UsageError("--accept needs a reason", hint=_accept_hint(request))
+    if request.tag is not None:
+        if not request.commit:
+            raise UsageError(
+                "a tag names a commit: --tag and --no-commit exclude each other", hint="aq help run"
+            )
+        publishing.require_free_tag(repo, request.tag)
+
+
 def _accept_hint(request: Request) -> str:
     target = f"{request.target} " if isinstance(request.target, str) else ""
     return f'aq run {target}--accept {request.accept[0]} -m "WHY"'
@@ -156,6 +161,7 @@ def _accept_hint(request: Request) -> str:
 
 def plan(repo: Repo, request: Request) -> Plan:
     """What `run` would do. Imports the code, runs no op, moves nothing."""
+    _require_sensible(repo, request)
     at = head(repo.store)
     steps: list[PlannedStep] = []
     made: dict[str, Made] = {}
@@ -164,6 +170,7 @@ def plan(repo: Repo, request: Request) -> Plan:
         jobs = selecting.jobs(repo, project, request.target, request.params, request.rest)
         for flow in dict.fromkeys(job.name for job in jobs):
             published.refuse_files_inside(repo, at, flow)
+        accepting.accepted(jobs, request.accept, request.rest)
         for job in jobs:
             project.before = published.code_at(repo, at, job.space)
             with project.beside(job.file):

@@ -210,6 +210,20 @@ def test_repro_finds_what_is_not_deterministic(repo: Repo) -> None:
     assert repo.runs()[0].status == "committed"
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_check_that_is_not_there_is_told_whether_or_not_there_is_something_to_do(
+    repo: Repo, *, dry_run: bool
+) -> None:
+    for _ in range(2):
+        with pytest.raises(
+            NotFound, match=r"no check 'typo' in what is to run \(there is demo/score_small\)"
+        ):
+            repo.run("flow.py", accept=["typo"], message="x", dry_run=dry_run)
+        with pytest.raises(UsageError, match="needs a reason"):
+            repo.run("flow.py", accept=["score_small"], dry_run=dry_run)
+        run(repo)
+
+
 def test_a_gate_keeps_the_branch_and_can_be_accepted(repo: Repo) -> None:
     first = run(repo)
     (repo.root / "data" / "x.csv").write_text("x\n5000\n")
