@@ -13,9 +13,9 @@ import pyarrow as pa
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables.changes import changed_cells
-from aq.formats.tables.compare import identifying
 from aq.formats.tables.compare_schema import compare_schema
 from aq.formats.tables.match import match_rows
+from aq.formats.tables.naming import naming
 from aq.formats.tables.picking import taken
 from aq.formats.tables.sides import Column, Rows, Side, take
 
@@ -33,7 +33,7 @@ def changed_rows(a: Artifact, b: Artifact, source: Source) -> pa.Table:
     """
     before, after = Side(a, source, is_after=False), Side(b, source, is_after=True)
     _, shared = compare_schema(before, after)
-    matching = match_rows(before, after, shared, *identifying(before, after, shared))
+    matching = match_rows(before, after, shared, *naming(before, after, shared))
     changes = changed_cells(before, after, shared, matching)
     new, first = np.unique(
         np.concatenate([np.empty(0, np.int64), *(c.after for c in changes)]), return_index=True

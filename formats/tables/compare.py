@@ -15,6 +15,7 @@ from aq.formats.records import Artifact
 from aq.formats.tables.changes import Change, changed_cells, describe_added, describe_change
 from aq.formats.tables.compare_schema import compare_containers, compare_schema
 from aq.formats.tables.match import Matching, match_rows
+from aq.formats.tables.naming import naming
 from aq.formats.tables.sets import distinct
 from aq.formats.tables.sides import Column, Rows, Side
 
@@ -32,7 +33,7 @@ def compare_tables(a: Artifact, b: Artifact, source: Source, *, sample: int = 5)
     """
     before, after = Side(a, source, is_after=False), Side(b, source, is_after=True)
     schema, columns = compare_schema(before, after)
-    key, cut = identifying(before, after, columns)
+    key, cut = naming(before, after, columns)
     matching = match_rows(before, after, columns, key, cut)
     changes = changed_cells(before, after, columns, matching)
     changed = _union(change.after for change in changes)
@@ -56,18 +57,6 @@ def compare_tables(a: Artifact, b: Artifact, source: Source, *, sample: int = 5)
         "other": compare_containers(before, after),
         "sample": _sample(before, after, columns, key or cut, matching, changes, sample),
     }
-
-
-def identifying(before: Side, after: Side, columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
-    """The columns of the declared key, and those that cut the table; empty where one is missing."""
-    by_name = {column.name: column for column in columns}
-    for side in (after, before):
-        key = side.described.key
-        if key and all(name in by_name for name in key):
-            return [by_name[name] for name in key], []
-    by_place = {column.after: column for column in columns}
-    cut = after.described.cut
-    return [], [by_place[at] for at in cut] if all(at in by_place for at in cut) else []
 
 
 def _merged(entries: list[dict[str, Any]], added: list[dict[str, Any]]) -> list[dict[str, Any]]:

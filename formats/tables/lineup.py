@@ -17,11 +17,11 @@ from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables import sets
 from aq.formats.tables.changes import Change, changed_cells
-from aq.formats.tables.compare import identifying
 from aq.formats.tables.compare_schema import compare_schema
 from aq.formats.tables.content import Segment
 from aq.formats.tables.match import Matching, match, match_rows
 from aq.formats.tables.match_segments import Aligned, differing_segments
+from aq.formats.tables.naming import identifying, naming
 from aq.formats.tables.sequence import Blocks
 from aq.formats.tables.sides import Column, Pairs, Rows, Side, numbering
 from aq.formats.tables.spans import coalesced, runs
@@ -90,6 +90,8 @@ def line_up(a: Artifact, b: Artifact, source: Source) -> Lineup:
     before, after = Side(a, source, is_after=False), Side(b, source, is_after=True)
     schema, columns = compare_schema(before, after)
     key, cut = identifying(before, after, columns)
+    if not (key or cut):
+        key, cut = naming(before, after, columns)
     return Lineup(before, after, schema, columns, key, match_rows(before, after, columns, key, cut))
 
 
