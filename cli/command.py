@@ -72,9 +72,9 @@ def _go(context: click.Context, _: click.Parameter, value: Sequence[str]) -> Non
 class Command(click.Command):
     """A click command with examples, exit codes and the common options.
 
-    `dashed` names the parameter that takes everything behind `--`. `hosts_code` says that a user's
-    code runs in this process, so that what that prints is kept out of the answer, and it must end the
-    slow way where it imported any.
+    `dashed` names the parameter that takes everything behind `--`, before which `revisions` may stand.
+    `hosts_code` says that a user's code runs in this process, so that what that prints is kept out of
+    the answer, and it must end the slow way where it imported any.
     """
 
     def __init__(
@@ -97,7 +97,12 @@ class Command(click.Command):
         if not self.dashed:
             return super().parse_args(ctx, args)
         at = args.index("--") if "--" in args else len(args)
+        ctx.allow_extra_args = True
         rest = super().parse_args(ctx, args[:at])
+        if rest:
+            from aq.cli.dashes import too_many
+
+            raise too_many(self.name or "", [ctx.params["revisions"], *rest], args[at + 1 :])
         ctx.params[self.dashed] = tuple(args[at + 1 :])
         return rest
 

@@ -37,7 +37,8 @@ def diff(
 ) -> int:
     """Compare two revisions, or one with the folder, down to rows and columns
 
-    Without a revision: HEAD with the folder. A: A with the folder. A..B: A with B.
+    Without a revision: HEAD with the folder. A: A with the folder. A..B: A with B. Rows of a table
+    are told apart by its key; without one by a column that names them, or by what they hold.
     """
     with revision_or_path("diff", revisions):
         record = session.repo().diff(revisions, paths=paths, output=output)
