@@ -21,7 +21,7 @@ _INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{o
 _READERS_TEXT: Final = """
 aq cv2 dask duckdb fsspec geopandas h5py imageio joblib lightgbm netCDF4 numpy onnx openpyxl orjson pandas PIL
 polars pyarrow rasterio safetensors scipy skops soundfile torch xarray xgboost xlrd yaml zstandard
-_io bz2 codecs concurrent configparser contextlib csv dbm fileinput fnmatch functools glob gzip io
+_io bz2 codecs concurrent configparser contextlib csv dbm fileinput fnmatch functools genericpath glob gzip io
 json linecache lzma mmap multiprocessing ntpath os pathlib pickle posixpath shelve shutil sqlite3 tarfile
 tempfile threading tokenize tomllib wave xml zipfile
 """

@@ -8,6 +8,7 @@ whose files are as they are now (docs/format.md, section 10).
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 ABSENT: Final = "absent"
 """Stands for the digest of a file that was asked for and was not there."""
+
+ASKED: Final = "//"
+"""Ends the path of what an op asked about (`os.path.exists`, `getsize`), whether or not it opened it."""
 
 FileId = Callable[[str], str]
 
@@ -76,8 +80,10 @@ class Files:
         known = self._known.get(path)
         if known is None:
             place = os.path.join(self.root, path)
-            is_folder = path.endswith("/")
-            known = names_digest(place) if is_folder else file_digest(place, self.file_id)
+            if path.endswith(ASKED):
+                known = asked_digest(place.removesuffix(ASKED))
+            else:
+                known = names_digest(place) if path.endswith("/") else file_digest(place, self.file_id)
             self._known[path] = known
         return known
 
@@ -107,9 +113,22 @@ def names_digest(place: str) -> str:
     return blake3("\0".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def asked_digest(place: str) -> str:
+    """What a path is, without what is in it: `file` and its size, `folder`; of a link its target too."""
+    link = ""
+    try:
+        link = f" {os.readlink(place)}" if os.path.islink(place) else ""
+        found = os.stat(place)
+    except OSError:
+        return ABSENT + link
+    return (f"file {found.st_size}" if stat.S_ISREG(found.st_mode) else "folder") + link
+
+
 def told(path: str, before: str, now: str) -> str:
     """What became of a file or folder, in words."""
-    if path.endswith("/"):
+    if path.endswith(ASKED):
+        path = path.removesuffix(ASKED)
+    elif path.endswith("/"):
         return f"the files in {path} changed"
     fate = "is gone" if now == ABSENT else "is new" if before == ABSENT else "changed"
     return f"{path} {fate}"

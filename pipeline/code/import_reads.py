@@ -13,15 +13,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aq.pipeline.code import elsewhere
 from aq.pipeline.code.frames import asked
-from aq.pipeline.code.hidden_reads import file_digest, names_digest
+from aq.pipeline.code.hidden_reads import ASKED, asked_digest, file_digest, names_digest
 from aq.pipeline.code.native_reads import Telling, original
+from aq.pipeline.code.watching import opened_folder
 
 if TYPE_CHECKING:
     from aq.pipeline.code.load import Project
+
+ASKING: Final = "aq.asked"
+_EVENTS: Final = ("open", "os.listdir", "os.scandir", "import", ASKING)
 
 _watching: list[Project] = []
 _telling: list[Telling] = []
@@ -35,7 +39,7 @@ def watch(project: Project) -> None:
         sys.addaudithook(_hook)
         _installed.append(True)
     if not _watching:
-        telling = Telling(_note)
+        telling = Telling(_note, _asked)
         telling.__enter__()
         _telling.append(telling)
     _watching.append(project)
@@ -68,20 +72,27 @@ def _note(path: object) -> None:
         _hook("open", (os.fspath(path), "r", 0))
 
 
+def _asked(path: object) -> None:
+    if isinstance(path, str | os.PathLike):
+        _hook(ASKING, (os.fspath(path),))
+
+
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _watching or _busy or event not in ("open", "os.listdir", "os.scandir", "import"):
+    if not _watching or _busy or event not in _EVENTS:
         return
     project = _watching[-1]
     if event == "import":
         _telling[-1].on_import(arguments[0])
         return
-    name = "." if arguments[0] is None else arguments[0]
+    name = opened_folder(arguments[0])
     if not project.loading or not isinstance(name, str | bytes):
         return
     _busy.append(True)  # a digest is made by reading
     try:
         with suppress(OSError, ValueError):
-            if event != "open":
+            if event == ASKING:
+                _asked_about(project, os.path.abspath(os.fsdecode(name)), sys._getframe(1))
+            elif event != "open":
                 _listed(project, os.path.abspath(os.fsdecode(name)), sys._getframe(1))
             elif not _writes(*arguments[1:3]):
                 _opened(project, os.path.abspath(os.fsdecode(name)), sys._getframe(1))
@@ -95,10 +106,20 @@ def _opened(project: Project, place: str, frame: FrameType) -> None:
     path = project.files.relative(place)
     if path and os.path.lexists(place):
         project.reads.setdefault(project.loading[-1], set()).add(path)
+        project.looked.pop(path + ASKED, None)
     elif asked(frame) and (path or elsewhere.counts(place, lambda: True, is_name=False)):
         known = path or place.removeprefix(project.files.prefix)
         if known not in project.looked:
             project.looked[known] = file_digest(place, project.file_id)
+        project.looked.pop(known + ASKED, None)
+
+
+def _asked_about(project: Project, place: str, frame: FrameType) -> None:
+    path = project.files.relative(place)
+    if asked(frame) and (path or elsewhere.counts(place, lambda: True, is_name=False)):
+        known = path or place.removeprefix(project.files.prefix)
+        if known not in project.looked and not place.endswith((".py", ".pyc")):
+            project.looked.setdefault(known + ASKED, asked_digest(place))
 
 
 def _listed(project: Project, place: str, frame: FrameType) -> None:

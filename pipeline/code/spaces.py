@@ -66,7 +66,7 @@ class Spaces:
         return self.project.is_project(module)
 
     def is_own_class(self, klass: type) -> bool:
-        """Whether a class is the user's, also one that `make_dataclass` made: its module is said to be `types`."""
+        """Whether a class is the user's, also one that `make_dataclass` made, of a module called `types`."""
         module = sys.modules.get(klass.__module__)
         is_made = klass.__module__ == "types" and not hasattr(module, klass.__qualname__)
         return module is not None and (is_made or self.is_own(module))

@@ -17,7 +17,14 @@ from typing import Any, Final, Self
 
 from aq.pipeline.code import elsewhere
 from aq.pipeline.code.frames import asked, called_by_user, is_user
-from aq.pipeline.code.hidden_reads import ABSENT, FileId, file_digest, names_digest
+from aq.pipeline.code.hidden_reads import (
+    ABSENT,
+    ASKED,
+    FileId,
+    asked_digest,
+    file_digest,
+    names_digest,
+)
 from aq.pipeline.code.tree import CodeTree
 
 _READERS_OF_CODE: Final = ("aq", "linecache", "tokenize", "zipimport")
@@ -76,6 +83,18 @@ class Watch:
         path = self._path(os.path.join(place, "_"), frame, is_name=True)
         if path is not None and self.by_op(frame):
             self.files.setdefault(path[:-1] or "./", names_digest(place))
+
+    def asked(self, name: str, frame: FrameType | None) -> None:
+        """Whether something is there, or of which size, is about to be told."""
+        place = os.path.abspath(name)
+        inside = self._inside(place)
+        known = (inside or self._named(place)) + ASKED
+        if known in self.files or not asked(frame, self.caller) or not self.by_op(frame):
+            return
+        if inside is not None or self._path(place, frame) is not None:
+            if not self.written.isdisjoint(_around(known.removesuffix(ASKED))):
+                return
+            self.files[known] = asked_digest(place)
 
     def wrote(self, name: str) -> None:
         """What an op writes it does not take from outside."""
@@ -140,11 +159,20 @@ class Watch:
         """
         for path in [*self.files]:
             place = os.path.join(self.tree.root, path)
-            if path in self.databases:
+            if path.endswith(ASKED):
+                plain = path.removesuffix(ASKED)
+                if plain in self.files or plain + "/" in self.files or self._is_listed(path):
+                    del self.files[path]
+            elif path in self.databases:
                 if self.files[path] != file_digest(place, self.file_id):
                     del self.files[path]
             elif os.path.isabs(path) and self.files[path] != ABSENT and not os.path.lexists(place):
                 del self.files[path]
+
+    def _is_listed(self, path: str) -> bool:
+        """Whether what was asked about is there, and one of the names in a folder that was listed."""
+        folder = os.path.dirname(path.removesuffix(ASKED))
+        return self.files[path] != ABSENT and (f"{folder}/" if folder else "./") in self.files
 
     def notes(self, step: str) -> Iterator[str]:
         """What the user should know, a line each."""
@@ -157,6 +185,13 @@ class Watch:
             yield f"{step} asks {host} over the network: what it answers is not seen to change"
         for program in self.programs:
             yield f"{step} starts {program}: what that reads is not seen"
+
+
+def _around(path: str) -> Iterator[str]:
+    """A path, and the folders around it."""
+    while path.strip("/"):
+        yield path
+        path = os.path.dirname(path)
 
 
 def _asks_itself(frame: FrameType | None) -> bool:
@@ -174,6 +209,12 @@ def note_read(path: object) -> None:
     """A reader that raises no audit event is about to read a file, a folder or a pattern."""
     if _watches and isinstance(path, str | os.PathLike):
         _hear(_watches[-1], "open", (os.fspath(path), "r", 0), sys._getframe(1))
+
+
+def note_asked(path: object) -> None:
+    """Whether a path is there, or what, is about to be asked."""
+    if _watches and isinstance(path, str | bytes | os.PathLike):
+        _hear(_watches[-1], "asked", (path,), sys._getframe(1))
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -199,16 +240,33 @@ def _open(watch: Watch, arguments: tuple[Any, ...], frame: FrameType) -> None:
     if not isinstance(name, str | bytes | os.PathLike):
         return
     text = os.fsdecode(name)
-    if writes(mode, flags):
+    if changes(mode, flags) and os.path.exists(text):
+        watch.connected(text, frame)
+    elif writes(mode, flags):
         watch.wrote(text)
     else:
         watch.opened(text, frame)
 
 
 def _list(watch: Watch, arguments: tuple[Any, ...], frame: FrameType) -> None:
-    name = arguments[0] if arguments[0] is not None else "."
+    name = opened_folder(arguments[0])
     if isinstance(name, str | bytes | os.PathLike):
         watch.listed(os.fsdecode(name), frame)
+
+
+def opened_folder(name: object) -> object:
+    """The folder that is listed: the working directory for None, what a descriptor leads to on Linux."""
+    if isinstance(name, int):
+        return os.readlink(f"/proc/self/fd/{name}") if sys.platform == "linux" else None
+    return "." if name is None else name
+
+
+def _asked(watch: Watch, arguments: tuple[Any, ...], frame: FrameType) -> None:
+    watch.asked(os.fsdecode(arguments[0]), frame)
+
+
+def _made_folder(watch: Watch, arguments: tuple[Any, ...], _: FrameType) -> None:
+    watch.wrote(os.fsdecode(arguments[0]))
 
 
 def _sqlite(watch: Watch, arguments: tuple[Any, ...], frame: FrameType) -> None:
@@ -234,6 +292,8 @@ def _import(watch: Watch, arguments: tuple[Any, ...], _: FrameType) -> None:
 
 _EVENTS: Final[dict[str, Callable[[Watch, tuple[Any, ...], FrameType], None]]] = {
     "open": _open,
+    "asked": _asked,
+    "os.mkdir": _made_folder,
     "os.listdir": _list,
     "os.scandir": _list,
     "sqlite3.connect": _sqlite,
@@ -242,6 +302,13 @@ _EVENTS: Final[dict[str, Callable[[Watch, tuple[Any, ...], FrameType], None]]] =
     "os.system": _start,
     "import": _import,
 }
+
+
+def changes(mode: object, flags: object) -> bool:
+    """Whether a file is opened to be written where it is, and may be read as well."""
+    if isinstance(mode, str):
+        return "+" in mode and "w" not in mode and "x" not in mode
+    return isinstance(flags, int) and bool(flags & os.O_RDWR) and not flags & os.O_TRUNC
 
 
 def writes(mode: object, flags: object) -> bool:

@@ -37,6 +37,23 @@ READERS = {
     "parquet by polars": "pl.read_parquet('data/n.parquet').write_csv()",
     "parquet dataset": "pq.ParquetDataset('data/n.parquet').read().to_pandas().to_csv()",
     "parquet by pyarrow.dataset": "ds.dataset('data/n.parquet').to_table().to_pandas().to_csv()",
+    "open for update": "open(PATH, 'r+').read()",
+    "numpy memmap": "bytes(np.memmap(PATH, dtype='u1'))",
+    "asked whether it is there": "os.path.exists('data/maybe.txt')",
+    "asked by Path": "pathlib.Path('data/maybe.txt').is_file()",
+    "asked for its size": "os.path.getsize('data/sized')",
+    "asked by a pattern": "glob.glob('*/maybe.txt')",
+    "asked where a link leads": "os.readlink('data/link')",
+    "walk by descriptors": "sorted(name for _, _, names, _ in os.fwalk('data/many') for name in names)",
+    "duckdb, SQL": "str(duckdb.sql(\"select * from 'data/a.csv'\").fetchall())",
+    "duckdb, SQL of a connection": "duckdb.connect().execute('from read_csv(\\'data/a.c*\\')').fetchall()",
+    "duckdb, method": "duckdb.connect().read_csv(PATH).fetchall()",
+    "duckdb under another name": "sql(\"select * from 'data/a.csv'\").fetchall()",
+    "polars under another name": "read_csv(PATH).write_csv()",
+    "polars, SQL": "pl.sql(\"select * from read_csv('data/a.csv')\").collect().write_csv()",
+    "polars, URL": "pl.read_csv('file://' + os.path.abspath(PATH)).write_csv()",
+    "polars schema": "list(pl.read_parquet_schema('data/other.parquet'))",
+    "pyarrow stream": "pa.input_stream(PATH).read()",
 }
 WRITER = """
 import os, sqlite3, sys
@@ -44,6 +61,16 @@ import pandas as pd
 n = int(sys.argv[1])
 pd.DataFrame({"a": [n, 2]}).to_csv("data/a.csv", index=False)
 pd.DataFrame({"a": [n, 2]}).to_parquet("data/n.parquet")
+pd.DataFrame({f"a{n}": [n, 2]}).to_parquet("data/other.parquet")
+open("data/sized", "w").write("x" * n)
+for name in ("data/maybe.txt", "data/link", "data/many/1", "data/many/3"):
+    if os.path.lexists(name):
+        os.remove(name)
+if n == 3:
+    open("data/maybe.txt", "w").close()
+os.symlink(str(n), "data/link")
+os.makedirs("data/many", exist_ok=True)
+open(f"data/many/{n}", "w").close()
 open("data/n.json", "w").write(str(n))
 if os.path.exists("data/n.db"):
     os.remove("data/n.db")
@@ -78,7 +105,8 @@ def test_every_reader_is_seen_and_its_file_counts(tmp_path: Path) -> None:
     calls = "".join(f"    step{at}()\n" for at in range(len(READERS)))
     (tmp_path / "flow.py").write_text(
         "import glob, json, linecache, os, pathlib, sqlite3\nimport aq\n"
-        "import numpy as np, pandas as pd, polars as pl\n"
+        "import duckdb, numpy as np, pandas as pd, polars as pl\n"
+        "from duckdb import sql\nfrom polars import read_csv\n"
         "import pyarrow as pa, pyarrow.csv, pyarrow.dataset as ds, pyarrow.parquet as pq\n"
         f"{ops}@aq.flow\ndef f():\n    other()\n{calls}@aq.op\ndef other():\n    return 1\n"
     )
