@@ -7,6 +7,7 @@ of these a chunk gets is told by a sample, and by nothing but its bytes. Deltas 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from threading import local
 from typing import TYPE_CHECKING, Final
@@ -97,6 +98,14 @@ class Room:
         if len(self._memory) < size:
             self._memory = memoryview(bytearray(size))
         return self._memory[:size]
+
+    def put(self, parts: Iterable[Buffer], size: int) -> memoryview:
+        """These parts, `size` bytes in all, one after the other."""
+        found, at = self.take(size), 0
+        for part in parts:
+            found[at : at + len(part)] = part
+            at += len(part)
+        return found
 
 
 def unpack_into(room: Room, codec: int, payload: Buffer, length: int) -> Buffer:

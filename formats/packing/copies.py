@@ -211,7 +211,14 @@ class Instructions:
 
 def follow(instructions: bytes, base: Buffer, length: int) -> bytes:
     """Make the `length` bytes again. Raises Damaged where the instructions lead elsewhere."""
-    out, size, at, there = [], 0, 0, 0
+    return b"".join(pieces(instructions, base, length))
+
+
+def pieces(instructions: bytes, base: Buffer, length: int) -> list[Buffer]:
+    """What the `length` bytes are put together from. Raises Damaged as `follow` does."""
+    out: list[Buffer] = []
+    size, at, there = 0, 0, 0
+    view = memoryview(base)
     while at < len(instructions):
         number, at = _number(instructions, at)
         count = number >> 1
@@ -223,14 +230,14 @@ def follow(instructions: bytes, base: Buffer, length: int) -> bytes:
             there += ~(away >> 1) if away & 1 else away >> 1
             if there < 0 or there + count > len(base):
                 raise Damaged("a delta copies from outside of its base")
-            out.append(base[there : there + count])
+            out.append(view[there : there + count])
             there += count
         else:
             out.append(instructions[at : at + count])
             at += count
     if size != length or at != len(instructions):
         raise Damaged(f"a delta does not make the {length} bytes it should")
-    return b"".join(out)
+    return out
 
 
 def copied(instructions: bytes) -> list[tuple[int, int, int]]:

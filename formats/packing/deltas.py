@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer
-from aq.formats.packing import words
-from aq.formats.packing.copies import copies_of, edited, edits_in_place, follow, most_edits, shares
+from aq.formats.packing import copies, words
+from aq.formats.packing.copies import copies_of, edited, edits_in_place, most_edits, shares
 from aq.formats.packing.growth import HEAD, array_of
 from aq.formats.packing.words import WORDS
 
@@ -46,12 +46,12 @@ def pack(
     """
     if max(len(data), len(base)) > LONGEST or not (sure or shares(data, base, shifts)):
         return None
-    copies = _copies(data, base, most, shifts)
-    if copies is not None and len(copies) <= _FEW:
-        return COPIES, copies
+    copied = _copies(data, base, most, shifts)
+    if copied is not None and len(copied) <= _FEW:
+        return COPIES, copied
     payload = _compress(data, base)
-    if copies is not None and len(copies) <= len(payload):
-        return COPIES, copies
+    if copied is not None and len(copied) <= len(payload):
+        return COPIES, copied
     return (PREFIX, payload) if len(payload) <= most else None
 
 
@@ -60,21 +60,26 @@ def _copies(data: bytes, base: bytes, most: int, shifts: Sequence[int]) -> bytes
     if data[:HEAD] == base[:HEAD] and len(data) == len(base) and array_of(data) is not None:
         edits = edits_in_place(data, base)
         if edits is not None:
-            copies = edited(data, edits) if len(edits) <= most_edits(len(data)) else None
-            return copies if copies is not None and len(copies) <= most else None
+            copied = edited(data, edits) if len(edits) <= most_edits(len(data)) else None
+            return copied if copied is not None and len(copied) <= most else None
     return copies_of(data, base, most, shifts)
 
 
 def unpack(codec: int, payload: Buffer, base: Buffer, length: int) -> bytes:
     """The bytes again. Raises Damaged where they do not come out at the declared length."""
+    return b"".join(pieces(codec, payload, words.Base(base), length))
+
+
+def pieces(codec: int, payload: Buffer, base: words.Base, length: int) -> list[Buffer]:
+    """What the bytes are put together from. Raises Damaged as `unpack` does."""
     if length > LONGEST:
         raise Damaged(f"a delta of {length} bytes is longer than any that is written")
     if codec == COPIES:
-        return follow(bytes(payload), base, length)
+        return copies.pieces(bytes(payload), base.data, length)
     if codec == PREFIX:
-        return _decompress(payload, base, length)
+        return [_decompress(payload, base.data, length)]
     if codec == WORDS:
-        return words.unpack(payload, base, length)
+        return words.pieces(payload, base, length)
     raise Damaged(f"unknown codec {codec}")
 
 

@@ -7,6 +7,7 @@ so the segments of a table share the long texts of a column, as the pages of one
 
 from __future__ import annotations
 
+from itertools import chain
 from struct import Struct
 from threading import local
 from typing import TYPE_CHECKING, Any, Final
@@ -85,7 +86,13 @@ class Base:
 
 def unpack(payload: Buffer, base: Buffer | Base, length: int) -> bytes:
     """The bytes again. Raises Damaged where they do not come out at the declared length."""
+    return b"".join(pieces(payload, base, length))
+
+
+def pieces(payload: Buffer, base: Buffer | Base, length: int) -> list[Buffer]:
+    """What the bytes are put together from. Raises Damaged as `unpack` does."""
     import numpy as np
+    import pyarrow as pa
 
     told = memoryview(_decompress(payload, length))
     new = array_at(told)
@@ -95,32 +102,40 @@ def unpack(payload: Buffer, base: Buffer | Base, length: int) -> bytes:
     if known is None or (len(told) - new.stop) % _PLANES:
         raise Damaged("a frame of words has a base that holds none")
     planes = np.frombuffer(told, np.uint8, -1, new.stop).reshape(_PLANES, -1)
-    chosen = np.ascontiguousarray(planes.T).view("<u4").ravel().astype(np.int64)
-    return _made(known, _array(told[: new.stop], new), chosen, new.width, length)
+    words = pa.concat_arrays([_blank(new), known, _array(told[: new.stop], new)])
+    return _made(words, _chosen(planes), new.width, length)
 
 
-def _made(known: pa.Array, new: pa.Array, chosen: Any, width: int, length: int) -> bytes:
-    """The array of the chosen words, if it has the declared length."""
+def _chosen(planes: Any) -> Any:
+    """The numbers out of their planes; of most of them all bytes but the lower two are 0."""
+    found = planes[0].astype("<u4")
+    for at in range(1, _PLANES):
+        if planes[at].any():
+            found |= planes[at].astype("<u4") << 8 * at
+    return found
+
+
+def _made(words: pa.Array, chosen: Any, width: int, length: int) -> list[Buffer]:
+    """The array of the chosen words, if it has the declared length; the first word stands for a null."""
     import numpy as np
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    words = pa.concat_arrays([known, new])
-    if len(chosen) and int(chosen.max()) > len(words):
+    rows = len(chosen)
+    if rows and int(chosen.max()) >= len(words):
         raise Damaged("a frame of words names one that is not there")
-    valid = chosen != 0
-    has_nulls = not bool(valid.all())
-    head = _head.pack(len(chosen), FIXED if width else VARIABLE, has_nulls, width)
-    parts = [head, valid.tobytes() if has_nulls else b""]
+    has_nulls = not bool(chosen.all())
+    head = _head.pack(rows, FIXED if width else VARIABLE, has_nulls, width)
+    parts: list[Buffer] = [head, (chosen != 0).tobytes() if has_nulls else b""]
     if width:
-        values = np.concatenate((np.zeros(1, "<u8"), _numbers(words, "<u8")))[chosen]
-        return _padded_to(length, [*parts, values.tobytes()])
-    sizes = _numbers(pc.binary_length(words), "<i8")
-    sizes = np.concatenate(([0], sizes)).astype("<u4")[chosen]
-    parts.append(sizes.tobytes())
-    if sum(map(padded, (*map(len, parts), int(sizes.sum(dtype=np.uint64))))) != length:
+        return _padded_to(length, [*parts, _numbers(words, "<u8").take(chosen).data])
+    sizes = _numbers(pc.binary_length(words), "<i8").astype("<u4").take(chosen)
+    parts.append(sizes.data)
+    text = int(sizes.sum(dtype=np.uint64))
+    if sum(map(padded, (len(head), len(parts[1]), 4 * rows, text))) != length:
         raise Damaged(f"a frame of words does not make the {length} bytes it should")
-    return _padded_to(length, [*parts, _texts(words.take(_places(chosen[valid] - 1)))[1]])
+    if text:
+        parts.append(memoryview(words.take(_places(chosen)).buffers()[2])[:text])
+    return _padded_to(length, parts)
 
 
 def _numbers(values: pa.Array, dtype: str) -> Any:
@@ -137,12 +152,14 @@ def _places(rows: Any) -> pa.Array:
     """Places to take, as Arrow has them, by the same reason."""
     import pyarrow as pa
 
-    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows.astype("<i8", copy=False))])
+    return pa.Array.from_buffers(pa.uint32(), len(rows), [None, pa.py_buffer(rows)])
 
 
-def _padded_to(length: int, parts: list[bytes]) -> bytes:
-    found = b"".join(map(_filled, parts))
-    if len(found) != length:
+def _padded_to(length: int, parts: list[Buffer]) -> list[Buffer]:
+    """The parts, each with what fills it up."""
+    views = [memoryview(part).cast("B") for part in parts]
+    found: list[Buffer] = list(chain.from_iterable((view, bytes(-len(view) % 8)) for view in views))
+    if sum(map(len, found)) != length:
         raise Damaged(f"a frame of words does not make the {length} bytes it should")
     return found
 
@@ -155,6 +172,14 @@ def _none(like: Array) -> pa.Array:
     import pyarrow as pa
 
     return pa.nulls(0, _type(like))
+
+
+def _blank(like: Array) -> pa.Array:
+    """One value of nothing but zeros."""
+    import pyarrow as pa
+
+    zeros = pa.py_buffer(bytes(2 * _WIDTH))
+    return pa.Array.from_buffers(_type(like), 1, [None, zeros] if like.width else [None, zeros, zeros])
 
 
 def _type(array: Array) -> pa.DataType:

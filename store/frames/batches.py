@@ -31,7 +31,7 @@ PARALLEL_FROM: Final = 1 << 20
 
 _HELD_MOST: Final = 64 << 20
 """Bytes of bases that are kept, all in all, for objects that are made from several."""
-_spare: list[tuple[bytearray, codecs.Room]] = []
+_spare: list[tuple[bytearray, codecs.Room, list[_Rooms]]] = []
 """What nobody reads or unpacks into now: fresh memory costs more than filling it."""
 
 See = Callable[[int, Buffer], None]
@@ -60,6 +60,13 @@ class _Wanted(NamedTuple):
     place: Place
 
 
+class _Rooms(NamedTuple):
+    """Memory for what is made from others: for several bases in one, and for what they make."""
+
+    bases: codecs.Room
+    made: codecs.Room
+
+
 class _Delta(NamedTuple):
     """A frame that was found right, to be applied to its bases; `found`: of several those shown so far."""
 
@@ -70,12 +77,12 @@ class _Delta(NamedTuple):
     bases: Bases
     found: dict[bytes, bytes]
 
-    def made(self, base: words.Base) -> bytes:
-        """The object. Raises Damaged."""
-        if self.codec == words.WORDS:
-            return words.unpack(self.payload, base, self.length)
-        data = base.data if len(self.bases) == 1 else b"".join(self.found[one] for one in self.bases)
-        return deltas.unpack(self.codec, self.payload, data, self.length)
+    def made(self, id: bytes, base: words.Base, rooms: _Rooms) -> Buffer:
+        """The object, its last base being that with this id. Raises Damaged."""
+        if len(self.bases) > 1:
+            parts = [base.data if one == id else self.found[one] for one in self.bases]
+            base = words.Base(rooms.bases.put(parts, sum(map(len, parts))))
+        return rooms.made.put(deltas.pieces(self.codec, self.payload, base, self.length), self.length)
 
 
 def visit(objects: Objects, files: Files, kind: Kind, ids: Sequence[bytes], see: See) -> None:
@@ -166,12 +173,13 @@ class _Look:
         self._stopped = True
 
     def _work(self) -> None:
-        memory, room = _spare.pop() if _spare else (bytearray(RUN), codecs.Room())
+        memory, room, rooms = _spare.pop() if _spare else (bytearray(RUN), codecs.Room(), [])
         try:
             while (run := self._next()) is not None:
-                self._read_run(run, memory, room)
+                for id, data in self._in_full(run, memory, room):
+                    self._show(id, data, rooms, 0)
         finally:
-            _spare.append((memory, room))
+            _spare.append((memory, room, rooms))
 
     def _next(self) -> list[_Wanted] | None:
         with self._lock:
@@ -179,33 +187,35 @@ class _Look:
                 raise Stopped
             return next(self._runs, None)
 
-    def _read_run(self, run: list[_Wanted], memory: bytearray, room: codecs.Room) -> None:
+    def _in_full(
+        self, run: list[_Wanted], memory: bytearray, room: codecs.Room
+    ) -> Iterator[tuple[bytes, Buffer]]:
+        """Read a run: what lies in full, each in the memory of the one before; deltas are kept for later."""
         for id, head, frame in _frames(self._files, run, memory):
             if head.bases:
                 delta = _Delta(id, head.codec, bytes(frame[head.start :]), head.length, head.bases, {})
                 for base in dict.fromkeys(head.bases):
                     self._deltas[base].append(delta)
                 continue
-            try:
-                data = codecs.unpack_into(room, head.codec, frame[head.start :], head.length)
-            except Damaged:
-                continue
-            self._show(id, data)
+            with suppress(Damaged):
+                yield id, codecs.unpack_into(room, head.codec, frame[head.start :], head.length)
 
-    def _show(self, id: bytes, data: Buffer) -> None:
-        """Show an object, and what is made from it."""
+    def _show(self, id: bytes, data: Buffer, rooms: list[_Rooms], depth: int) -> None:
+        """Show an object, and what is made from it, which has memory of its own at each depth."""
         for at in self.positions.get(id, ()):
             self._see(at, data)
         self.seen.add(id)
         base = words.Base(data)
+        if depth == len(rooms):
+            rooms.append(_Rooms(codecs.Room(), codecs.Room()))
         for delta in self._deltas.get(id, ()):
             if len(delta.bases) > 1 and not self._has_all(delta, id, data):
                 continue
             with suppress(Damaged):
-                made = delta.made(base)
+                made = delta.made(id, base, rooms[depth])
                 delta.found.clear()
-                if object_id(self._kind, made) == delta.id:  # the checksum says nothing of the base
-                    self._show(delta.id, made)
+                if self._is_right(delta.id, made):
+                    self._show(delta.id, made, rooms, depth + 1)
 
     def _has_all(self, delta: _Delta, id: bytes, data: Buffer) -> bool:
         """Keep a base of several; whether it was the last one. What would take too much is left to `get`."""
@@ -213,8 +223,17 @@ class _Look:
             self._held += len(data)
             if self._held > _HELD_MOST:
                 return False
+            if len(delta.found) + 1 == len(set(delta.bases)):
+                return True
             delta.found[id] = bytes(data)
-            return len(delta.found) == len(set(delta.bases))
+            return False
+
+    def _is_right(self, id: bytes, made: Buffer) -> bool:
+        """Whether an object is what its id says: the checksum of its frame says nothing of its bases.
+
+        What nobody asked for is only passed on: what is made from it tells.
+        """
+        return id not in self.positions or object_id(self._kind, made) == id
 
 
 def _frames(files: Files, run: list[_Wanted], memory: bytearray) -> Iterator[tuple[bytes, Head, memoryview]]:

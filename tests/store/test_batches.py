@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.objects import MemoryObjects, visit
+from aq.formats.packing import deltas, packs
 from aq.store.store import Store
 from hypothesis import given, settings, strategies as st
 
@@ -40,6 +42,9 @@ def chunk(number: int) -> bytes:
     return NOISE[: 60_000 + number] + b"%d" % number + NOISE[60_000 + number :]
 
 
+CHAIN = [NOISE]
+for word in b"the first edit of them", b"the second edit of them":
+    CHAIN.append(CHAIN[-1][:50_010] + word + CHAIN[-1][50_010:])
 CHUNKS = [chunk(number) for number in range(120)]
 IDS = [object_id(Kind.CHUNK, data) for data in CHUNKS]
 
@@ -112,3 +117,43 @@ def test_damage_and_absence_are_told_as_by_get(tmp_path: Path) -> None:
             shown(store, [*whole, IDS[60]])
         with pytest.raises(Damaged, match="not a node"):
             store.visit(Kind.NODE, [whole[0], whole[1]], lambda _at, _data: None)
+
+
+def test_what_is_only_passed_on_is_no_less_checked(tmp_path: Path) -> None:
+    """The middle one of a chain makes other bytes than its id says: what is made of it tells."""
+    ids = [object_id(Kind.CHUNK, data) for data in CHAIN]
+    for is_harmed in False, True:
+        root = tmp_path / str(is_harmed)
+        with Store.create(root, time=1, user="ada") as store:
+            for data in CHAIN:
+                store.put(Kind.CHUNK, data)
+            store.flush()
+        for path in (root / ".aq" / "packs").glob("*.pack"):
+            chained(path, ids, is_harmed=is_harmed)
+        shutil.rmtree(root / ".aq" / "index")
+        with Store.open(root) as store:
+            assert shown(store, ids[:1]) == {0: CHAIN[0]}
+            for at in 1, 2:
+                if is_harmed:
+                    with pytest.raises(Damaged, match="damaged"):
+                        shown(store, [ids[at]])
+                else:
+                    assert shown(store, [ids[at]]) == {0: CHAIN[at]}
+
+
+def chained(path: Path, ids: list[Digest], *, is_harmed: bool) -> None:
+    """Write a pack again, with each chunk of the chain as a delta of the one before it."""
+    pack, name = path.read_bytes(), bytes.fromhex(path.stem)
+    made, at = bytearray(pack[: packs.HEADER_SIZE]), packs.HEADER_SIZE
+    while (head := packs.decode_head(pack, at)) is not None:
+        payload, codec, bases = pack[at + head.start : at + head.size], head.codec, head.bases
+        if head.id in ids[1:]:
+            number = ids.index(Digest(head.id))
+            codec, payload = deltas.pack(CHAIN[number], CHAIN[number - 1], 10_000) or (0, b"")
+            payload = payload.replace(b"first", b"third" if is_harmed else b"first")
+            bases = (ids[number - 1],)
+        told = {"codec": codec, "length": head.length, "bases": bases}
+        made += b"".join(packs.encode_frame(packs.seed_of(name), head.kind, head.id, payload, **told))
+        at += head.size
+    path.chmod(0o644)
+    path.write_bytes(made)
