@@ -136,9 +136,9 @@ def test_what_is_only_passed_on_is_no_less_checked(tmp_path: Path) -> None:
             for at in 1, 2:
                 if is_harmed:
                     with pytest.raises(Damaged, match="damaged"):
-                        shown(store, [ids[at]])
+                        shown(store, [ids[0], ids[at]])
                 else:
-                    assert shown(store, [ids[at]]) == {0: CHAIN[at]}
+                    assert shown(store, [ids[0], ids[at]]) == {0: CHAIN[0], 1: CHAIN[at]}
 
 
 def chained(path: Path, ids: list[Digest], *, is_harmed: bool) -> None:
