@@ -20,6 +20,9 @@ BUG: Final = 70
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 _HEADING: Final = "Traceback (most recent call last):"
+_SHOWS: Final = dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "ls -ld") | dict.fromkeys(
+    (errno.ENOSPC, errno.EDQUOT), "df -h"
+)
 _REFUSALS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -43,7 +46,8 @@ def failure(error: BaseException, command: str = "") -> Failure:
     if isinstance(error, AqError):
         trace = error.trace if isinstance(error, OpFailed) else ""
         help_of = (f"aq {command} --help".replace("  ", " "),) if error.exit_code == 2 else ()
-        return Failure(error.kind, error.message, error.hints[:2] or help_of, error.exit_code, trace)
+        hints = error.hints[:2] or help_of or _look_at(error.__cause__)
+        return Failure(error.kind, error.message, hints, error.exit_code, trace)
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, Terminated):
@@ -56,8 +60,21 @@ def failure(error: BaseException, command: str = "") -> Failure:
         from aq.store.system.paths import show as shown
 
         place = f"{shown(os.fsdecode(error.filename))}: " if isinstance(error.filename, (str, bytes)) else ""
-        return Failure("failed", f"{place}{error.strerror}", (), 1)
+        return Failure("failed", f"{place}{error.strerror}", _look_at(error), 1)
     return _bug(error)
+
+
+def _look_at(error: BaseException | None) -> tuple[str, ...]:
+    """The command that shows why the operating system refused a file: whose it is, or how full its disk."""
+    command = _SHOWS.get(error.errno or 0) if isinstance(error, OSError) else None
+    if command is None or not isinstance(name := getattr(error, "filename", None), (str, bytes)):
+        return ()
+    import shlex
+
+    path = os.path.abspath(os.fsdecode(name))
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return (f"{command} {shlex.quote(path)}",)
 
 
 def _stop_behind(error: BaseException) -> BaseException:

@@ -352,7 +352,7 @@ class Store:
         if self.writable:
             return True
         if needed or batch.frames or batch.packs:
-            raise self._refusal or AqError(f"{self.control} cannot be written")
+            raise self._refusal or disk.unwritable(self.control)
         return False
 
     def _publish(self, batch: Batch, make: Make | None) -> bytes | None:

@@ -64,8 +64,16 @@ class _Doing:
             refuse(error, self.path)
 
 
+def unwritable(control: str | os.PathLike[str]) -> Refused:
+    """The error where nothing may be written into a repository, though nobody tried."""
+    from shlex import quote
+
+    return Refused(f"{control} cannot be written", hint=f"ls -ld {quote(os.fspath(control))}")
+
+
 def refuse(error: OSError, path: str) -> NoReturn:
     """Say in the user's terms what the operating system refused. Raises Refused."""
+    error.filename = error.filename or path
     if error.errno in _FULL:
         raise Refused(f"no space left for {path}") from error
     if error.errno in _CLOSED:

@@ -36,7 +36,7 @@ def mend(root: Path) -> list[Finding]:
     """
     control = f"{root}/{CONTROL}"
     if not os.access(f"{control}/packs", os.W_OK):
-        raise AqError(f"{control} cannot be written")
+        raise disk.unwritable(control)
     layout.write_missing(control)
     before, known = _before(control)
     rebuild(control, whole=True, known=known)

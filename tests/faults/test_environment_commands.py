@@ -58,6 +58,7 @@ def test_a_read_only_file_system(root: Path) -> None:
                 said,
             )
             assert "cannot be written" in said or "Read-only file system" in said, (words, said)
+            assert "\nhint: ls -ld /" in said or "the index cannot" in said, (words, said)
 
 
 FLOW = """
