@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from aq.pipeline.code.packages import Packages, location
+from aq.pipeline.code.packages import Packages, located
 from blake3 import blake3
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def package_changes(recorded: Mapping[str, str], locals_: Mapping[str, str]) -> 
     now: dict[str, str] = {}
     if "*" in recorded:
         now["*"] = packages.everything()
-    for top in locals_.values():
-        place = location(top)
+    for told in locals_.values():
+        top, place = located(told)
         if place is not None:
             now.update(packages.local_version(top, place))
     now.update(packages.closure([name for name in recorded if name not in locals_ and name != "*"]))

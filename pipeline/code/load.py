@@ -80,7 +80,8 @@ class Project:
         name, file = module.__name__, getattr(module, "__file__", None)
         if name == "aq" or name.startswith("aq.") or not file or not file.endswith(".py"):
             return None
-        return self.files.relative(file)
+        path = self.files.relative(file)
+        return path if path is not None and self.files.has(path) else None  # None inside an archive
 
     def path_of(self, module: str) -> str | None:
         """The path of a loaded module's file, by its name."""

@@ -13,9 +13,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from types import ModuleType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blake3 import blake3
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
 
 ACCELERATORS: Final = {"pandas": ("bottleneck", "numexpr", "pyarrow"), "polars": ("numpy", "pyarrow")}
 """Optional requirements that change results as soon as they are installed."""
@@ -24,6 +27,8 @@ _INSTALLED: Final = ("site-packages", "dist-packages")
 _CODE: Final = (".py", ".so", ".pyd", ".dylib", ".dll")
 _REQUIRES: Final = rb"^Requires-Dist:\s*([A-Za-z0-9._-]+)[^;\n]*(;[^\n]*)?$"
 _IMPORT: Final = rb"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import|import[ \t]+([\w., \t]+))"
+_BEGAN: Final = tuple(sys.path)
+"""Where modules were looked for before any code of the user ran, which may add places."""
 _SEPARATORS: Final = re.compile(r"[-_.]+")
 
 
@@ -36,7 +41,11 @@ class Distribution(NamedTuple):
 
 
 class Packages:
-    """What is installed along a module search path."""
+    """What is installed along a module search path.
+
+    `locals`: the top-level module of each distribution that counts by its bytes; behind a blank the places to
+    import from that the user's code added, if it is found nowhere else.
+    """
 
     def __init__(self, path: Sequence[str] | None = None) -> None:
         self.path = list(sys.path if path is None else path)
@@ -98,9 +107,17 @@ class Packages:
         if top in sys.stdlib_module_names or top in {"aq", "__main__"}:
             return [], {}
         root = location(top)
-        if root is None or any(f"{os.sep}{one}{os.sep}" in root for one in _INSTALLED):
-            return list(self.providers(top)), {}
-        return self._local_origin(top, root)
+        names = self._of_environment(top, root)
+        if root is not None and names is None:
+            return self._local_origin(top, root)
+        return names or [], {}
+
+    def _of_environment(self, top: str, place: str | None) -> list[str] | None:
+        """The distributions of a module; None where its bytes count, as of a file that somebody put there."""
+        if place is not None and not any(f"{os.sep}{one}{os.sep}" in place for one in _INSTALLED):
+            return None
+        names = list(self.providers(top))
+        return names if names or place is None else None
 
     def _local_origin(self, top: str, root: str) -> tuple[list[str], dict[str, str]]:
         names: list[str] = []
@@ -112,14 +129,13 @@ class Packages:
             owner = self._editable(place)
             if owner:
                 names += self.requires(owner.name)
-                self.locals[owner.name] = name
-            else:
-                self.locals[f"local:{name}"] = name
+            self.locals[owner.name if owner else f"local:{name}"] = _found_again(name, place)
             for imported in sorted(_imports(place) - seen - sys.stdlib_module_names):
                 seen.add(imported)
                 there = location(imported)
-                if there is None or any(f"{os.sep}{one}{os.sep}" in there for one in _INSTALLED):
-                    names += self.providers(imported)
+                of_environment = self._of_environment(imported, there)
+                if there is None or of_environment is not None:
+                    names += of_environment or []
                 elif imported != "aq":
                     waiting.append((imported, there))
         return names, digests
@@ -192,9 +208,10 @@ def normal_name(name: str) -> str:
 
 
 def code_files(place: str) -> list[tuple[str, str]]:
-    """(path inside, file) of all code below a folder, or of one file, sorted."""
+    """(path inside, file) of all code below a folder, or of one file, or archive around it, sorted."""
     if not os.path.isdir(place):
-        return [(os.path.basename(place), place)]
+        file = _archive(place) or place
+        return [(os.path.basename(file), file)]
     found = []
     for folder, folders, files in os.walk(place):
         folders[:] = [one for one in folders if one != "__pycache__" and not one.startswith(".")]
@@ -203,6 +220,13 @@ def code_files(place: str) -> list[tuple[str, str]]:
                 file = os.path.join(folder, name)
                 found.append((os.path.relpath(file, place).replace(os.sep, "/"), file))
     return sorted(found)
+
+
+def _archive(place: str) -> str | None:
+    """The file that a place lies inside of, as Python imports from ZIP archives."""
+    while not os.path.exists(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    return place if os.path.isfile(place) else None
 
 
 def _distribution(folder: str, name: str) -> Distribution | None:
@@ -230,6 +254,25 @@ def _provides(one: Distribution, top: str) -> bool:
     return b"\n" + name + b"/" in record or b"\n" + name + b"." in record
 
 
+def _found_again(top: str, place: str) -> str:
+    """How a module outside the environment is found without importing anything: by its name, if it can be."""
+    folder = os.path.dirname(place)
+    if any(os.path.realpath(one) == folder for one in _BEGAN):
+        return top
+    return f"{top} {os.pathsep.join(one for one in sys.path if one not in _BEGAN)}"
+
+
+def located(told: str) -> tuple[str, str | None]:
+    """The top-level module of an entry of `Packages.locals`, and where it is found now."""
+    top, _, added = told.partition(" ")
+    place = location(top)
+    if place is None and added:
+        from importlib.machinery import PathFinder
+
+        place = _place(PathFinder.find_spec(top, added.split(os.pathsep)))
+    return top, place
+
+
 def location(top: str) -> str | None:
     """Where a top-level module lies (a folder, or a file), without importing it; None if nowhere."""
     loaded = sys.modules.get(top)
@@ -239,6 +282,11 @@ def location(top: str) -> str | None:
         spec = find(top, None) if find is not None else None
         if spec is not None:
             break
+    return _place(spec)
+
+
+def _place(spec: ModuleSpec | None) -> str | None:
+    """The folder of a package, or the file of a module."""
     if spec is None:
         return None
     folders = list(spec.submodule_search_locations or ())
