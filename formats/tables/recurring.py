@@ -6,9 +6,10 @@ hold are never read, and of those with the same rows only columns whose chunks d
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -37,19 +38,30 @@ FEW: Final = 0.05
 
 _AT_ONCE: Final = 1 << 18
 """Rows."""
+_IN_STEP: Final = 50e-9
+_ANYWHERE: Final = 250e-9
+"""About the seconds of CPU for each cell of the rows that are looked for, among five million rows."""
 _EXACT_BITS: Final = (1, 8, 16, 32, 64)
 
 
-def recurring(old: Artifact, now: Artifact, source: Source) -> Rows | None:
-    """For each row of `now` the number of an equal one in `old`, −1 where none was found.
+class Found(NamedTuple):
+    """For each row the number of an equal one, −1 for none; whether some were not looked for."""
 
-    None where rows cannot be compared: other columns, types or containers.
+    rows: Rows
+    gave_up: bool
+
+
+def recurring(old: Artifact, now: Artifact, source: Source, seconds: float = math.inf) -> Found | None:
+    """For each row of `now` an equal one in `old`; None where they have other columns, types or containers.
+
+    What would take longer than about so many `seconds` is left out.
     """
     before, after = Side(old, source, is_after=False), Side(now, source, is_after=True)
     if _comparable(before.described) != _comparable(after.described):
         return None
     columns = [Column(name, at, at) for at, (name, _) in enumerate(after.columns)]
-    return _Search(before, after, columns).found
+    search = _Search(before, after, columns, seconds)
+    return Found(search.found, search.gave_up)
 
 
 def _comparable(found: Described) -> Described:
@@ -64,8 +76,9 @@ def _comparable(found: Described) -> Described:
 class _Search:
     """From what costs nothing to what costs most, each with the rows that are left."""
 
-    def __init__(self, before: Side, after: Side, columns: Sequence[Column]) -> None:
-        self._before, self._after, self._columns = before, after, columns
+    def __init__(self, before: Side, after: Side, columns: Sequence[Column], seconds: float) -> None:
+        self._before, self._after, self._columns, self._seconds = before, after, columns, seconds
+        self.gave_up = False
         self.found = np.full(after.rows, -1, np.int64)
         key, cut = identifying(before, after, columns)
         self._steady = key or cut
@@ -110,9 +123,17 @@ class _Search:
         self.found[rows] = -1
         return rows
 
+    def _is_worth(self, rows: int, each: float) -> bool:
+        """Whether there is time to look for so many rows."""
+        taken = rows * len(self._columns) * each
+        self.gave_up |= taken > self._seconds
+        self._seconds -= taken
+        return self._seconds >= 0
+
     def _in_step(self, left: Sequence[Segment], right: Sequence[Segment]) -> None:
         """Rows that follow one another as before, some added or gone between."""
-        if not (left and right):
+        rows = sum(segment.stop - segment.start for segment in right)
+        if not (left and right and self._is_worth(rows, _IN_STEP)):
             return
         blocks = in_step(self._before, left, self._after, right, self._steady or self._columns).blocks
         differs = self._differ(left, right, self._columns, blocks)
@@ -168,7 +189,7 @@ class _Search:
         left = np.flatnonzero(self.found < 0)
         if len(changed) <= FEW * self._after.rows:
             left = without(left, changed)
-        if not (len(mine) and len(left)):
+        if not (len(mine) and len(left) and self._is_worth(len(left), _ANYWHERE)):
             return
         used = np.zeros(self._before.rows, bool)
         used[self.found[self.found >= 0]] = True

@@ -21,7 +21,7 @@ Positions = npt.NDArray[np.int64]
 
 _STEP: Final = 4_096
 _NEAR: Final = 5
-_WINDOWS: Final = (32, 1_024, 32_768)
+_WINDOWS: Final = (32, 1_024, 32_768, 262_144)
 _CALL: Final = 1_024
 """Rows that could be looked through while a search begins."""
 _LOOKED_FREE: Final = 1 << 20

@@ -30,6 +30,8 @@ from aq.formats.tables.types import arrow_field, arrow_type
 
 _WINDOW_MOST: Final = 16 * LONGEST
 """Rows that are looked at together to find cuts: as few at first as one may need, then twice as many."""
+_SCRAMBLED: Final = 1 / 4
+"""The share of rows that lay after their predecessor, from which on all of them are held in memory."""
 _AT_ONCE: Final = 1 << 16
 """Rows."""
 
@@ -56,11 +58,16 @@ def stitched(
         except pa.ArrowException:
             return None
     rows = _Rows(old, source, order, fresh, types)
-    if len(order) > LONGEST:
+    if len(order) > LONGEST and not _is_scrambled(order):
         return _Stitching(rows, known, source, sink).table(old, container)
     columns = [pa.chunked_array([values]) for values in rows.values(range(len(types)), 0, len(order))]
     together = Columns(known.names, columns, len(order), container, fields)
     return encode_columns(together, sink, key=known.key, like=Like(old, source))
+
+
+def _is_scrambled(order: Rows) -> bool:
+    """Whether rows come from so many places that each of its segments is made of all old ones."""
+    return bool(np.count_nonzero(order[1:] < order[:-1]) > _SCRAMBLED * len(order))
 
 
 def _is_settled(found: Described) -> bool:

@@ -29,7 +29,8 @@ def ran(store: StepStore, work: StepWork, result: Result, kept: Kept) -> Ended:
     step = msgspec.structs.replace(work.step, outputs=outputs, hidden=hidden)
     id = put_record(store, step)
     logged = {"log": bytes(outcome.log)} if outcome.log else {}
-    store.put_summary(id, {"seconds": result.seconds, **logged})
+    whole = {"whole": outcome.whole} if outcome.whole is not None else {}
+    store.put_summary(id, {"seconds": result.seconds, **whole, **logged})
     one = RunStep(
         name=node.name,
         status="run",

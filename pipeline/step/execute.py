@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,14 +42,16 @@ from aq.store.system.staging import Staging
 class Outcome:
     """What came of one step: outputs, or a failure. `log` is None where nothing was written.
 
-    `seen`: what the op read that its step does not name.
+    `seen`: what the op read that its step does not name. `whole`: where it ran on new rows alone, the seconds
+    that it took for all of them when it last did.
     """
 
     outputs: Outputs
     failure: Failure | None
-    log: Digest | None
+    log: Digest | None = None
     notes: tuple[str, ...] = ()
     seen: Seen = NOTHING
+    whole: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ class Executor:
             log = log or stack.enter_context(new_log(self._folder()))
             for trial in range(tried + 1, trials + 1):
                 on_trial(trial)
-                outputs, failure, notes, seen = self._once(node, given, seed, log, step)
+                outcome = self._once(node, given, seed, log, step)
+                failure = outcome.failure
                 if failure is None:
                     break
                 log.write(failure.trace or failure.error + "\n")
@@ -94,7 +97,7 @@ class Executor:
             stored = self._stored(log)
         if failure is not None:
             failure = Failure(failure.step, failure.kind, failure.error, failure.trace, stored)
-        return Outcome(outputs, failure, stored, notes, seen)
+        return replace(outcome, failure=failure, log=stored)
 
     def _folder(self) -> Path:
         folder = self.store.control / "tmp"
@@ -108,12 +111,12 @@ class Executor:
 
     def _once(
         self, node: Node, given: Mapping[str, Input], seed: int, log: Log, step: Step | None
-    ) -> tuple[Outputs, Failure | None, tuple[str, ...], Seen]:
+    ) -> Outcome:
         try:
             with ExitStack() as stack:
                 folder = self._copies(stack, given)
                 earlier = self._earlier(node, step, given)
-                later = None if earlier is None else earlier.place
+                later = earlier.place if isinstance(earlier, rowwise.Earlier) else None
                 handed = Handed(given, lambda one: self._load(one, folder), later)
                 stack.enter_context(placing.place(self._folder()))
                 stack.enter_context(figures.apart())
@@ -126,25 +129,27 @@ class Executor:
                     for place in handed.changed()
                 ]
                 outputs = self._store(node, done.result, handed)
-                if done.note and rowwise.verifying.get():
+                if done.is_pieced and rowwise.verifying.get():
                     whole = self._store(node, call(handed.whole()), handed)
                     rowwise.require_same(node.name, outputs, whole)
             seen = hidden_reads.seen(watch, done.hidden)
-            return outputs, None, (*notes, *watch.notes(node.name)), seen
+            took = earlier.took if isinstance(earlier, rowwise.Earlier) and done.is_pieced else None
+            return Outcome(outputs, None, None, (*notes, *watch.notes(node.name)), seen, took)
         except (Damaged, Conflict, Temporary, Refused):
             raise
         except AqError as error:
             trace = trimmed(error, self.root) if last_place(error) else ""
-            return [], Failure(node.name, error.kind, error.message, trace), (), NOTHING
+            return Outcome([], Failure(node.name, error.kind, error.message, trace))
         except _Raised as raised:
             cause = raised.__cause__ or raised
-            failure = Failure(node.name, "op_failed", one_line(cause), trimmed(cause, self.root))
-            return [], failure, (), NOTHING
+            return Outcome([], Failure(node.name, "op_failed", one_line(cause), trimmed(cause, self.root)))
 
-    def _earlier(self, node: Node, step: Step | None, given: Mapping[str, Input]) -> rowwise.Earlier | None:
+    def _earlier(
+        self, node: Node, step: Step | None, given: Mapping[str, Input]
+    ) -> rowwise.Earlier | rowwise.Whole:
         """What of the step before can be taken over row by row."""
         if step is None or not node.op.options.rowwise:
-            return None
+            return rowwise.Whole()
         root = self.root or self.store.control.parent
         return rowwise.earlier(self.store, step, self.last(node.name), given, root)
 

@@ -8,6 +8,7 @@ kind of result) the op is called with the whole table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 _MOST: Final = 0.5
 """The share of new rows from which on the whole table is one call."""
+_FREE: Final = 1.0
+_WORTH: Final = 0.5
+"""Rows are looked for as long as this part of what the step took last: whole it takes little more then. But
+`_FREE` seconds in any case."""
+_DEAR: Final = "ran whole: to look for the rows that it had before would take about as long"
 
 _OWN: Final = ("key", "inputs", "outputs", "hidden", "opaque")
 """Fields in which two steps may differ, `inputs` in the first table alone."""
@@ -42,7 +48,8 @@ verifying: ContextVar[bool] = ContextVar("aq_verifying", default=False)
 class Earlier(NamedTuple):
     """What an earlier step had at `place`, what it made of it, and what it read by itself.
 
-    `source`: for each row of `now` which one of `old` it is, −1 for a new one.
+    `source`: for each row of `now` which one of `old` it is, −1 for a new one. `took`: the seconds that the
+    step took when it last ran on all rows, if that is known.
     """
 
     place: str
@@ -51,47 +58,65 @@ class Earlier(NamedTuple):
     made: Artifact
     source: Rows
     hidden: dict[str, str]
+    took: float | None = None
+
+
+class Whole(NamedTuple):
+    """That the op is called with the whole table; `note` says why, where it might surprise."""
+
+    note: str = ""
 
 
 class Done(NamedTuple):
-    """A result; `hidden`: what the rows taken over had been made with; `note`: what was spared."""
+    """A result; `hidden`: what the rows taken over had been made with; `note`: what was spared or why not."""
 
     result: Any
     hidden: dict[str, str]
     note: str = ""
+    is_pieced: bool = False
 
 
 def earlier(
     store: StepStore, step: Step, last: bytes | None, given: Mapping[str, Input], root: Path
-) -> Earlier | None:
+) -> Earlier | Whole:
     """The step recorded last, if it is this one but for the rows of its first table; reads no other input."""
     if last is None or not store.has(last):
-        return None
+        return Whole()
     before = get_record(store, Step, last)
     place = next((one for one, value in given.items() if _is_frame(store, value)), None)
     if place is None or not _is_the_same(before, step, place) or len(before.outputs) != 1:
-        return None
+        return Whole()
     ids = [given[place].artifact, before.inputs[place], before.outputs[0][1]]
     if not all(store.has(one) for one in ids):
-        return None
+        return Whole()
     if next(Files(root, plain_id).changed(before.hidden), None) is not None:
-        return None
+        return Whole()
     now, old, made = (get_record(store, Artifact, one) for one in ids)
-    source = sources(now, old, made, store)
-    return None if source is None else Earlier(place, now, old, made, source, dict(before.hidden))
+    told = store.summary(last) or {}
+    took = told.get("whole", told.get("seconds"))
+    source = sources(now, old, made, store, math.inf if took is None else max(_FREE, took * _WORTH))
+    if isinstance(source, Whole):
+        return source
+    return Earlier(place, now, old, made, source, dict(before.hidden), took)
 
 
-def sources(now: Artifact, old: Artifact, made: Artifact, store: StepStore) -> Rows | None:
-    """Where each row lay before; None where most are new, or none has a row of its own in what was made."""
+def sources(
+    now: Artifact, old: Artifact, made: Artifact, store: StepStore, seconds: float = math.inf
+) -> Rows | Whole:
+    """Where each row lay before, if that is not to be searched for longer than about so many `seconds`.
+
+    Whole where most rows are new, or none has a row of its own in what was made.
+    """
+    import numpy as np
     from aq.formats.tables.described import described
     from aq.formats.tables.recurring import recurring
 
     if old.kind != "table" or together.length(made) != described(old).rows or not together.is_plain(now):
-        return None
-    source = recurring(old, now, store)
-    if source is None or (source < 0).sum() > _MOST * len(source):
-        return None
-    return source
+        return Whole()
+    found = recurring(old, now, store, seconds)
+    if found is None or np.count_nonzero(found.rows < 0) > _MOST * len(found.rows):
+        return Whole(_DEAR if found is not None and found.gave_up else "")
+    return found.rows
 
 
 def _is_frame(store: StepStore, given: Input) -> bool:
@@ -113,14 +138,16 @@ def _is_the_same(before: Step, now: Step, place: str) -> bool:
     return equal and all(before.inputs[one] == now.inputs[one] for one in now.inputs if one != place)
 
 
-def call(before: Earlier | None, handed: Handed, store: StepStore, name: str, run: Run) -> Done:
+def call(before: Earlier | Whole, handed: Handed, store: StepStore, name: str, run: Run) -> Done:
     """The op's result: of new rows, put together with those made before; else of the whole."""
-    if before is not None:
-        result = _pieces(before, handed, store, run)
-        if result is not None:
-            new = int((before.source < 0).sum())
-            return Done(result, before.hidden, f"{name} ran on {new:,} of {len(before.source):,} rows")
-    return Done(run(handed.whole()), {})
+    if isinstance(before, Whole):
+        return Done(run(handed.whole()), {}, before.note and f"{name} {before.note}")
+    result = _pieces(before, handed, store, run)
+    if result is None:
+        return Done(run(handed.whole()), {})
+    new = int((before.source < 0).sum())
+    note = f"{name} ran on {new:,} of {len(before.source):,} rows"
+    return Done(result, before.hidden, note, is_pieced=True)
 
 
 def _pieces(before: Earlier, handed: Handed, store: StepStore, run: Run) -> Any | None:

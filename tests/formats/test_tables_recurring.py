@@ -17,8 +17,8 @@ from aq.formats.tables.rowhash import mix, words
 
 def found(old: Any, now: Any) -> list[int] | None:
     objects = MemoryObjects()
-    source = recurring(*(encode_table(one, objects).artifact for one in (old, now)), objects)
-    return None if source is None else source.tolist()
+    told = recurring(*(encode_table(one, objects).artifact for one in (old, now)), objects)
+    return None if told is None else told.rows.tolist()
 
 
 def folded(low: int, high: int) -> Decimal:
@@ -90,3 +90,27 @@ def test_few_changed_rows_are_not_looked_for_elsewhere_and_many_are() -> None:
     source = found(old, swapped)
     assert source is not None and source.count(-1) == 2
     assert found(old, turned) == list(range(999, -1, -1))
+
+
+@pytest.mark.parametrize(
+    ("change", "seconds", "new"),
+    [
+        (lambda one: one.iloc[::-1], 1, 0),
+        (lambda one: one.iloc[::-1], 0.01, 59_999),
+        (lambda one: one.drop(index=np.arange(0, 60_000, 100)), 0.01, 0),
+        (lambda one: one.drop(index=np.arange(0, 60_000, 100)), 0.001, 59_400),
+        (lambda one: one.assign(x=one["x"].where(one["k"] % 100 != 0, -1.0)), 0, 600),
+        (lambda one: one, 0, 0),
+    ],
+)
+def test_rows_are_looked_for_while_there_is_time(change: Any, seconds: float, new: int) -> None:
+    """As it is estimated: in place always, in step, then anywhere."""
+    draw = np.random.default_rng(0)
+    old = pd.DataFrame({"k": np.arange(60_000), "x": draw.normal(size=60_000)})
+    objects = MemoryObjects()
+    both = old, change(old).reset_index(drop=True)
+    one, other = (encode_table(value, objects).artifact for value in both)
+    told = recurring(one, other, objects, seconds)
+    assert told is not None
+    assert np.count_nonzero(told.rows < 0) == new
+    assert told.gave_up == (new > 600)

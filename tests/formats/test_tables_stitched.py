@@ -120,8 +120,9 @@ def check(form: str, key: str, k: Numbers) -> None:
     old, objects = before(form, key)
     make = FORMS[form]
     now = encode_table(make(k), objects, key=key.split())
-    source = recurring(old, now.artifact, objects)
-    assert source is not None and len(source) == len(k)
+    found = recurring(old, now.artifact, objects)
+    assert found is not None and len(found.rows) == len(k)
+    source = found.rows
     known = source >= 0
     if form == "unsteady":
         assert make(k[known]).equals(make(source[known])), "what is taken over is equal"

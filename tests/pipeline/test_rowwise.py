@@ -114,6 +114,31 @@ def test_only_new_rows_run(shop: Workshop, now: list[tuple[int, float]], ran: li
         assert f"f/predict ran on {ran[0]:,} of {len(now):,} rows" in done.notes
 
 
+def test_it_runs_whole_where_looking_for_rows_would_take_as_long(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rowwise, "_FREE", 0)
+    monkeypatch.setattr(rowwise, "_WORTH", 0)
+    write(shop, ROWS)
+    shop.run()
+    write(shop, ROWS[::-1])
+    done = shop.run()
+    assert calls(shop) == [40, 40]
+    told = "f/predict ran whole: to look for the rows that it had before would take about as long"
+    assert told in done.notes
+
+
+def test_what_it_took_for_all_rows_stays_known(shop: Workshop) -> None:
+    write(shop, ROWS)
+    (whole,) = [one for one in shop.run().steps if one.name == "f/predict"]
+    for more in (1, 2):
+        write(shop, [*ROWS, *((100 + k, 1.0) for k in range(more))])
+        (step,) = [one for one in shop.run().steps if one.name == "f/predict"]
+        assert step.step is not None and step.seconds != whole.seconds
+        assert (shop.store.summary(step.step) or {})["whole"] == whole.seconds
+    assert calls(shop) == [40, 1, 1]
+
+
 def test_other_code_params_or_inputs_run_on_the_whole(shop: Workshop) -> None:
     write(shop, ROWS)
     shop.run()
@@ -170,12 +195,13 @@ def require_whole(old: Any, now: Any, op: Any, key: tuple[str, ...] = ()) -> str
     given = {"t": Input("t", "t", Digest(bytes(32)), "pandas")}
     handed = Handed(given, lambda one: to_pandas(record, store), "t")
     source = rowwise.sources(record, before, made, store)
-    earlier = None if source is None else rowwise.Earlier("t", record, before, made, source, {})
+    whole = isinstance(source, rowwise.Whole)
+    earlier = source if whole else rowwise.Earlier("t", record, before, made, source, {})
     done = rowwise.call(earlier, handed, store, "f/op", lambda values: op(values["t"]))
     found = returns.put(store, done.result, key, "t")
-    whole = Objects()
-    assert found == returns.put(whole, op(to_pandas(record, store)), key, "t")
-    assert store.summary(found) == whole.summary(found)
+    other = Objects()
+    assert found == returns.put(other, op(to_pandas(record, store)), key, "t")
+    assert store.summary(found) == other.summary(found)
     return done.note
 
 
@@ -301,7 +327,7 @@ def test_objects_are_compared_with_their_types() -> None:
 def test_no_step_before(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
         shop = Workshop(Path(folder))
-        assert rowwise.earlier(shop.store, Step(key=b"", op="m:f"), None, {}, shop.root) is None
+        assert rowwise.earlier(shop.store, Step(key=b"", op="m:f"), None, {}, shop.root) == rowwise.Whole()
 
 
 LIAR = """
