@@ -91,7 +91,7 @@ class _Search:
         )
         changed = self._in_place(aligned)
         self._in_step(mine, theirs)
-        self._elsewhere(numbering(left), changed)
+        self._elsewhere(left, changed)
 
     def _segments(self) -> tuple[list[Segment], list[Segment]]:
         """The segments that only one of them holds."""
@@ -184,15 +184,16 @@ class _Search:
         found[order] = sure
         return found
 
-    def _elsewhere(self, mine: Rows, changed: Rows) -> None:
+    def _elsewhere(self, segments: Sequence[Segment], changed: Rows) -> None:
         """Look for the rows that are left among those that nobody has taken: fewer with each column."""
         left = np.flatnonzero(self.found < 0)
         if len(changed) <= FEW * self._after.rows:
             left = without(left, changed)
-        if not (len(mine) and len(left) and self._is_worth(len(left), _ANYWHERE)):
+        if not (len(left) and self._is_worth(len(left), _ANYWHERE)):
             return
         used = np.zeros(self._before.rows, bool)
         used[self.found[self.found >= 0]] = True
+        mine = numbering(segments)
         free = mine[~used[mine]]
         hashes = np.zeros(len(free), np.uint64), np.zeros(len(left), np.uint64)
         others = [column for column in self._columns if column not in self._steady]
