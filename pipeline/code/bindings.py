@@ -7,15 +7,20 @@ may change; whether it does, only an import could tell, except for literals.
 from __future__ import annotations
 
 import ast
+import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from aq.pipeline.code.effects import is_main_guard
+from aq.pipeline.code.effects import import_targets, is_main_guard
 from aq.pipeline.code.scopes import Import
 from aq.pipeline.code.spelled import names_in, variables_in
 from aq.pipeline.code.syntax import ANNOTATIONS, DEFINITIONS, Source, combine, decorators, dotted
 
 STAR: Final = "*"
+_MAKES_NAMES: Final = "__getattr__"
+LIKE_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]{2,63}")
+"""What an environment variable is mostly called."""
 _DYNAMIC: Final = frozenset(
     {"eval", "exec", "import_module", "__import__", "globals", "vars", "getattr", "modules", "__subclasses__"}
 )
@@ -117,9 +122,15 @@ def import_targets_of(source: Source, name: str) -> list[Import]:
 def import_digest(source: Source) -> str:
     """A digest of the code that runs when the module is imported.
 
-    Left out: the bodies of functions and methods, literals bound to names, imports, aq's decorators.
+    Left out: the bodies of functions and methods, literals bound to names, aq's decorators, and of imports
+    the order and those of the standard library, which cannot fail.
     """
-    return combine(_run_parts(source))
+    imports = {f"{one.level} {one.module} {one.name}" for one in import_targets(source) if _may_fail(one)}
+    return combine([*_run_parts(source), *sorted(imports)])
+
+
+def _may_fail(target: Import) -> bool:
+    return bool(target.level) or target.module.partition(".")[0] not in sys.stdlib_module_names
 
 
 def _run_parts(source: Source) -> Iterator[str]:
@@ -209,6 +220,24 @@ def variables_named(source: Source) -> set[str]:
     return found
 
 
+def reads_any_variable(source: Source) -> bool:
+    """Whether a file reads environment variables, maybe by names that it computes."""
+    return any(
+        isinstance(node, ast.Attribute | ast.alias) and _last(node) in ("environ", "environb", "getenv")
+        for node in ast.walk(source.tree)
+    )
+
+
+def _last(node: ast.Attribute | ast.alias) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.name
+
+
+def likely_variables(node: ast.AST) -> set[str]:
+    """The texts in a tree that look like names of environment variables."""
+    texts = (one.value for one in ast.walk(node) if isinstance(one, ast.Constant))
+    return {text for text in texts if isinstance(text, str) and LIKE_VARIABLE.fullmatch(text)}
+
+
 def run_on_import(sources: Iterable[Source]) -> dict[str, list[str]]:
     """{path: names} of what the imports of these files may run or read, by the names in the code.
 
@@ -218,6 +247,8 @@ def run_on_import(sources: Iterable[Source]) -> dict[str, list[str]]:
     waiting: set[str] = set()
     for source in listed:
         waiting |= _run_identifiers(source)
+        if _MAKES_NAMES in binders(source):  # it runs for `from m import x` of a name that is not there
+            waiting.add(_MAKES_NAMES)
     providers = _providers(listed)
     seen: set[str] = set()
     found: dict[tuple[str, str], None] = {}

@@ -12,17 +12,20 @@ from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from aq.pipeline.code.bindings import LIKE_VARIABLE, likely_variables
 from aq.pipeline.code.scopes import Import, Reference, uses_of
 from aq.pipeline.code.spelled import variables_in
 from aq.pipeline.code.syntax import ANNOTATIONS, DOCSTRINGS, PLAIN, SOURCES
 
 if TYPE_CHECKING:
     from aq.pipeline.code.reach import Reach
+    from aq.pipeline.code.spaces import Space
 
 _ANYTHING_TEXT: Final = """
 builtins.eval builtins.exec builtins.__import__ builtins.globals importlib.import_module
 importlib.__import__ importlib.reload importlib.util.spec_from_file_location
-importlib.util.module_from_spec runpy.run_path runpy.run_module sys.modules pkgutil.walk_packages
+importlib.util.module_from_spec importlib.machinery.SourceFileLoader
+_frozen_importlib_external.SourceFileLoader runpy.run_path runpy.run_module sys.modules pkgutil.walk_packages
 pkgutil.iter_modules pkgutil.resolve_name pkgutil.get_loader _pickle.loads _pickle.load pickle.loads
 pickle.load _pickle.Unpickler pickle.Unpickler pandas.read_pickle pandas.io.pickle.read_pickle
 joblib.load joblib.numpy_pickle.load cloudpickle.load cloudpickle.loads dill.load dill.loads torch.load
@@ -32,6 +35,12 @@ ANYTHING: Final = frozenset(_ANYTHING_TEXT.split())
 """Calls that may run any code of the project."""
 
 _IMPORTERS: Final = frozenset({"importlib.import_module", "builtins.__import__", "importlib.__import__"})
+
+_ENVIRONMENTS_TEXT: Final = """
+os.getenv os.getenvb os.environ os.environb os.environ.get os.environ.setdefault os.environ.pop
+os.environ.copy os.environ.items os.environ.values os.environ.keys
+"""
+_ENVIRONMENTS: Final = frozenset(_ENVIRONMENTS_TEXT.split())
 
 UNBOUNDED: Final = frozenset({"__subclasses__", "__globals__", "f_globals", "tb_frame", "gi_frame"})
 """Attributes that lead to code of any name."""
@@ -72,7 +81,7 @@ def check(reach: Reach, value: Any, path: tuple[str, ...], reference: Reference,
     if value is None and isinstance(reference.root, Import):  # a library that is not loaded yet
         name = ".".join(filter(None, (reference.root.module, reference.root.name, *reference.path)))
     reach.called.add(name.rpartition(".")[2])
-    if name in ("os.environ", "os.environ.get", "os.getenv", "os.environb", "os.environ.setdefault"):
+    if name in _ENVIRONMENTS:
         _environment(reach, [reference.text] if reference.text else [], label)
     elif name in ("os.path.expandvars", "posixpath.expandvars", "ntpath.expandvars"):
         _environment(reach, variables_in(reference.text or ""), label)
@@ -97,6 +106,7 @@ def _environment(reach: Reach, names: Sequence[str], label: str) -> None:
         reach.note(f"{label} reads the environment variable {name}")
     if not names:
         reach.note(f"{label} reads environment variables")
+        reach.environment.add("")
 
 
 def _named_import(reach: Reach, name: str, label: str) -> None:
@@ -127,6 +137,22 @@ def _dotted(value: Any, path: tuple[str, ...]) -> str:
     if isinstance(module, str) and isinstance(own_name, str) and not path:
         return f"{module}.{own_name}"
     return ""
+
+
+def variables(reach: Reach) -> set[str]:
+    """The environment variables that count: where names are computed, all that the code spells."""
+    if "" not in reach.environment:
+        return reach.environment
+    found = {text for one in reach.spaces.known.values() for text in _texts_of(reach, one)}
+    for _, one, _ in reach.units:
+        found |= likely_variables(one.node)
+    return (reach.environment | found) - {""}
+
+
+def _texts_of(reach: Reach, space: Space) -> list[str]:
+    """The globals looked up in a module that are texts and look like names of variables."""
+    found = [space.variables.get(name) for module, name in reach.names if module == space.name]
+    return [text for text in found if isinstance(text, str) and LIKE_VARIABLE.fullmatch(text)]
 
 
 def may_hold_code(value: object) -> bool:

@@ -154,7 +154,7 @@ def _finish(reach: Reach, project: Project, environ: Mapping[str, str] | None) -
         code=dict(sorted(code.items())),
         values=dict(sorted(reach.values.items())),
         packages=packages,
-        variables=environment(sorted(reach.environment), environ),
+        variables=environment(sorted(dynamic.variables(reach)), environ),
         opaque=list(reach.opaque),
         files=sorted(reach.spaces.files),
     )

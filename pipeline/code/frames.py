@@ -22,8 +22,8 @@ _READERS_TEXT: Final = """
 aq cv2 dask duckdb fsspec geopandas h5py imageio joblib lightgbm netCDF4 numpy onnx openpyxl orjson pandas PIL
 polars pyarrow rasterio safetensors scipy skops soundfile torch xarray xgboost xlrd yaml zstandard
 _io bz2 codecs concurrent configparser contextlib csv dbm fileinput fnmatch functools genericpath glob gzip io
-json linecache lzma mmap multiprocessing ntpath os pathlib pickle posixpath shelve shutil sqlite3 tarfile
-tempfile threading tokenize tomllib wave xml zipfile
+json linecache lzma mmap multiprocessing ntpath os pathlib pickle pkgutil posixpath shelve shutil sqlite3
+tarfile tempfile threading tokenize tomllib wave xml zipfile
 """
 READERS: Final = frozenset(_READERS_TEXT.split())
 """Libraries that read files for whoever calls them, and what else lies between: Python's own among them."""

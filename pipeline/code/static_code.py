@@ -99,10 +99,10 @@ class _Code:
     def _on_import(self) -> Iterator[StaticChange]:
         for path, source in self.now.items():
             known = self.recorded["files"][path]
-            if import_digest(source) != known["import"]:
-                yield StaticChange(None, False, "code", f"code that runs on import of {path} changed")
             if import_paths(source, self.recorded["folders"], self._exists) != known["imports"]:
                 yield StaticChange(None, False, "code", f"{path} imports other files")
+            elif import_digest(source) != known["import"]:
+                yield StaticChange(None, False, "code", f"code that runs on import of {path} changed")
             for name, digest in self.recorded["runs"].get(path, {}).items():
                 if full_digest(source, name) != digest:
                     detail = f"{name} of {path} changed, which an import may use"

@@ -22,7 +22,9 @@ from aq.pipeline.code.bindings import (
     identifiers,
     import_digest,
     import_targets_of,
+    likely_variables,
     literal,
+    reads_any_variable,
     run_on_import,
     variables_named,
 )
@@ -129,7 +131,10 @@ class _Recorder:
         environ = self.project.memo.get("environ")
         if not isinstance(environ, Mapping):
             return {}
-        names = {name for source in self.files.values() for name in variables_named(source)}
+        sources = self.files.values()
+        names = {name for source in sources for name in variables_named(source)}
+        if any(map(reads_any_variable, sources)):
+            names |= {name for source in sources for name in likely_variables(source.tree)}
         return environment(sorted(names), environ)
 
     def _full(self, path: str, names: Iterable[str]) -> dict[str, str]:
