@@ -272,9 +272,14 @@ class Repo:
         from_: str | None = None,
         output: str | Path | None = None,
         code: bool = False,
+        force: bool = False,
     ) -> results.Moved:
-        """Bring back files as they were at a revision (default HEAD); `output` writes a copy elsewhere."""
-        return moving.restore(self, arguments.paths(paths), from_=from_, output=output, code=code)
+        """Bring back files as they were at a revision (default HEAD); `output` writes a copy elsewhere.
+
+        What is overwritten is stored first, for `undo`; outside the folder only with `force`.
+        """
+        files = arguments.paths(paths)
+        return moving.restore(self, files, from_=from_, output=output, code=code, force=force)
 
     # -- run --------------------------------------------------------------------------------
 

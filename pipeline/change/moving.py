@@ -1,16 +1,18 @@
 """`switch` and `restore`: the folder follows a revision.
 
 Invariant: work that is in no commit is never lost: `switch` refuses to overwrite it, `restore`
-stores it first, and both leave it to `undo` in their operation.
+stores it first, and both leave it to `undo` in their operation. A copy (`-o`) goes by the same rule.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from aq.formats.artifacts import values
 from aq.formats.errors import Conflict, NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record
@@ -19,12 +21,15 @@ from aq.pipeline.change import git
 from aq.pipeline.change.finishing import finishing
 from aq.pipeline.history.head import head
 from aq.pipeline.look import show
+from aq.pipeline.look.face import Artifact
+from aq.pipeline.look.outputs import form_of
 from aq.pipeline.records.results import Moved
 from aq.store import revisions
 from aq.store.commits import snapshots
 from aq.store.commits.refs import Ref, check_name
 from aq.store.commits.snapshots import Origin
 from aq.store.folder.unfinished import carry_out
+from aq.store.system.staging import Staging
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
@@ -121,12 +126,18 @@ def _git_note(repo: Repo, commit: Digest | None, left: Sequence[str]) -> list[st
 
 
 def restore(
-    repo: Repo, paths: Sequence[str | Path], *, from_: str | None, output: str | Path | None, code: bool
+    repo: Repo,
+    paths: Sequence[str | Path],
+    *,
+    from_: str | None,
+    output: str | Path | None,
+    code: bool,
+    force: bool,
 ) -> Moved:
     """See `Repo.restore`."""
     revision = revisions.resolve(repo.store, from_ or "HEAD")
     if output is not None:
-        return _copy(repo, revision, paths, Path(output))
+        return _copy(repo, revision, paths, Path(output), force=force)
     return _restored(repo, revision, paths, code=code)
 
 
@@ -142,8 +153,6 @@ def _restored(repo: Repo, revision: revisions.Revision, paths: Sequence[str | Pa
         carry_out(repo.worktree, change, done)
     at = head(repo.store)
     notes = _git_note(repo, revision.commit, done.skipped)
-    if done.files is None and not notes:
-        notes = ["nothing differs"]
     return Moved(
         branch=at.branch,
         head=str(at.id) if at.id else None,
@@ -173,15 +182,52 @@ def _require_file(repo: Repo, revision: revisions.Revision, path: str) -> None:
     show.locate(repo.store, revision, path)
 
 
-def _copy(repo: Repo, revision: revisions.Revision, paths: Sequence[str | Path], output: Path) -> Moved:
+def _copy(
+    repo: Repo, revision: revisions.Revision, paths: Sequence[str | Path], output: Path, *, force: bool
+) -> Moved:
+    """A copy in a file. One that is there is stored first; outside the folder, where no undo reaches, only
+    `force` overwrites it.
+    """
     if len(paths) != 1:
         raise UsageError("-o writes one path: name just one", hint="aq restore -o FILE PATH")
     target = output if output.is_absolute() else repo.context.cwd / output
     artifact = show.get(repo.store, f"{revision.text}:{paths[0]}")
+    again = f"--from {revision.text} -o {{}} {quote(artifact.path)}"
     if target.is_dir():
         inside = quote(str(output / Path(artifact.path).name))
-        hint = f"aq restore --from {revision.text} -o {inside} {quote(artifact.path)}"
-        raise UsageError(f"{output} is a folder", hint=hint)
+        raise UsageError(f"{output} is a folder", hint=f"aq restore {again.format(inside)}")
+    is_inside = target.resolve().is_relative_to(repo.root.resolve())
+    if is_inside and target.is_file():
+        return _overwritten(repo, artifact, repo.worktree.relative(target, repo.context.cwd), output)
+    if target.is_file() and not force and not _holds(target, artifact):
+        hint = f"aq restore -f {again.format(quote(str(output)))}"
+        raise Conflict(f"{output} is there, and lies where `aq undo` cannot bring it back", hint=hint)
     artifact.save(target)
     at = head(repo.store)
     return Moved(branch=at.branch, head=str(at.id) if at.id else None, written=[str(output)])
+
+
+@finishing(alone=True)
+def _overwritten(repo: Repo, artifact: Artifact, path: str, output: Path) -> Moved:
+    """Write over a file of the folder, so that `undo` brings back what it was."""
+    with Staging(os.fsencode(repo.store.control / "tmp"), b"restore") as staging:
+        place = artifact.save(Path(os.fsdecode(staging.path), output.name))
+        with place.open("rb") as stream:
+            copy = values.encode_file(stream, None, repo.store).id
+    done = repo.worktree.prepare_copy(path, copy)
+    if done.files is not None:
+        change = repo.transaction("restore", f"{artifact.path} from {artifact.revision} to {path}")
+        carry_out(repo.worktree, change, done)
+    at = head(repo.store)
+    notes = ["nothing differs"] if done.files is None else []
+    head_id = str(at.id) if at.id else None
+    return Moved(branch=at.branch, head=head_id, written=done.written, notes=notes)
+
+
+def _holds(target: Path, artifact: Artifact) -> bool:
+    """Whether a file holds just what would be written into it."""
+    with target.open("rb") as stream:
+        same = all(
+            stream.read(len(piece)) == piece for piece in artifact.chunks(form_of(artifact.record, target))
+        )
+        return same and not stream.read(1)

@@ -18,7 +18,7 @@ from aq.formats.identity import Digest
 from aq.formats.trees.prolly import map_diff
 from aq.store.commits import snapshots
 from aq.store.commits.nearest import did_you_mean
-from aq.store.commits.snapshots import PackedTouched
+from aq.store.commits.snapshots import Entry, Origin, PackedTouched
 from aq.store.folder import second_writer
 from aq.store.folder.content import clock_of
 from aq.store.folder.filling import Piece
@@ -130,6 +130,11 @@ class Rewriter:
             del found[encode(name)]
         steps = [Step(path, None, after) for path, after in sorted(found.items())]
         return self._plan(steps, force=True, skipped=skipped, hints=[])
+
+    def one(self, path: str, artifact: Digest) -> Rewrite:
+        """See `Worktree.prepare_copy`."""
+        after = snapshots.pack(Entry(artifact, Origin.FILE))
+        return self._plan([Step(encode(path), None, after)], force=True, skipped=[], hints=[])
 
     def back(self, files: Digest, *, force: bool) -> Rewrite:
         """See `Worktree.prepare_put_back`."""

@@ -331,6 +331,10 @@ class Worktree:
         """What making files and folders as in a snapshot takes; what it overwrites is stored first."""
         return self._rewriter().at(root, list(paths), skip=skip)
 
+    def prepare_copy(self, path: str, artifact: Digest) -> Rewrite:
+        """What writing an artifact over a file takes, tracked or not; what it overwrites is stored first."""
+        return self._rewriter().one(path, artifact)
+
     def prepare_put_back(self, files: Digest, *, force: bool = False) -> Rewrite:
         """What taking back an operation's `files` takes. Raises Conflict where they changed since."""
         return self._rewriter().back(files, force=force)

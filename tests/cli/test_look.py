@@ -273,6 +273,25 @@ def test_restore_brings_back_and_undo_too(branches: Shell) -> None:
     assert branches.aq("restore", "b.txt", "--json", code=2).error["kind"] == "not_found"
 
 
+def test_a_copy_over_a_file_can_be_undone_or_is_refused(branches: Shell) -> None:
+    branches.write("notes.txt", "mine\n")
+    assert branches.aq("restore", "--from", "other", "-o", "notes.txt", "a.txt").out == "written  notes.txt\n"
+    assert (branches.folder / "notes.txt").read_text() == "two\n"
+    again = branches.aq("restore", "--from", "other", "-o", "notes.txt", "a.txt")
+    assert again.err == "note: nothing differs\n"
+    branches.aq("undo")
+    assert (branches.folder / "notes.txt").read_text() == "mine\n"
+    outside = branches.folder.parent / "outside.txt"
+    outside.write_text("theirs\n")
+    refused = branches.aq("restore", "-o", "../outside.txt", "a.txt", code=4).err
+    assert "where `aq undo` cannot bring it back" in refused
+    assert refused.endswith("hint: aq restore -f --from HEAD -o ../outside.txt a.txt\n")
+    assert outside.read_text() == "theirs\n"
+    for words in (["-f"], []):  # what holds it already is no loss
+        branches.aq("restore", *words, "-o", "../outside.txt", "a.txt")
+        assert outside.read_text() == "one\n"
+
+
 def test_nothing_that_is_shown_unpickles(shell: Shell, tmp_path: Path) -> None:
     """A pickle that leaves a trace when opened is shown, listed, compared and logged without one."""
     evil = Shell(tmp_path)
