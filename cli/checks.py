@@ -17,4 +17,4 @@ def checks(session: Session, rev: str) -> None:
     the same by `aq run --accept`). Behind each, how it ended in the last runs, the newest last:
     . passed, ! warning, x failed or raised, a accepted. Rows that failed: `aq cat REV:FLOW/CHECK/rows`.
     """
-    session.answer(session.repo().checks(rev), text_check.checks)
+    session.answer(session.repo().checks(rev), text_check.checks, nothing="No checks")

@@ -19,6 +19,11 @@ from aq.formats.errors import AqError, OpFailed, UsageError
 BUG: Final = 70
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
+OF_GIT: Final = {
+    "checkout": "switch", "history": "log", "list": "ls", "reflog": "ops", "reset": "undo", "revert": "undo",
+    "rm": "remove", "st": "status", "track": "add", "untrack": "remove",
+}  # fmt: skip
+"""What others call a command that has another name here."""
 _HEADING: Final = "Traceback (most recent call last):"
 _SHOWS: Final = dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "ls -ld") | dict.fromkeys(
     (errno.ENOSPC, errno.EDQUOT), "df -h"
@@ -49,7 +54,7 @@ def failure(error: BaseException, command: str = "") -> Failure:
         hints = error.hints[:2] or help_of or _look_at(error.__cause__)
         return Failure(error.kind, error.message, hints, error.exit_code, trace)
     if isinstance(error, click.ClickException):
-        return _usage(error)
+        return _usage(error, f"aq {command}".rstrip())
     if isinstance(error, Terminated):
         return Failure("terminated", "terminated", (), TERMINATED)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
@@ -83,9 +88,9 @@ def _stop_behind(error: BaseException) -> BaseException:
     return cause if isinstance(error, RuntimeError) and isinstance(cause, KeyboardInterrupt) else error
 
 
-def _usage(error: click.ClickException) -> Failure:
+def _usage(error: click.ClickException, command: str) -> Failure:
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else "aq"
+    command = context.command_path if context else command
     hints = [f"{command} --help"]
     text = error.format_message().rstrip(".")
     if isinstance(error, click.NoSuchOption):
@@ -118,7 +123,7 @@ def _trace(told: Failure) -> list[str]:
 
 def unknown_command(name: str) -> UsageError:
     """The error for a command that does not exist, with the nearest one that does."""
-    near = meant(name, COMMANDS)
+    near = OF_GIT.get(name) or meant(name, COMMANDS)
     return UsageError(f"unknown command: {name}", hint=f"aq {near}" if near else "aq --help")
 
 

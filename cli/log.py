@@ -43,4 +43,5 @@ def log(
         entries = session.repo().log(
             revisions, metric=metric, since=since, until=until, paths=paths, limit=limit
         )
-        session.answer(iter(entries), text_history.log if metric is None else text_history.metric_log(metric))
+        lines = text_history.log if metric is None else text_history.metric_log(metric)
+        session.answer(iter(entries), lines, nothing="No commits")

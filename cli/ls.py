@@ -18,4 +18,4 @@ def ls(session: Session, rev: str, kind: str | None) -> None:
 
     Kind, size, id and path of each; made and given paths lie in the store only.
     """
-    session.answer(session.repo().ls(rev, kind=kind), text_show.paths)
+    session.answer(session.repo().ls(rev, kind=kind), text_show.paths, nothing="No paths")

@@ -20,4 +20,4 @@ def metrics(session: Session, name: str | None, revisions: str | None) -> None:
     """
     if revisions is None and name is not None and ".." in name:
         name, revisions = None, name
-    session.answer(session.repo().metrics(name, revisions), text_metric.series)
+    session.answer(session.repo().metrics(name, revisions), text_metric.series, nothing="No metrics")

@@ -27,4 +27,4 @@ def runs(
     Newest first. A run's id is a revision: `aq show RUN`, `aq diff RUN..HEAD`.
     """
     record = session.repo().runs(flow=flow, status=status, metric=metric, sort=sort)
-    session.answer(record, text_run.runs)
+    session.answer(record, text_run.runs, nothing="No runs")

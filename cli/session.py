@@ -127,15 +127,17 @@ class Session:
             return self.color == "always"
         return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
-    def answer(self, record: Any, text: Callable[[Any, View], Iterable[str]]) -> None:
-        """Give the answer: the record as JSON, or the lines that `text` makes of it."""
+    def answer(self, record: Any, text: Callable[[Any, View], Iterable[str]], *, nothing: str = "") -> None:
+        """Give the answer: the record as JSON, or the lines that `text` makes of it, or a note of none."""
         if self.json:
             from aq.cli.render import envelope
 
             self.write(envelope(self.command, record))
-        else:
-            for line in text(record, self.view()):
-                self.write(visible(line) + "\n")
+            return
+        for line in text(record, self.view()):
+            self.write(visible(line) + "\n")
+            nothing = ""
+        self.note(nothing)
 
     def report(self, record: Any, text: Callable[[Any, View], Iterable[str]]) -> None:
         """The answer of a command that did something: `-q` drops its text."""

@@ -18,3 +18,5 @@ def status(session: Session) -> None:
     session.answer(record, text_record.status)
     session.notes(record.notes)
     session.hints(dict.fromkeys(flow.hint for flow in record.flows if flow.hint))
+    if record.head is None:
+        session.hints(['aq commit -m "first data"'] if record.changes else ["aq add .", "aq run FILE.py"])

@@ -16,13 +16,13 @@ def tag(session: Session) -> None:
 
     A tag names one commit for good.
     """
-    session.answer(session.repo().tag("list"), text_history.refs)
+    session.answer(session.repo().tag("list"), text_history.refs, nothing="No tags")
 
 
 @verb(tag, "list", examples=["aq tag"], exits=(1, 2, 5, 6))
 def list_tags(session: Session) -> None:
     """List tags with their commits"""
-    session.answer(session.repo().tag("list"), text_history.refs)
+    session.answer(session.repo().tag("list"), text_history.refs, nothing="No tags")
 
 
 @verb(tag, "add", examples=["aq tag add v1", "aq tag add v0 main~3"], exits=EXITS)

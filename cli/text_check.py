@@ -29,8 +29,6 @@ def checks(found: Sequence[CheckEntry], view: View) -> Iterator[str]:
         marks = Cell(history(one.history), "dim")
         rows.append([state, one.check, severity, "; ".join(filter(None, (detail, accepted))), marks])
     yield from columns(view, rows)
-    if not found:
-        yield "No checks"
 
 
 def history(points: Sequence[CheckPoint]) -> str:

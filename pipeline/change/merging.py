@@ -54,7 +54,7 @@ def merge(
     sides = _by_path(repo, answers)
     bases = history.merge_bases(store, at.id, other.id) if at.id is not None else []
     if other.id in bases:
-        return Merged(status="unchanged", id=str(at.id), branch=at.branch, notes=["already up to date"])
+        return Merged(status="unchanged", id=str(at.id), branch=at.branch)
     if at.id is None or at.id in bases:
         _require_used(sides, [], rev)
         return _forward(repo, rev, at, other, code=code)

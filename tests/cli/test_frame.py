@@ -40,6 +40,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     ("line", "error", "hints"),
     [
         ("lgo", "unknown command: lgo", ["aq log"]),
+        ("checkout", "unknown command: checkout", ["aq switch"]),
+        ("rm", "unknown command: rm", ["aq remove"]),
         ("log --metrc x", "no such option: --metrc", ["aq log --metric", "aq log --help"]),
         ("commit", "missing option '-m' / '--message'", ["aq commit -m MSG", "aq commit --help"]),
         ("add", "missing argument 'PATH...'", ["aq add --help"]),

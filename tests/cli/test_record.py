@@ -40,7 +40,25 @@ def test_status_before_the_first_commit(shell: Shell) -> None:
     data = shell.data("status")
     has_keys(data, KEYS["status"])
     assert (data["branch"], data["head"]) == ("main", None)
-    assert shell.aq("log").out == "" and shell.data("log") == []
+    assert "hint: aq add .\n" in shell.aq("status").err
+    shell.write("a.txt", "a")
+    shell.aq("add", "a.txt")
+    assert shell.aq("status").err == 'hint: aq commit -m "first data"\n'
+
+
+def test_an_option_without_its_value_leads_to_the_help_of_its_command(shell: Shell) -> None:
+    said = shell.aq("commit", "-m", code=2).err
+    assert said == "error: option '-m' requires an argument\nhint: aq commit --help\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("log", "No commits"), ("runs", "No runs"), ("metrics", "No metrics"), ("tag", "No tags")],
+)
+def test_a_list_of_nothing_says_so_beside_the_answer(shell: Shell, command: str, said: str) -> None:
+    done = shell.aq(command)
+    assert (done.out, done.err) == ("", f"{said}\n")
+    assert not shell.data(command) and shell.aq("-q", command).err == ""
 
 
 def test_from_untracked_to_committed(shell: Shell) -> None:
