@@ -7,7 +7,8 @@ threads would wait for each other. It knows nothing of the work.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Thread, local
 from types import TracebackType
 
@@ -16,6 +17,17 @@ _sharing = local()
 
 class Stopped(Exception):
     """The other thread has failed, and what it was is known: there is nothing more to do."""
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within, this thread works alone: two that make many short calls wait too much for each other."""
+    before = getattr(_sharing, "now", False)
+    _sharing.now = True
+    try:
+        yield
+    finally:
+        _sharing.now = before
 
 
 class SecondThread:

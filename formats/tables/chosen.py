@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables import pandas_frames
 from aq.formats.tables.described import Described, IndexPart, described as described_by
-from aq.formats.tables.sides import Column, Rows, Side
+from aq.formats.tables.sides import Rows, Side
 from aq.formats.tables.table import to_pandas
 
 
@@ -24,10 +23,7 @@ def pandas_rows(artifact: Artifact, source: Source, rows: Rows) -> Any:
     if found.pandas is None:  # pandas's dtypes depend on all values
         return to_pandas(artifact, source).iloc[rows].reset_index(drop=True)
     side = Side(artifact, source, is_after=True)
-    values = {
-        at: pa.chunked_array([side.take(Column(name, at, at), rows)])
-        for at, (name, _) in enumerate(found.columns)
-    }
+    values = dict(enumerate(side.pick(range(len(found.columns)), rows)))
     return pandas_frames.to_pandas(_without_frequency(found), values, range(len(rows)), source)
 
 

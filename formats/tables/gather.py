@@ -21,11 +21,17 @@ from aq.formats.tables.content import Reader, Segment
 from aq.formats.tables.layout import HEADER, Layout, layout_of
 from aq.formats.tables.layout_read import LARGE, checked, read_array
 from aq.formats.tables.physical import width
+from aq.formats.tables.picking import places as at_places, taken
 from aq.formats.tables.types import arrow_type
 from pyarrow import types as is_
 
+_NUMBERS: Final = (1, 2, 4, 8)
 _WIDEST: Final = 32
 """Bytes of a value: what is wider is nothing to be made room for before it was seen."""
+
+
+Chosen = Sequence[npt.NDArray[np.int64]] | None
+"""Rows of each segment by their places in it; None: all."""
 
 
 def gather(
@@ -48,6 +54,20 @@ def gather(
             told(len(blob))
 
     content.visit(segments, places, see)
+    return [column.result() for column in columns]
+
+
+def gather_rows(
+    content: Reader,
+    segments: Sequence[Segment],
+    chosen: Chosen,
+    places: Sequence[int],
+    kinds: Sequence[Any],
+) -> list[pa.ChunkedArray]:
+    """The same of some rows of each segment, `chosen` by their places in it: nothing else is kept."""
+    ends = _ends(segments)
+    columns = [_column(kind, ends, chosen) for kind in kinds]
+    content.visit(segments, places, lambda at, place, blob: columns[place].add(at, blob))
     return [column.result() for column in columns]
 
 
@@ -111,21 +131,24 @@ class _Column(Protocol):
         """All segments in order, once each was added."""
 
 
-def _column(kind: Any, ends: Sequence[int]) -> _Column:
+def _column(kind: Any, ends: Sequence[int], chosen: Chosen = None) -> _Column:
     wanted = arrow_type(kind)
     storage = wanted.storage_type if isinstance(wanted, pa.BaseExtensionType) else wanted
     layout = layout_of(storage)
     if layout is Layout.FIXED and 0 < width(storage) <= _WIDEST:
-        return _Fixed(wanted, storage, ends)
-    return _Texts(kind, ends) if layout is Layout.VARIABLE else _Pieces(kind, ends)
+        return _Fixed(wanted, storage, ends, chosen)
+    if layout is Layout.VARIABLE and chosen is None:
+        return _Texts(kind, ends)
+    return _Pieces(kind, ends, chosen)
 
 
 class _Flat:
     """What columns of values and of texts share: rows at their places, and which of them are null."""
 
-    def __init__(self, ends: Sequence[int]) -> None:
-        self.ends = ends
-        self.rows = ends[-1]
+    def __init__(self, ends: Sequence[int], chosen: Chosen = None) -> None:
+        self.ends, self.chosen = ends, chosen
+        self.to = ends if chosen is None else list(accumulate(map(len, chosen), initial=0))
+        self.rows = self.to[-1]
         self._valid: dict[int, npt.NDArray[np.bool_]] = {}
 
     def begin(self, at: int, blob: Buffer, layout: Layout, name: object) -> tuple[int, int]:
@@ -142,7 +165,8 @@ class _Flat:
             return rows, HEADER.size
         if len(blob) < HEADER.size + rows:
             raise Damaged("a table chunk is cut short")
-        self._valid[at] = np.frombuffer(blob, np.uint8, rows, HEADER.size) != 0
+        valid = np.frombuffer(blob, np.uint8, rows, HEADER.size) != 0
+        self._valid[at] = valid if self.chosen is None else valid[self.chosen[at]]
         return rows, HEADER.size + rows + -rows % 8
 
     def valid(self) -> npt.NDArray[np.bool_] | None:
@@ -151,7 +175,7 @@ class _Flat:
             return None
         valid = np.ones(self.rows, np.bool_)
         for at, found in self._valid.items():
-            valid[self.ends[at] : self.ends[at + 1]] = found
+            valid[self.to[at] : self.to[at + 1]] = found
         return valid
 
     def bits(self) -> tuple[pa.Buffer | None, int]:
@@ -165,8 +189,8 @@ class _Flat:
 class _Fixed(_Flat):
     """Values of one width."""
 
-    def __init__(self, kind: pa.DataType, storage: pa.DataType, ends: Sequence[int]) -> None:
-        super().__init__(ends)
+    def __init__(self, kind: pa.DataType, storage: pa.DataType, ends: Sequence[int], chosen: Chosen) -> None:
+        super().__init__(ends, chosen)
         self._kind, self._storage, self._width = kind, storage, width(storage)
         self._buffer, self._values = _room(self.rows * self._width, np.uint8)
 
@@ -175,8 +199,12 @@ class _Fixed(_Flat):
         rows, start = self.begin(at, blob, Layout.FIXED, self._kind)
         size = rows * self._width
         _check_length(blob, start + size)
-        first = self.ends[at] * self._width
-        self._values[first : first + size] = np.frombuffer(blob, np.uint8, size, start)
+        first, stop = (row * self._width for row in self.to[at : at + 2])
+        if self.chosen is None:
+            self._values[first:stop] = np.frombuffer(blob, np.uint8, size, start)
+        else:
+            dtype = f"<u{self._width}" if self._width in _NUMBERS else f"V{self._width}"
+            self._values[first:stop] = np.frombuffer(blob, dtype, rows, start)[self.chosen[at]].view(np.uint8)
 
     def result(self) -> pa.ChunkedArray:
         """See `_Column`."""
@@ -285,8 +313,8 @@ class _Bytes:
 class _Pieces:
     """Any other column: read segment by segment."""
 
-    def __init__(self, kind: Any, ends: Sequence[int]) -> None:
-        self._kind, self._ends = kind, ends
+    def __init__(self, kind: Any, ends: Sequence[int], chosen: Chosen) -> None:
+        self._kind, self._ends, self._chosen = kind, ends, chosen
         self._blobs: list[bytes] = [b""] * (len(ends) - 1)
 
     def add(self, at: int, blob: Buffer) -> None:
@@ -298,6 +326,9 @@ class _Pieces:
         kind = arrow_type(self._kind, large=any(len(blob) > LARGE for blob in self._blobs))
         rows = [stop - start for start, stop in pairwise(self._ends)]
         pieces = [read_array(blob, kind, count) for blob, count in zip(self._blobs, rows, strict=True)]
+        if self._chosen is not None:
+            pairs = zip(pieces, self._chosen, strict=True)
+            pieces = [taken(piece, at_places(rows)) for piece, rows in pairs]
         return pa.chunked_array(pieces, kind)
 
 

@@ -19,12 +19,13 @@ from aq.formats.records import Artifact
 from aq.formats.tables.content import Reader, Segment
 from aq.formats.tables.described import Described, described
 from aq.formats.tables.encodings import whole
-from aq.formats.tables.gather import Texts, Wanted, gather_both, gather_texts
+from aq.formats.tables.gather import Texts, Wanted, gather_both, gather_rows, gather_texts
 from aq.formats.tables.picking import places, taken
 from aq.formats.tables.rowhash import Words, mix, words
 from aq.formats.tables.shown import plain, shown
 from aq.formats.tables.table import read_segments, reader
 from aq.formats.tables.types import arrow_type
+from aq.formats.threads import alone
 from pyarrow import types as is_
 
 Rows = npt.NDArray[np.int64]
@@ -128,22 +129,32 @@ class Side:
 
     def take(self, column: Column, rows: Rows) -> pa.Array:
         """The values of one column in these rows, which ascend."""
-        if not len(rows):
-            return whole(self.values(column, self.content.segments[:0]))
+        return whole(cast_for_comparing(self.pick([self.place(column)], rows)[0], column.cast))
+
+    def pick(self, places: Sequence[int], rows: Rows) -> list[pa.ChunkedArray]:
+        """These rows, which ascend, of the columns at these places; some segments are read at a time."""
         bounds = np.append(np.searchsorted(rows, self._starts), len(rows))
-        counts = np.diff(bounds)
-        owners = np.flatnonzero(counts)
-        if owners[-1] - owners[0] > _TAKEN:
-            split = bounds[(owners[0] + owners[-1]) // 2 + 1]
-            halves = [self.take(column, part) for part in (rows[:split], rows[split:])]
-            if halves[0].type != halves[1].type:  # texts of more than 2 GiB have a type of their own
-                kind = arrow_type(self.columns[self.place(column)][1], large=True)
-                halves = [half.cast(kind) for half in halves]
-            return whole(pa.chunked_array(halves))
-        segments = [self.content.segments[at] for at in owners.tolist()]
-        offsets = np.cumsum([0, *(segment.stop - segment.start for segment in segments[:-1])])
-        index = rows + np.repeat(offsets - self._starts[owners], counts[owners])
-        return whole(taken(self.values(column, segments), places(index)))
+        owners = np.flatnonzero(np.diff(bounds))
+        kinds = [self.columns[at][1] for at in places]
+        found: list[list[pa.Array]] = [[] for _ in places]
+        for first in range(0, len(owners), _TAKEN):
+            some = owners[first : first + _TAKEN]
+            segments = [self.content.segments[at] for at in some.tolist()]
+            chosen = [rows[bounds[one.at] : bounds[one.at + 1]] - one.start for one in segments]
+            with alone():  # a second thread saves an eighth of the time, and costs a third of the CPU
+                columns = gather_rows(self.content, segments, chosen, places, kinds)
+            for pieces, column in zip(found, columns, strict=True):
+                pieces += column.chunks
+        return [_of_one_type(pieces, kind) for pieces, kind in zip(found, kinds, strict=True)]
+
+
+def _of_one_type(pieces: list[pa.Array], kind: Any) -> pa.ChunkedArray:
+    """Pieces of a column; texts of more than 2 GiB have a type of their own."""
+    usual = arrow_type(kind)
+    if any(piece.type != usual for piece in pieces):
+        usual = arrow_type(kind, large=True)
+        pieces = [piece.cast(usual) for piece in pieces]
+    return pa.chunked_array(pieces, usual)
 
 
 def values_of_both(

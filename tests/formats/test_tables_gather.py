@@ -8,7 +8,7 @@ import pytest
 from aq.formats.errors import Damaged
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import decode_table, encode_table, table as tables
-from aq.formats.tables.gather import gather
+from aq.formats.tables.gather import gather, gather_rows
 from aq.formats.tables.layout import write_array
 from aq.formats.tables.layout_read import read_array
 from aq.formats.tables.types import arrow_type, describe
@@ -79,6 +79,27 @@ def test_as_segment_by_segment(kind: pa.DataType, parts: list[tuple[int, int]], 
     expected = pa.chunked_array(pieces, wanted)
     assert found.type == wanted
     assert found.equals(expected)
+    found.validate(full=True)
+
+
+@given(
+    st.sampled_from(KINDS),
+    st.lists(
+        st.tuples(st.integers(1, 40), st.integers(0, 3), st.lists(st.integers(0, 39), max_size=9)), max_size=6
+    ),
+    st.permutations(range(6)),
+)
+def test_some_rows_are_those_of_all(
+    kind: pa.DataType, parts: list[tuple[int, int, list[int]]], order: list[int]
+) -> None:
+    arrays = [array(kind, rows, nulls) for rows, nulls, _ in parts]
+    chosen = [np.sort(np.array(some, np.int64) % rows) for rows, _, some in parts]
+    shown = One(list(map(write_array, arrays)), [at for at in order if at < len(parts)])
+    given = segments([rows for rows, _, _ in parts])
+    [found] = gather_rows(shown, given, chosen, [0], [describe(kind)])  # type: ignore[arg-type]
+    values = [value for one, rows in zip(arrays, chosen, strict=True) for value in one.take(rows).to_pylist()]
+    assert found.type == arrow_type(describe(kind))
+    assert found.to_pylist() == values
     found.validate(full=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from aq.formats.threads import SecondThread
+from aq.formats.threads import SecondThread, alone
 
 
 def workers(depth: int) -> set[int]:
@@ -29,3 +29,11 @@ def workers(depth: int) -> set[int]:
 
 def test_who_shares_work_already_works_alone_below() -> None:
     assert [len(workers(depth)) for depth in (0, 3, 0)] == [2, 2, 2]
+
+
+def test_no_second_thread_where_one_is_to_work_alone() -> None:
+    seen = []
+    with alone(), SecondThread(lambda: seen.append(threading.get_ident()), lambda: None) as second:
+        second.finish()
+    assert not seen
+    assert len(workers(0)) == 2, "afterwards there is one again"
