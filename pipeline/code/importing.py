@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 import linecache
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from importlib.util import decode_source, spec_from_file_location
 from pathlib import Path
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
     from aq.pipeline.code.load import Project
 
 PYTHON: str = ".py"
+_listeners: list[Callable[[], None]] = []
+
+
+@contextmanager
+def on_import(do: Callable[[], None]) -> Iterator[None]:
+    """Within, `do` is called whenever a file of a project has run as a module."""
+    _listeners.append(do)
+    try:
+        yield
+    finally:
+        _listeners.remove(do)
 
 
 class ProjectFinder:
@@ -124,6 +136,8 @@ class SourceLoader:
         finally:
             unwatch(module)
             project.loading.pop()
+        for done in _listeners:
+            done()
 
     def get_code(self, name: str) -> CodeType:
         """Asserts are always kept: `python -O` must not change a result behind aq's back."""

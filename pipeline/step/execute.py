@@ -35,6 +35,7 @@ from aq.pipeline.step.execution import Failure, StepStore
 from aq.pipeline.step.handed import Handed
 from aq.pipeline.step.inputs import Input
 from aq.pipeline.step.returns import Outputs
+from aq.pipeline.step.undone import undone
 from aq.store.system.staging import Staging
 
 
@@ -176,7 +177,7 @@ class Executor:
         args, kwargs = node.call(lambda place, leaf: loaded[place])
         token = executing.set(node.name)
         try:
-            with captured(log, tee=self.tee), seeded(seed):
+            with captured(log, tee=self.tee), undone(), seeded(seed):
                 result = returns.finished(node.op.function(*args, **kwargs))
                 return returns.drawn(self.store, node, result, self.last(node.name))
         except (AqError, KeyboardInterrupt):

@@ -20,7 +20,7 @@ def draw():
 with seeded(1 << 40 | 5):
     assert ("numpy" in sys.modules) is IS_LOADED
     drawn = draw()
-assert not [one for one in sys.meta_path if type(one).__module__ == "aq.pipeline.flow.seeds"]
+assert not [one for one in sys.meta_path if type(one).__module__ == "aq.pipeline.flow.loading"]
 import numpy
 after = numpy.random.rand()
 with seeded(1 << 40 | 5):
