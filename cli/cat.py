@@ -6,7 +6,7 @@ import click
 from aq.cli.command import command
 from aq.cli.session import Session
 
-FORMS = ("csv", "parquet", "arrow", "json")
+FORMS = ("csv", "parquet", "arrow", "json", "jsonl")
 
 
 @command(

@@ -19,7 +19,7 @@ from aq.formats.records import Artifact
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMS: Final = ("csv", "parquet", "arrow", "json")
+FORMS: Final = ("csv", "parquet", "arrow", "json", "jsonl")
 _ROWS: Final = 65_536
 _CELLS: Final = 1 << 21
 _GROUP_ROWS: Final = 1 << 20
@@ -198,6 +198,16 @@ def _json(rows: Rows) -> Iterator[bytes]:
     yield b"\n]\n" if before == b",\n" else b"[\n]\n"
 
 
+def _json_lines(rows: Rows) -> Iterator[bytes]:
+    """An object a line, and nothing else."""
+    from aq.pipeline.look.json_rows import json_rows
+
+    names = rows.arrow(0, 0).column_names
+    for start, stop in _pieces(rows):
+        if stop > start:
+            yield json_rows(names, rows.frame(start, stop), b"\n") + b"\n"
+
+
 class _Drain(io.RawIOBase):
     """Takes what a writer writes, and gives it away piece by piece."""
 
@@ -277,6 +287,7 @@ def _schema(rows: Rows) -> pa.Schema:
 _WRITERS: Final[dict[str, Callable[[Rows], Iterator[bytes]]]] = {
     "csv": _csv,
     "json": _json,
+    "jsonl": _json_lines,
     "parquet": _parquet,
     "arrow": _ipc,
 }

@@ -136,7 +136,7 @@ class Artifact:
         columns: Sequence[str] | None = None,
         rows: Rows | None = None,
     ) -> Iterator[builtins.bytes]:
-        """The same piecewise, in bounded memory. `form`: parquet | arrow | json | csv for tables."""
+        """The same piecewise, in bounded memory. `form`: parquet | arrow | json | jsonl | csv for tables."""
         from aq.pipeline.look import outputs
 
         with self._hinting():
@@ -158,14 +158,15 @@ class Artifact:
     def save(
         self, path: str | Path, *, columns: Sequence[str] | None = None, rows: Rows | None = None
     ) -> Path:
-        """Write the value to a file: tables by suffix (.csv .parquet .arrow .json), files as they are.
+        """Write the value to a file: tables by suffix (.csv .parquet .arrow .json .jsonl), files as they are.
 
-        Raises UsageError where the folder does not exist.
+        Raises UsageError where the folder does not exist, or a table has no form of that suffix.
         """
         from aq.pipeline.look import outputs
 
         target = Path(path)
-        form = outputs.form_of(self.record, target)
+        part = columns is not None or rows is not None
+        form = outputs.form_of(self.record, target, part=part)
         outputs.write(target, self.chunks(form, columns=columns, rows=rows))
         return target
 

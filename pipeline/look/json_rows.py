@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def json_rows(names: Sequence[str], frame: pd.DataFrame) -> bytes:
-    """The rows of a frame, with a comma between them; `names` are its columns', then its index levels'."""
+def json_rows(names: Sequence[str], frame: pd.DataFrame, between: bytes = b",\n") -> bytes:
+    """The rows of a frame, and what stands between them; `names` are its columns', then its index levels'."""
     import msgspec
 
     levels = [frame.index.get_level_values(at) for at in range(len(names) - frame.shape[1])]
     columns = [_values(frame.iloc[:, at]) for at in range(frame.shape[1])] + [_values(one) for one in levels]
     encode = msgspec.json.Encoder(enc_hook=_plain, decimal_format="number").encode
     try:
-        return b",\n".join(encode(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
+        return between.join(encode(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
     except UnicodeEncodeError as error:
         raise UsageError(
             f"the table cannot be written as json: it holds a text that is no Unicode ({error})"

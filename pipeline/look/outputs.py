@@ -21,18 +21,29 @@ from aq.store.system import disk
 _SUFFIXES: Final = {
     ".csv": "csv",
     ".parquet": "parquet",
+    ".pq": "parquet",
     ".arrow": "arrow",
     ".feather": "arrow",
     ".json": "json",
-    ".jsonl": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
 }
 
 
-def form_of(record: Artifact, target: Path) -> str | None:
-    """The form that a file name asks for; None for what has only one."""
-    if record.kind != "table":
-        return None
-    return form_of_name(target) or "csv"
+def form_of(record: Artifact, target: Path, *, part: bool = False) -> str | None:
+    """The form that a file name asks for, `part` of the rows or columns too; None for what has only one.
+
+    Raises UsageError where the name asks for one that there is not.
+    """
+    return table_form(target, "csv") if record.kind == "table" or part else None
+
+
+def table_form(target: Path, default: str) -> str:
+    """The form of a table that a file name asks for, `default` without a suffix. Raises UsageError."""
+    form = form_of_name(target)
+    if form is None and target.suffix:
+        raise UsageError(f"no table is written as {target.suffix}: there are {', '.join(_SUFFIXES)}")
+    return form or default
 
 
 def form_of_name(target: Path) -> str | None:

@@ -40,8 +40,7 @@ def save(before: Side, after: Side, paths: Sequence[str], target: Path, asked: s
         raise UsageError(several, hint=hints)
     [(path, sides)] = found.items()
     rows = _rows(path, sides, after)
-    form = outputs.form_of_name(target) or "parquet"
-    outputs.write(target, exported(Held(rows), form))
+    outputs.write(target, exported(Held(rows), outputs.table_form(target, "parquet")))
     return int(rows.num_rows)
 
 

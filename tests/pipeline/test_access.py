@@ -195,6 +195,34 @@ def test_an_exported_parquet_file_is_read_as_the_frame_that_it_was(
     assert target.read_bytes() == repo.cat(path, format="parquet", rows=rows)
 
 
+def test_the_suffix_of_a_file_says_its_form_and_one_that_says_none_is_refused(
+    repo: Repo, tmp_path: Path
+) -> None:
+    plain, wanted = repo.get("plain"), frame()
+    read: dict[str, Any] = {
+        "a.csv": pd.read_csv,
+        "a": pd.read_csv,
+        "a.parquet": pd.read_parquet,
+        "a.PQ": pd.read_parquet,
+        "a.arrow": pd.read_feather,
+        "a.json": pd.read_json,
+        "a.jsonl": lambda path: pd.read_json(path, lines=True),
+        "a.ndjson": lambda path: pd.read_json(path, lines=True),
+    }
+    for name, reader_of in read.items():
+        found = reader_of(plain.save(tmp_path / name))
+        assert found["id"].equals(wanted["id"]) and found["name"].isna().sum() == wanted["name"].isna().sum()
+    assert repo.cat("plain", format="jsonl", rows=slice(0, 0)) == b""
+    for name in ("a.xlsx", "a.tsv", "a.csv.gz"):
+        with pytest.raises(
+            UsageError, match=rf"^no table is written as .{name.rpartition('.')[2]}: there are .csv, "
+        ):
+            plain.save(tmp_path / name)
+        assert not (tmp_path / name).exists()
+    part = repo.get("t.csv").save(tmp_path / "part.parquet", rows=slice(0, 2))
+    assert len(pd.read_parquet(part)) == 2
+
+
 def test_every_form_holds_the_part_that_is_asked_for(repo: Repo) -> None:
     parts: dict[str, Any] = {"columns": ["id", "n"], "rows": slice(0, 2)}
     assert repo.cat("arrow", **parts) == b"id,n\n0,\n1,0\n"
