@@ -128,7 +128,7 @@ def _execute(
     working, around = at.snapshot, _Around(repo)
     try:
         for job in jobs:
-            earlier = {one.job.space: one.run for one in outcomes}
+            earlier = {one.job.space: one.run.typed for one in outcomes}
             reader, started = FolderReader(repo, working, job.space, earlier), repo.context.now()
             attempt = _Attempt(
                 repo, project, request, at, working, job, reader, started, crew, around, may_fail
@@ -166,6 +166,7 @@ def plan(repo: Repo, request: Request) -> Plan:
     steps: list[PlannedStep] = []
     made: dict[str, Made] = {}
     notes: list[str] = []
+    earlier: dict[str, Mapping[str, Any]] = {}
     with project_of(repo) as project:
         jobs = selecting.jobs(repo, project, request.target, request.params, request.rest)
         for flow in dict.fromkeys(job.name for job in jobs):
@@ -178,12 +179,13 @@ def plan(repo: Repo, request: Request) -> Plan:
                     job.graph,
                     store=repo.store,
                     project=project,
-                    read=_read_after(FolderReader(repo, at.snapshot, job.space), made, steps),
+                    read=_read_after(FolderReader(repo, at.snapshot, job.space, earlier), made, steps),
                     environ=repo.context.environ,
                     previous=published.last_steps(repo.store, at, job.space).get,
                     force=request.force,
                     made=made,
                 )
+            earlier[job.space] = _typed(job)
             notes += publishing.kept(request, job)
     return Plan(steps=steps, notes=[*notes, *publishing.rested(request.rest)])
 
@@ -314,10 +316,7 @@ class _Attempt:
         why = self.request.message or ""
         checks, accepted = accepting.judged(found, self.may_fail, self.around.author, why)
         sources = self.sources()
-        same = (
-            published.is_unchanged(repo, self.at, job, self.working, snapshot, sources)
-            and not self.request.tag
-        )
+        same = published.is_unchanged(repo, self.at, job, self.working, snapshot, sources)
         if same:
             accepting.keep_accepted(repo, self.at, job, checks, accepted)
         made = Run(
@@ -330,7 +329,7 @@ class _Attempt:
             code=published.code_snapshot(repo, self.project, hidden),
             params=job.bound.texts,
             given=job.bound.given,
-            typed=typed(job.bound.values, job.bound.texts, job.flow.partition),
+            typed=_typed(job),
             environment=self.around.environment,
             git=self.around.git,
             sources=sources,
@@ -358,6 +357,11 @@ class _Attempt:
         """What was read, in the order of the flow."""
         known = self.reader.sources
         return [known[read.index] for read in self.job.graph.reads if read.index in known]
+
+
+def _typed(job: Job) -> dict[str, Any]:
+    """The params that JSON has a type for."""
+    return typed(job.bound.values, job.bound.texts, job.flow.partition)
 
 
 def _error(found: Execution) -> dict[str, str]:

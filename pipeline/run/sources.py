@@ -47,7 +47,7 @@ class FolderReader:
 
     `edits` are the entries of files that were read: what the run's commit tracks; `gathered` the steps that
     brought partitions together, by what was asked for; `also` made paths that the snapshot is to have;
-    `earlier` the runs of this command that HEAD does not have yet, by where their results lie.
+    `earlier` the typed params of this command's runs that HEAD does not have yet, by where results lie.
     """
 
     def __init__(

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 VERSION: Final = "1"
 OP: Final = "partitions"
 """The op of a step that brings partitions together."""
-Runs = Mapping[str, bytes | Run]
-"""{space: its newest run, or the id of that}: what tells a param that is a text of digits from a number."""
+Runs = Mapping[str, bytes | Mapping[str, Any]]
+"""{space: its newest run, or the typed params of one to be}: what tells a text of digits from a number."""
 
 
 class Parts(NamedTuple):
@@ -83,7 +83,7 @@ def _texts(source: Source, spaces: Sequence[str], runs: Runs) -> tuple[str, ...]
     for space in spaces if looks else ():
         if space in runs:
             run = runs[space]
-            typed = (run if isinstance(run, Run) else get_record(source, Run, run)).typed
+            typed = get_record(source, Run, run).typed if isinstance(run, bytes) else run
             told |= {name for name in looks - told if isinstance(typed.get(name), str)}
         if told == looks:
             break

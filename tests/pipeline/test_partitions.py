@@ -504,3 +504,21 @@ def test_hostile_values_stay_inside(repo: Repo) -> None:
     run(repo)
     assert {one.status for one in repo.run()} == {"unchanged"}
     assert repo.fsck(full=True).problems == []
+
+
+def test_a_dry_run_takes_a_param_for_a_text_where_its_annotation_says_so(repo: Repo) -> None:
+    (repo.root / "areas.py").write_text(
+        "import aq\nimport pandas as pd\n\n@aq.op\ndef homes() -> pd.DataFrame:\n"
+        "    return pd.DataFrame({'v': [1]})\n\n@aq.flow(partition='zip')\ndef areas(zip: str):\n"
+        "    homes()\n\n"
+        "@aq.op\ndef kinds(rows: pd.DataFrame) -> str:\n    return rows['zip'].dtype.kind\n\n"
+        "@aq.flow\ndef ends():\n    kinds(aq.read('areas/*/homes'))\n"
+    )
+    params = {"zip": "10115"}
+    done: Any = repo.run("areas.py", params=params, commit=False)
+    assert [one.status for one in done] == ["uncommitted", "uncommitted"]
+    plan: Any = repo.run("areas.py", params=params, dry_run=True)
+    assert {one.step: one.action for one in plan.steps} == {
+        "areas/zip=10115/homes": "reuse",
+        "ends/kinds": "reuse",
+    }
