@@ -20,7 +20,7 @@ from aq.pipeline.change import git
 from aq.pipeline.change.finishing import finishing
 from aq.pipeline.change.recording import Proposal, Recorded, Taken, record
 from aq.pipeline.flow.partitions import of_run
-from aq.pipeline.history import facts
+from aq.pipeline.history import facts, freshness
 from aq.pipeline.history.head import Head, head
 from aq.pipeline.records import times
 from aq.pipeline.records.results import ByteCounts, CommitResult, PathCounts
@@ -115,8 +115,25 @@ def adopt(repo: Repo, run: str, message: str | None, time: str | int | None) -> 
     edits = {path: after for path, _, after in snapshots.changes(repo.store, base, found.snapshot)}
     at = Head(None, None, None, base)
     text = message or f"adopt run {revision.run.short()} of {of_run(found)}"
-    runs = [] if _is_newest(repo, of_run(found), revision.run) else [revision.run]
+    adopted = [*_beside(repo, found, base), (revision.run, found)]
+    runs = [id for id, one in adopted if not _is_newest(repo, of_run(one), id)]
     return _propose(repo, at, edits, text, time, before, runs=runs)
+
+
+def _beside(repo: Repo, run: Run, base: Digest) -> list[tuple[Digest, Run]]:
+    """The runs of other flows, begun at the same commit, whose uncommitted results a run holds; in order."""
+    found: dict[str, tuple[Digest, Run]] = {}
+    for id in repo.store.runs():
+        one = get_record(repo.store, Run, id)
+        space = of_run(one)
+        if one.time > run.time or space == of_run(run) or space in found:
+            continue
+        if one.base != run.base:
+            break
+        is_open, made = one.status in ("uncommitted", "gated"), freshness.made_paths_match
+        if is_open and made(repo.store, one, run.snapshot) and not made(repo.store, one, base):
+            found[space] = id, one
+    return list(found.values())[::-1]
 
 
 def _is_newest(repo: Repo, space: str, run: Digest) -> bool:

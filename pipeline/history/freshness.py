@@ -258,7 +258,7 @@ def _stale_at(
 ) -> bool:
     """Whether a run's results are not what the sources and the code in `snapshot` give."""
     record = get_record(store, Run, run)
-    if not _made_paths_match(store, record, snapshot):
+    if not made_paths_match(store, record, snapshot):
         return True
 
     def lookup(source: Source) -> bytes | None:
@@ -292,7 +292,8 @@ def _recorded_files(store: Store, run: Run, snapshot: Digest) -> Callable[[str],
     return digest
 
 
-def _made_paths_match(store: Store, run: Run, snapshot: Digest) -> bool:
+def made_paths_match(store: Store, run: Run, snapshot: bytes) -> bool:
+    """Whether a snapshot holds what a run made, and nothing else of its flow or partition."""
     prefix = of_run(run) + "/"
 
     def packed(root: bytes) -> list[tuple[bytes, bytes]]:

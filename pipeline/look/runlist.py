@@ -132,8 +132,9 @@ def logs(store: Store, spec: str) -> LogText:
     if op is None:
         op, text = text or spec, None
     cancelled: LogText | None = None
-    for id, run in _runs_to_search(store, text):
-        step = _step(store, run, op, required=text is not None)
+    searched = _runs_to_search(store, text)
+    for id, run in searched:
+        step = _step(store, run, op)
         if step is None:
             continue
         found = _log_text(store, id, run, step)
@@ -141,7 +142,7 @@ def logs(store: Store, spec: str) -> LogText:
             return found
         cancelled = cancelled or found
     if cancelled is None:
-        raise _unknown_step(store, op)
+        raise _unknown_step([run for _, run in searched], op, text)
     return cancelled
 
 
@@ -151,15 +152,10 @@ def _runs_to_search(store: Store, text: str | None) -> list[tuple[Digest, Run]]:
     return [(id, get_record(store, Run, id)) for id in store.runs()]
 
 
-def _step(store: Store, run: Run, op: str, *, required: bool) -> RunStep | None:
+def _step(store: Store, run: Run, op: str) -> RunStep | None:
     known = [one for one in run.steps if one.role != "parse"]
     found = [one for one in known if one.name == op or one.name.endswith("/" + op)]
     found = found or _item(store, known, op)
-    if not found and required:
-        names = [one.name for one in known]
-        near = get_close_matches(op, [*names, *(name.rpartition("/")[2] for name in names)], n=1)
-        guess = f" (did you mean {near[0]}?)" if near else ""
-        raise NotFound(f"no step '{op}' in that run{guess}", hint="aq steps")
     return found[0] if found else None
 
 
@@ -179,11 +175,12 @@ def _item(store: Store, known: list[RunStep], op: str) -> list[RunStep]:
     return []
 
 
-def _unknown_step(store: Store, op: str) -> NotFound:
-    names = sorted({one.name for id in store.runs() for one in get_record(store, Run, id).steps})
+def _unknown_step(runs: list[Run], op: str, text: str | None) -> NotFound:
+    names = sorted({one.name for run in runs for one in run.steps if one.role != "parse"})
     near = get_close_matches(op, [*names, *(name.rpartition("/")[2] for name in names)], n=1)
     guess = f" (did you mean {near[0]}?)" if near else ""
-    return NotFound(f"no run has a step '{op}'{guess}", hint="aq steps")
+    what = f"no run has a step '{op}'" if text is None else f"{text} has no step '{op}'"
+    return NotFound(f"{what}{guess}", hint="aq steps" if text is None else f"aq steps {text}")
 
 
 def _log_text(store: Store, id: Digest, run: Run, step: RunStep) -> LogText:

@@ -6,7 +6,7 @@ Invariant: the branch moves once, or not at all; runs that no commit holds are n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +23,7 @@ from aq.pipeline.run import ended, published
 from aq.pipeline.run.selecting import Job
 from aq.pipeline.step.execution import Execution
 from aq.store.commits import snapshots
-from aq.store.commits.refs import check_name
+from aq.store.commits.refs import Ref, check_name
 from aq.store.commits.snapshots import Entry
 from aq.store.system.turns import alone
 
@@ -54,12 +54,13 @@ def publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome])
     """
     with alone(repo.store.control, PUBLISHING):
         now = head(repo.store)
-        told = [_beside(repo, request, at, now, one) for one in outcomes]
+        told = [_beside(repo, at, now, one) for one in outcomes]
         passed = [one for one in told if one.run.status == "committed"]
         commit = _commit(repo, request, at, passed, told) if passed else None
     others = [one for one in told if one.run.status != "committed"]
     if others:
-        register(repo, others)
+        is_tagged = request.tag and now.id and all(one.run.status == "unchanged" for one in told)
+        register(repo, others, tags={request.tag: Ref(id=now.id)} if is_tagged and request.tag else {})
     last = {one.job.name: one for one in told}
     return [
         ended.done(
@@ -77,9 +78,9 @@ def _holder(run: Run) -> str | None:
     return str(Digest(run.base)) if run.status == "unchanged" and run.base else None
 
 
-def _beside(repo: Repo, request: Request, at: Head, now: Head, one: Outcome) -> Outcome:
+def _beside(repo: Repo, at: Head, now: Head, one: Outcome) -> Outcome:
     """A flow's run, which began at one HEAD, as it ended at another."""
-    if one.run.status != "committed" or request.tag or now.id == at.id or now.ref != at.ref:
+    if one.run.status != "committed" or now.id == at.id or now.ref != at.ref:
         return one
     snapshot = snapshots.edit(repo.store, now.snapshot, one.edits)
     if not published.is_unchanged(repo, now, one.job, now.snapshot, snapshot, one.run.sources):
@@ -130,12 +131,17 @@ def kept(request: Request, job: Job) -> list[str]:
     return ended.kept_params(job.space, taken)
 
 
-def register(repo: Repo, outcomes: Sequence[Outcome]) -> None:
-    """Name runs that no commit holds in the operation log, so that they can be found."""
+def register(repo: Repo, outcomes: Sequence[Outcome], *, tags: Mapping[str, Ref] | None = None) -> None:
+    """Name runs that no commit holds in the operation log, so that they can be found.
+
+    `tags` are set with them.
+    """
     names = ", ".join(f"{one.job.space}: {one.run.status}" for one in outcomes)
     change = repo.transaction("run", names)
     for one in outcomes:
         change.add_run(put_record(repo.store, one.run))
+    for name, ref in (tags or {}).items():
+        change.set(f"tag/{name}", ref, expect=None)
     change.commit()
 
 

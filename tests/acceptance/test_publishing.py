@@ -139,6 +139,42 @@ def test_a_plan_follows_what_flows_read_of_each_other(shell: Shell) -> None:
     assert shell.aq("cat", "scoring/guess").out == "6\n"
 
 
+def test_a_run_is_adopted_with_what_the_same_command_made_for_it(shell: Shell) -> None:
+    shell.write("up.py", UPSTREAM)
+    shell.write("down.py", DOWNSTREAM)
+    shell.aq("run", "up.py")
+    shell.aq("run", "down.py")
+    shell.aq("run", "--no-commit", "-p", "k=4")
+    assert shell.aq("cat", "run:last:scoring/guess").out == "21\n"
+    shell.aq("commit", "--run", "run:last", "-m", "k is 4")
+    assert shell.aq("cat", "HEAD:scoring/guess").out == "21\n"
+    assert shell.data("log")[0]["flows"] == ["training", "scoring"]
+    assert [one["stale"] for one in shell.data("status")["flows"]] == [[], [], []]
+    assert {event["status"] for event in shell.aq("run", "--json").events if event["event"] == "done"} == {
+        "unchanged"
+    }
+    assert shell.aq("cat", "HEAD:scoring/guess").out == "21\n", "k is that of the run that was adopted"
+
+
+def test_a_tag_of_a_run_with_nothing_to_do_names_head(shell: Shell) -> None:
+    head = shell.data("log")[0]["id"]
+    told = done(shell.aq("run", "--tag", "v1", "--json"))
+    assert (told["status"], told["commit"]) == ("unchanged", head)
+    assert [(one["name"], one["commit"]) for one in shell.data("tag")] == [("v1", head)]
+    assert shell.aq("run", "--tag", "v1", code=4).err.startswith("error: tag 'v1' is there already")
+    shell.aq("undo")
+    assert shell.data("tag") == []
+
+
+def test_the_log_of_any_step_behind_a_revision(shell: Shell) -> None:
+    shell.write("up.py", UPSTREAM.replace("return", "print(text)\n    return"))
+    shell.aq("run", "up.py")
+    assert shell.data("logs", "HEAD:model")["text"] == "12345\n"
+    for step in ("product", "delays/product"):
+        assert shell.data("logs", f"HEAD:{step}")["step"] == "delays/product"
+    assert "did you mean" in shell.aq("logs", "HEAD:produc", code=2).err
+
+
 def test_a_file_inside_a_flows_namespace_is_an_error(shell: Shell) -> None:
     shell.write("delays/own.txt", "mine")
     for words in (("run",), ("run", "-n"), ("add", "delays/own.txt"), ("add", ".")):
