@@ -2,7 +2,7 @@
 
 Invariant: each change is made to the same first table, whose results were made last. In tiny sizes what is
 predicted for the changed rows is compared with the whole, by aq itself (`--verify`). CPU is that of `aq run`
-alone: what stores a committed table is whoever commits it, and a file is parsed by the run.
+alone: what stores a committed table is whoever commits it, which is said apart; a file is parsed by the run.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from beside.flows import FlowTool, aq
-from beside.timing import Costs, Limit, ratio, run
+from beside.timing import Cost, Costs, Limit, ratio, run
 from beside.workloads import Bench
 
 CHANGES = ("here and there", "one place", "gone and new")
 STEPS = ("few rows", "whole", *CHANGES)
 """`few rows`: starting Python, importing what the op needs, reading the model."""
+
+STORED = "committing "
+"""What storing the table costs whoever makes it, before the run."""
 
 FLOW = """
 import pandas as pd
@@ -38,11 +41,15 @@ def batch():
 PREDICTIONS = {
     "sum": 'rows["x0"] * model[0] + rows["x1"]',
     "trees": "model.predict(rows[COLUMNS])",
+    "forest": "model.predict(rows[COLUMNS])",
 }
+"""`trees`, `forest`: scikit-learn's HistGradientBoostingRegressor and RandomForestRegressor as they come."""
 SOURCES = {"value": "rows", "file": "rows.parquet"}
+CASES = [(kind, source) for kind in PREDICTIONS for source in SOURCES if (kind, source) != ("forest", "file")]
 
 ROWS = """
 import sys
+import time
 import numpy as np
 import pandas as pd
 import aq
@@ -64,17 +71,21 @@ values = {}
 if how == "few rows":
     values["model"] = [2]
     if kind != "sum":
-        from sklearn.ensemble import HistGradientBoostingRegressor
+        from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
         table = pd.DataFrame(draw.normal(size=(20_000, 8)), columns=list(measures))
-        values["model"] = HistGradientBoostingRegressor().fit(table, table["x0"] * table["x1"] + table["x2"])
+        made = RandomForestRegressor() if kind == "forest" else HistGradientBoostingRegressor()
+        values["model"] = made.fit(table, table["x0"] * table["x1"] + table["x2"])
 if source == "file":
     frame.to_parquet("rows.parquet", compression="zstd")
 else:
     values["rows"] = frame
 if values:
     with aq.open(".") as repo:
+        start = time.perf_counter(), time.process_time()
         repo.commit(values, message=how)
+        took = time.perf_counter() - start[0], time.process_time() - start[1]
+    open("stored.txt", "w").write(f"{took[0]} {took[1]}")
 """
 
 
@@ -84,17 +95,16 @@ def measure(bench: Bench, count: int, *, quick: bool) -> Costs:
     `quick`: a sum over a file only, and aq compares with the whole.
     """
     costs = Costs()
-    kinds = [kind for kind in PREDICTIONS if kind == "sum" or (find_spec("sklearn") and not quick)]
-    if len(kinds) == 1 and not quick:
-        print("skipped trees: scikit-learn is not installed")
+    cases = [case for case in CASES if case[0] == "sum" or (find_spec("sklearn") and not quick)]
+    if len(cases) < len(CASES) and not quick:
+        print("skipped trees and forest: scikit-learn is not installed")
     for _ in range(bench.rounds + 1 if bench.rounds > 1 else 1):
-        for kind in kinds:
-            for source, read in list(SOURCES.items())[-1 if quick else 0 :]:
-                with bench.fresh("rowwise") as (home, variables):
-                    flow = FLOW.replace("PREDICTION", PREDICTIONS[kind]).replace("SOURCE", read)
-                    (home / "work" / "flow.py").write_text(flow)
-                    tool = aq(f"{kind}/{source}")
-                    _once(tool, home / "work", variables, costs, [str(count), source, kind], quick=quick)
+        for kind, source in [case for case in cases if not quick or case[1] == "file"]:
+            with bench.fresh("rowwise") as (home, variables):
+                flow = FLOW.replace("PREDICTION", PREDICTIONS[kind]).replace("SOURCE", SOURCES[source])
+                (home / "work" / "flow.py").write_text(flow)
+                tool = aq(f"{kind}/{source}")
+                _once(tool, home / "work", variables, costs, [str(count), source, kind], quick=quick)
     return costs
 
 
@@ -115,6 +125,9 @@ def _once(
         if step in CHANGES[1:] and not quick:
             run([[sys.executable, "rows.py", count, "whole", *rest], *tool.run], work, variables)
         run([[sys.executable, "rows.py", count, step, *rest]], work, variables)
+        if rest[0] == "value" and step != "few rows":
+            wall, cpu = map(float, (work / "stored.txt").read_text().split())
+            costs.add(f"{STORED}{tool.name}", step, Cost(wall, cpu))
         again = [[*tool.run[0], "--verify"]] if quick and step in CHANGES else tool.run
         costs.add(tool.name, step, run(again, work, variables))
 
@@ -122,7 +135,7 @@ def _once(
 def limits(costs: Costs) -> list[Limit]:
     """What a changed hundredth may cost of the whole: all of both processes, reading a file included."""
     found = []
-    for name in dict.fromkeys(tool for tool, _ in costs.rounds):
+    for name in dict.fromkeys(tool for tool, _ in costs.rounds if not tool.startswith(STORED)):
         start, whole = (costs.median(name, step) for step in ("few rows", "whole"))
         for step in CHANGES:
             cost = costs.median(name, step)

@@ -27,6 +27,7 @@ from aq.formats.tables.sides import Rows
 from aq.formats.tables.summary import Summary
 from aq.formats.tables.table import EncodedTable, encode_columns, key_positions, reader
 from aq.formats.tables.types import arrow_field, arrow_type
+from aq.formats.threads import alone
 
 _WINDOW_MOST: Final = 16 * LONGEST
 """Rows that are looked at together to find cuts: as few at first as one may need, then twice as many."""
@@ -154,7 +155,9 @@ class _Rows:
     ) -> list[list[pa.Array]]:
         """Columns of segments of the old table; `sizes` is given the length of each chunk."""
         kinds = [self._kinds[at] for at in places]
-        columns = gather(self.content, segments, places, kinds, None if sizes is None else sizes.append)
+        told = None if sizes is None else sizes.append
+        with alone():  # some segments at a time: starting a thread and waiting for it would take as long
+            columns = gather(self.content, segments, places, kinds, told)
         return [
             [_uniform(piece, self.types[at]) for piece in values.chunks]
             for at, values in zip(places, columns, strict=True)
