@@ -1,7 +1,7 @@
 """One pandas array, index level or set of categories as an Arrow column and a dtype descriptor.
 
-Invariant: `read_column(write_column(x))` equals x in dtype, values and missing markers. The
-descriptor is None where the Arrow type alone implies it (docs/format.md, section 8.6).
+Invariant: `read_column(write_column(x))` equals x in dtype, values and missing markers, and can be
+written. The descriptor is None where the Arrow type alone implies it (docs/format.md, section 8.6).
 """
 
 from __future__ import annotations
@@ -183,10 +183,10 @@ def _read_rare(values: pa.ChunkedArray, dtype: list[Any], source: Source) -> Any
         case ["masked"]:
             return _read_masked(values)
         case ["period", freq]:
-            ordinals = values.fill_null(pd.NaT._value).to_numpy()
+            ordinals = _own(values.fill_null(pd.NaT._value))
             return pd.PeriodIndex.from_ordinals(ordinals, freq=freq).array
         case ["zone", text]:
-            naive = pd.DatetimeIndex(values.cast(pa.timestamp(values.type.unit)).to_numpy())
+            naive = pd.DatetimeIndex(_own(values.cast(pa.timestamp(values.type.unit))))
             return naive.tz_localize("UTC").tz_convert(read_zone(text)).array
         case ["string", storage, missing, "surrogates"]:
             texts = [
@@ -205,7 +205,7 @@ def _read_rare(values: pa.ChunkedArray, dtype: list[Any], source: Source) -> Any
             native = read_column(values, inner, source)
             return native.astype(native.dtype.newbyteorder(">"))
         case ["complex"]:
-            part = values.combine_chunks().flatten().to_numpy()
+            part = _own(values.combine_chunks().flatten())
             return part.view(f"c{part.dtype.itemsize * 2}")
     raise Damaged(f"a table has a column of the unknown pandas dtype {dtype!r:.60}")
 
@@ -216,11 +216,17 @@ def _read_implied(values: pa.ChunkedArray) -> Any:
     if is_.is_string(kind) or is_.is_large_string(kind):
         return text_dtype("pyarrow", "nan").__from_arrow__(values)
     if is_.is_timestamp(kind) and kind.tz is not None:
-        naive = values.cast(pa.timestamp(kind.unit)).to_numpy()
+        naive = _own(values.cast(pa.timestamp(kind.unit)))
         zoned = pd.DatetimeIndex(naive).tz_localize("UTC")
         # A key as text makes the zone that this pandas takes by default.
         return zoned.tz_convert(_offset(kind.tz) if kind.tz[:1] in "+-" else kind.tz).array
-    return values.to_numpy()
+    return _own(values)
+
+
+def _own(values: pa.ChunkedArray | pa.Array) -> np.ndarray[Any, Any]:
+    """numpy's array in memory of its own: that of Arrow is not to be written, and frames are."""
+    array: np.ndarray[Any, Any] = values.to_numpy(zero_copy_only=False)
+    return array if array.flags.writeable else array.copy()
 
 
 def _offset(text: str) -> Any:
@@ -231,8 +237,8 @@ def _offset(text: str) -> Any:
 def _read_masked(values: pa.ChunkedArray) -> Any:
     mask = values.is_null().to_numpy()
     if is_.is_boolean(values.type):
-        return pd.arrays.BooleanArray(values.fill_null(False).to_numpy(), mask)
-    data = values.fill_null(0).to_numpy()
+        return pd.arrays.BooleanArray(_own(values.fill_null(False)), mask)
+    data = _own(values.fill_null(0))
     kind = pd.arrays.FloatingArray if data.dtype.kind == "f" else pd.arrays.IntegerArray
     return kind(data, mask)
 
@@ -248,7 +254,7 @@ def _read_categories(values: pa.ChunkedArray, found: dict[str, Any], source: Sou
     dtype = pd.CategoricalDtype(with_freq(index, found.get("freq")), ordered)
     try:
         places = pc.index_in(values, value_set=stored)
-        codes = places.fill_null(-1).to_numpy()
+        codes = _own(places.fill_null(-1))
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         # Arrow looks up no structs (the intervals of pd.cut): pandas does.
         codes = dtype.categories.get_indexer(read_column(values, found["dtype"], source))
