@@ -116,7 +116,7 @@ def adopt(repo: Repo, run: str, message: str | None, time: str | int | None) -> 
     at = Head(None, None, None, base)
     text = message or f"adopt run {revision.run.short()} of {of_run(found)}"
     adopted = [*_beside(repo, found, base), (revision.run, found)]
-    runs = [id for id, one in adopted if not _is_newest(repo, of_run(one), id)]
+    runs = [id for id, one in adopted if not _is_newest(repo, one, id)]
     return _propose(repo, at, edits, text, time, before, runs=runs)
 
 
@@ -136,10 +136,15 @@ def _beside(repo: Repo, run: Run, base: Digest) -> list[tuple[Digest, Run]]:
     return list(found.values())[::-1]
 
 
-def _is_newest(repo: Repo, space: str, run: Digest) -> bool:
-    """Whether HEAD's results of a flow, or partition, come from this run already."""
-    at = head(repo.store)
-    return at.id is not None and facts.of(repo.store, at.id).flows.get(space) == run
+def _is_newest(repo: Repo, run: Run, id: Digest) -> bool:
+    """Whether HEAD's results of a flow, or partition, come from this run, or one that it only repeated."""
+    at, space = head(repo.store), of_run(run)
+    newest = facts.of(repo.store, at.id).flows.get(space) if at.id is not None else None
+    if newest is None or newest == id:
+        return newest == id
+    last = get_record(repo.store, Run, newest)
+    repeated = run.status == "unchanged" and (run.params, run.given) == (last.params, last.given)
+    return repeated and freshness.made_paths_match(repo.store, run, at.snapshot)
 
 
 def _propose(

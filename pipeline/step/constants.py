@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import re
 import sys
 from collections.abc import Mapping
 from decimal import Decimal
@@ -16,6 +17,7 @@ from operator import or_
 from pathlib import PurePath
 from typing import Any, Final
 
+import msgspec
 from aq.formats.errors import Unstorable
 from aq.formats.python import canonical
 from aq.pipeline.code.fingerprint import Fingerprint, argument as code_inside, installed
@@ -45,9 +47,19 @@ def described(
     shown = _shown(graph, name, argument.value) if isinstance(argument, Constant) else _count(argument)
     try:
         return f"{shown} {canonical.fingerprint(value, at=at)}", _libraries(value, project)
-    except Unstorable:
+    except Unstorable as error:
         digest, reached = code_inside(value, project, environ=environ)
-        return f"{shown} {digest}", reached
+        return f"{shown} {digest}", _placed(reached, name, error)
+
+
+def _placed(reached: Fingerprint, name: str, error: Unstorable) -> Fingerprint:
+    """What an argument reaches, with its name and the place inside it in what is said of it."""
+    inside = error.message.partition(": ")[0].partition(" → ")[2]
+    place = f"argument {name!r}"
+    if inside and "cannot be compared" in error.message:
+        place += f" → {inside}"
+    opaque = [re.sub("^an argument ", lambda _: f"{place} ", line) for line in reached.opaque]
+    return msgspec.structs.replace(reached, opaque=opaque)
 
 
 def _libraries(value: Any, project: Project) -> Fingerprint:

@@ -72,4 +72,6 @@ def test_an_argument_that_cannot_be_compared_is_told_as_one(shell: Shell) -> Non
         "@aq.flow\ndef given():\n    one({'a': [1, open('/dev/null')]})\n",
     )
     told = shell.aq("run", "given.py").err
-    assert "given/one: an argument is a TextIOWrapper, which cannot be compared between runs" in told
+    assert (
+        "given/one: argument 'x' → ['a'][1] is a TextIOWrapper, which cannot be compared between runs" in told
+    )
