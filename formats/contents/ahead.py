@@ -17,7 +17,7 @@ from aq.formats.objects import Sink
 from aq.formats.threads import SecondThread
 
 WAITING, TAKEN, DONE = range(3)
-BEHIND_MOST: Final = 16 << 20
+BEHIND_MOST: Final = 8 << 20
 """Bytes that may be given and not stored yet."""
 
 

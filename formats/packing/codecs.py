@@ -33,7 +33,7 @@ LENGTH_MOST: Final = 256 << 20
 """Longer chunks are not compressed, so that nothing that is has to be unpacked to more."""
 RATIO_MOST: Final = 32_768
 """The most that zstd makes of a byte: a block of 128 KiB takes four. Source: RFC 8878, 3.1.1.2."""
-_SAMPLE: Final = 4_096
+_SAMPLE: Final = 2_048
 _SAMPLED_FROM: Final = 32_768
 _SPLIT_FROM: Final = 4_096
 """Shorter arrays gain too little from planes to be compressed twice."""

@@ -39,13 +39,16 @@ def shape(data: Buffer) -> Shape | None:
     return Shape(start, stop, width) if stop + -stop % 8 == len(data) else None
 
 
-def split(data: Buffer, found: Shape) -> bytes:
+def split(data: Buffer, found: Shape) -> memoryview:
     """The chunk with its values as planes."""
     import numpy as np
 
-    view = memoryview(data)
-    values = np.frombuffer(view[found.start : found.stop], np.uint8).reshape(-1, found.width)
-    return b"".join((view[: found.start], np.ascontiguousarray(values.T).data, view[found.stop :]))
+    whole = np.frombuffer(data, np.uint8)
+    out = np.empty_like(whole)
+    out[: found.start], out[found.stop :] = whole[: found.start], whole[found.stop :]
+    values = whole[found.start : found.stop].reshape(-1, found.width)
+    np.copyto(out[found.start : found.stop].reshape(found.width, -1), values.T)
+    return out.data
 
 
 def join(data: Buffer, room: Callable[[int], memoryview]) -> memoryview:
