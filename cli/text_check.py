@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from aq.cli.text import Cell, Row, View, columns, number, plural
+from aq.cli.text import Cell, Row, View, columns, duration, number, plural
 from aq.pipeline.records.outcomes import CheckEntry, CheckPoint
 from aq.pipeline.records.results import Violation
 
@@ -37,8 +37,10 @@ def history(points: Sequence[CheckPoint]) -> str:
 
 
 def seen(value: object, bound: object, rows: int | None) -> str:
-    """What a check judged: `0.9757 (bound: 0.1), 3 rows` that failed."""
+    """What a check judged: `0.9757 (bound: 0.1), 3 rows` that failed, or `22 h 0 min (bound: 36 hours)`."""
     judged = number(value) if value is not None else ""
+    if isinstance(bound, str) and isinstance(value, int | float):
+        judged = duration(value)
     if bound is not None:
         judged = f"{judged} (bound: {number(bound)})".lstrip()
     return ", ".join(filter(None, (judged, plural(rows, "row") if rows else "")))

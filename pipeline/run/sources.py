@@ -72,7 +72,7 @@ class FolderReader:
 
     def _find(self, read: Read) -> tuple[Source, Entry | None]:
         options = {key: repr(value) for key, value in read.options.items()}
-        pinned = pinned_source(self._repo.store, read.path)
+        pinned = _pinned(self._repo.store, read)
         if pinned is not None:
             return pinned, None
         if is_outside(read.path, self._repo.root):
@@ -173,7 +173,7 @@ class CommitReader:
 
     def __call__(self, read: Read) -> Digest:
         """See `Reader`."""
-        pinned = pinned_source(self._store, read.path)
+        pinned = _pinned(self._store, read)
         known = self._recorded.get(read.label)
         if known is not None:
             source = known
@@ -233,6 +233,14 @@ def is_outside(path: str, root: Path) -> bool:
     except ValueError:
         return True
     return False
+
+
+def _pinned(store: Store, read: Read) -> Source | None:
+    """The source that a flow pins. Raises NotFound, with the line of the flow."""
+    try:
+        return pinned_source(store, read.path)
+    except NotFound as error:
+        raise NotFound(f"{read.where}: {error.message}", hint=error.hints) from None
 
 
 def pinned_source(store: Store, text: str) -> Source | None:

@@ -22,6 +22,7 @@ from aq.cli.text import (
     when,
     width,
 )
+from aq.cli.text_check import seen
 from aq.cli.text_metric import cells, spark
 from hypothesis import given, strategies as st
 
@@ -169,3 +170,9 @@ def test_missing_values_are_dashes_and_start_no_difference() -> None:
 def test_sparklines() -> None:
     assert spark([0.0, 0.5, 1.0, None, 0.0]) == "▁▅█ ▁" or spark([0.0, 0.5, 1.0, None, 0.0]) == "▁▄█ ▁"
     assert spark([]) == spark([None]) == "" and spark([2.0, 2.0]) == "▁▁"
+
+
+def test_what_a_check_judged_by_a_time_span_is_one() -> None:
+    assert seen(79_200.0, "36 hours", None) == "22 h 0 min (bound: 36 hours)"
+    assert seen(0.5, 0.75, 3) == "0.5 (bound: 0.75), 3 rows"
+    assert seen(None, "36 hours", None) == "(bound: 36 hours)"

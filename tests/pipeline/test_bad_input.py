@@ -27,6 +27,7 @@ BEFORE = {
     "a step that takes itself": ("v = b(v)", r"the flow f failed at flow\.py:\d+: UnboundLocalError"),
     "no step": ("pass", r"f is a flow with no op: call a function decorated with @aq\.op"),
     "too many outputs taken": ("x, y, z = two()", r"failed at flow\.py:\d+: ValueError: not enough values"),
+    "a revision that is not there": ("b(aq.read('v9:f/a'))", r"^flow\.py:\d+: no revision v9"),
     "a file that is not there": ("b(aq.read('nowhere.csv'))", r"flow\.py:\d+: no .*nowhere\.csv"),
 }
 PLAIN = """
