@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
+import msgspec
 from aq.formats.errors import Damaged
 
 _MARK: Final = object()
@@ -19,8 +19,7 @@ _BEGINNING: Final = 100
 _BROKEN: Final = (ValueError, IndexError, TypeError, AttributeError, KeyError, EOFError)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Global:
+class Global(msgspec.Struct, frozen=True, eq=False):
     """A function or class by name."""
 
     module: str
@@ -30,44 +29,39 @@ class Global:
         return self.name if self.module == "builtins" else f"{self.module}.{self.name}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Buffer:
+class Buffer(msgspec.Struct, frozen=True, eq=False):
     """The n-th buffer beside the opcodes."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outside:
+class Outside(msgspec.Struct, frozen=True, eq=False):
     """Something that is stored elsewhere, under this name."""
 
     name: Any
 
 
-@dataclass(slots=True, eq=False)
-class Pairs:
+class Pairs(msgspec.Struct, eq=False):
     """A dict."""
 
-    items: list[tuple[Any, Any]] = field(default_factory=list)
+    items: list[tuple[Any, Any]] = []
 
 
-@dataclass(slots=True, eq=False)
-class Group:
+class Group(msgspec.Struct, eq=False):
     """A set or frozenset, in stored order."""
 
     items: list[Any]
     frozen: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class Made:
+class Made(msgspec.Struct, eq=False):
     """What a call of `function` would return, with the state that it would be given."""
 
     function: Any
     arguments: Any
     state: Any = None
-    items: list[Any] = field(default_factory=list)
-    pairs: Pairs = field(default_factory=Pairs)
+    items: list[Any] = []
+    pairs: Pairs = msgspec.field(default_factory=Pairs)
 
 
 def read_pickle(opcodes: bytes) -> Any:

@@ -7,22 +7,21 @@ earlier step, or a list, tuple or dict that holds some of these.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from inspect import Parameter, Signature
 from typing import Any
 
+import msgspec
 from aq.pipeline.flow.ops import Flow, Op
+from msgspec.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(msgspec.Struct, frozen=True):
     """A value that the flow gave itself."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """One `aq.read`: `path` as it was written, `name` where given, `options` of the parser."""
 
     path: str
@@ -37,8 +36,7 @@ class Read:
         return self.name or self.path
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True):
     """One output of an earlier step; `output` is empty where the step has only one."""
 
     step: str
@@ -53,8 +51,7 @@ class Output:
 Leaf = Read | Output
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(msgspec.Struct, frozen=True):
     """A list, tuple or dict that holds sources or outputs. `keys` are positions, or the dict's keys."""
 
     kind: type
@@ -65,8 +62,7 @@ class Group:
 Argument = Constant | Read | Output | Group
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """One step: `name` is FLOW/NAME, `outputs` the names of its outputs ("" for a single one).
 
     Of a map `each` is the parameter that gets one item a call; the items stand under `place`. `annotated`:
@@ -80,7 +76,7 @@ class Node:
     outputs: tuple[str, ...]
     where: str
     each: str = ""
-    annotated: Mapping[str, Any] = field(default_factory=dict)
+    annotated: Mapping[str, Any] = {}
 
     @property
     def role(self) -> str:
@@ -120,8 +116,7 @@ class Node:
         return tuple(args), kwargs
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(msgspec.Struct, frozen=True):
     """A traced flow. `params` are the values that the flow function was called with; the names of
     its steps begin with `space`: the flow's name, and of a partition its values.
     """

@@ -15,7 +15,6 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import IO, Final
@@ -25,6 +24,7 @@ from aq.formats.errors import AqError, Temporary, UsageError
 from aq.pipeline.processes import wire
 from aq.pipeline.processes.pool import Pool
 from aq.pipeline.processes.task import Answer, Code, Task, failed
+from msgspec.structs import replace
 
 LOST_MOST: Final = 2
 """How often a task is given to another worker, beside the further attempts of its op."""

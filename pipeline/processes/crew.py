@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from io import SEEK_END, BytesIO
 from itertools import count
 from pathlib import Path
@@ -36,6 +35,7 @@ from aq.pipeline.step import rowwise
 from aq.pipeline.step.execute import Outcome
 from aq.pipeline.step.execution import Failure, StepStore
 from aq.store.system.turns import Turns
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from aq.formats.records import Step
 from aq.pipeline.code.environs import package_changes, variable_changes
 from aq.pipeline.code.fingerprint import fingerprint, installed
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 _TOLD: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(msgspec.Struct, frozen=True):
     """What a step's key holds of the process around it.
 
     `packages`: distribution → version; `locals`: of those that count by the bytes of their files, the
@@ -32,10 +31,10 @@ class Needs:
     """
 
     python: str = ""
-    packages: Mapping[str, str] = field(default_factory=dict)
-    locals: Mapping[str, str] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = {}
+    locals: Mapping[str, str] = {}
+    variables: Mapping[str, str] = {}
+    values: Mapping[str, str] = {}
 
 
 def needs(step: Step, project: Project) -> Needs:

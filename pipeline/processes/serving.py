@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -19,6 +18,7 @@ from aq.pipeline.processes import wire
 from aq.pipeline.processes.task import Answer, Code, perform
 from aq.pipeline.processes.workers import Workers
 from aq.store.frames.layout import CONTROL
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo

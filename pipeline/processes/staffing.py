@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 from aq.formats.contents.files import encode_stream
 from aq.formats.objects import put_record
 from aq.pipeline.code.load import Project
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
 
 
-@dataclass(slots=True)
-class FlowCode:
+class FlowCode(msgspec.Struct):
     """The code of a flow that is defined in `file`; `given` are its explicit params as texts.
 
     Calling it stores what of the project has been read by then: an input may bring classes of other files.

@@ -10,12 +10,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock, current_thread, main_thread
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+import msgspec
 from aq import __version__
 from aq.formats.artifacts import values
 from aq.formats.errors import OpFailed, UsageError
@@ -37,13 +37,13 @@ from aq.store.commits import snapshots
 from aq.store.store import Store
 from aq.store.system.turns import Turns
 from blake3 import blake3
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from aq.pipeline.processes.pool import Pool
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(msgspec.Struct, frozen=True):
     """What a task's step is part of. `snapshot` holds the project's files as they were digested.
 
     `root`: the repository, where it is done; `given`: the flow's explicit params as texts; `folders`: where
@@ -62,8 +62,7 @@ class Code:
     aq: str = __version__
 
 
-@dataclass(frozen=True, slots=True)
-class Parsing:
+class Parsing(msgspec.Struct, frozen=True):
     """A file to be parsed; `read` is the index of the `aq.read` that has the options, -1 for none.
 
     `libraries`: the versions that the key of the parsing holds.
@@ -73,11 +72,10 @@ class Parsing:
     parser: Parser
     read: int
     label: str
-    libraries: Mapping[str, str] = field(default_factory=dict)
+    libraries: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """One step of `Code`, or a `Parsing`. `params`: what its constants were digested as.
 
     `last`: the step that made such results before. `carried`: objects that may not be in the store yet.
@@ -87,8 +85,8 @@ class Task:
     """
 
     step: str
-    inputs: Mapping[str, Input] = field(default_factory=dict)
-    params: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Input] = {}
+    params: Mapping[str, str] = {}
     seed: int = 0
     last: bytes | None = None
     carried: tuple[Packed, ...] = ()
@@ -99,7 +97,7 @@ class Task:
     timeout: float | None = None
     memory: int | None = None
     item: int | None = None
-    needs: Needs = field(default_factory=Needs)
+    needs: Needs = msgspec.field(default_factory=Needs)
     verify: bool = False
 
     @property
@@ -108,8 +106,7 @@ class Task:
         return self.timeout is not None or self.memory is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What came of a task; `outcome` is None where the flow did not say the same a second time.
 
     `objects` and `summaries` are to be stored by who asked; `log` is what a step wrote whose process died;

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from time import sleep
 from typing import Protocol
 
+import msgspec
 from aq.formats.records import Step
 from aq.pipeline.flow.graph import Node
 from aq.pipeline.step import parsed
@@ -22,8 +22,7 @@ from aq.pipeline.step.planning import Parse, Planner
 from aq.pipeline.step.reasons import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class StepWork:
+class StepWork(msgspec.Struct, frozen=True):
     """One step to be executed; `index` is its place in the flow. Of an item of a map it is the map's, and
     `item` its own among these.
     """
@@ -41,8 +40,7 @@ class StepWork:
         return self.step.key
 
 
-@dataclass(frozen=True, slots=True)
-class ParseWork:
+class ParseWork(msgspec.Struct, frozen=True):
     """One file to be parsed, for the step at `index` first."""
 
     index: int
@@ -57,8 +55,7 @@ class ParseWork:
 Work = StepWork | ParseWork
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What came of a piece of work; `seconds` it took where it was done."""
 
     work: Work
@@ -93,16 +90,15 @@ class Hands(Protocol):
         """Stop everything at once; gives what had ended."""
 
 
-@dataclass(slots=True)
-class Own:
+class Own(msgspec.Struct):
     """This process: a piece of work is done when it is begun."""
 
     planner: Planner
     clock: Callable[[], float]
     tee: Tee | None = None
-    _done: list[Result] = field(default_factory=list)
+    _done: list[Result] = []
     _log: Log | None = None
-    _open: ExitStack = field(default_factory=ExitStack)
+    _open: ExitStack = msgspec.field(default_factory=ExitStack)
 
     @property
     def has_room(self) -> bool:

@@ -17,7 +17,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from struct import Struct
@@ -29,6 +28,7 @@ from aq.pipeline.processes.pool import Pool
 from aq.pipeline.processes.task import Answer, Code, Task
 from aq.pipeline.step.execute import Outcome
 from aq.pipeline.step.execution import Failure
+from msgspec.structs import replace
 
 length: Final = Struct("<Q")
 LOOK: Final = 0.02

@@ -40,7 +40,7 @@ def ran(store: StepStore, work: StepWork, result: Result, kept: Kept) -> Ended:
         seconds=result.seconds,
         log=outcome.log,
     )
-    return _with_outputs(store, node, one, step.outputs, outcome.notes)
+    return _with_outputs(store, node, one, step, outcome.notes)
 
 
 def reused(store: StepStore, node: Node, id: Digest, step: Step) -> Ended:
@@ -55,26 +55,27 @@ def reused(store: StepStore, node: Node, id: Digest, step: Step) -> Ended:
         saved=float(told.get("seconds", 0.0)),
         log=log if log is not None and store.has(log) else None,
     )
-    return _with_outputs(store, node, one, step.outputs)
+    return _with_outputs(store, node, one, step)
 
 
 def _with_outputs(
-    store: StepStore, node: Node, step: RunStep, outputs: list[tuple[str, bytes]], notes: tuple[str, ...] = ()
+    store: StepStore, node: Node, one: RunStep, step: Step, notes: tuple[str, ...] = ()
 ) -> Ended:
-    assert step.step is not None
-    made = made_by(node, Digest(step.step), outputs)
+    assert one.step is not None
+    made = made_by(node, Digest(one.step), step.outputs)
     if node.role in ("op", "map"):
-        return Ended(step, made, notes=notes)
-    record = get_record(store, Artifact, outputs[0][1])
+        return Ended(one, made, notes=notes, hidden=step.hidden)
+    record = get_record(store, Artifact, step.outputs[0][1])
     value: Any = values.decode(record, store)
     if node.role == "metric":
-        return Ended(step, made, measures.flat(node.name, getattr(value, "value", value)), notes=notes)
+        numbers = measures.flat(node.name, getattr(value, "value", value))
+        return Ended(one, made, numbers, notes=notes, hidden=step.hidden)
     verdict = msgspec.convert(value, measures.Verdict)
     if verdict.passed:
-        return Ended(step, made, check="passed", notes=notes)
+        return Ended(one, made, check="passed", notes=notes, hidden=step.hidden)
     state = "warning" if node.op.options.severity == "warning" else "failed"
     violation = {"check": node.name, "value": verdict.value, "bound": verdict.bound, "rows": verdict.rows}
-    return Ended(step, made, check=state, violation=violation, notes=notes)
+    return Ended(one, made, check=state, violation=violation, notes=notes, hidden=step.hidden)
 
 
 def failed(node: Node, failure: Failure, result: Result | None, attempt: bytes | None) -> Ended:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -51,8 +50,7 @@ def apart_from_items(node: Node, step: Step) -> tuple[Any, ...]:
     return (*plain, options, own(step.params), own(step.inputs))
 
 
-@dataclass(slots=True, eq=False)
-class Fan:
+class Fan(msgspec.Struct, eq=False):
     """One map under way. `index`: its place in the flow; `step`: its record, without a result."""
 
     planner: Planner
@@ -62,13 +60,13 @@ class Fan:
     unfolded: Unfolded
     force: bool = False
     before: Step | None = None
-    known: dict[str, MappedItem] = field(default_factory=dict)
-    done: dict[str, MappedItem] = field(default_factory=dict)
-    told: list[RunStep] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    failures: list[Failure] = field(default_factory=list)
-    notes: dict[str, None] = field(default_factory=dict)
-    hidden: dict[str, str] = field(default_factory=dict)
+    known: dict[str, MappedItem] = {}
+    done: dict[str, MappedItem] = {}
+    told: list[RunStep] = []
+    counts: Counter[str] = msgspec.field(default_factory=Counter)
+    failures: list[Failure] = []
+    notes: dict[str, None] = {}
+    hidden: dict[str, str] = {}
     under_way: int = 0
     seconds: float = 0.0
     saved: float = 0.0
@@ -194,7 +192,7 @@ class Fan:
         if made is None:
             return Ended(one, failures=tuple(self.failures), notes=tuple(self.notes))
         outputs = get_record(self.planner.store, Step, made).outputs
-        return Ended(one, made_by(self.node, made, outputs), notes=tuple(self.notes))
+        return Ended(one, made_by(self.node, made, outputs), notes=tuple(self.notes), hidden=self.hidden)
 
     def _error(self) -> str:
         if not self.failures:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import msgspec
 from aq.formats.errors import Unstorable, UsageError
@@ -25,6 +24,7 @@ from aq.pipeline.step.inputs import Input
 from aq.pipeline.step.planning import Planner
 from aq.pipeline.step.unfolding import Unfolded
 from aq.store.commits.snapshots import items_of
+from msgspec.structs import replace
 
 
 class Maps:

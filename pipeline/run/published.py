@@ -16,7 +16,7 @@ from aq.formats import partitions
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
-from aq.formats.records import Run, Source, Step
+from aq.formats.records import Run, Source
 from aq.pipeline.code.hidden_reads import ABSENT
 from aq.pipeline.code.load import Project
 from aq.pipeline.flow.graph import Output, Read
@@ -124,8 +124,7 @@ class Hidden(NamedTuple):
 
 def hidden_of(repo: Repo, found: Execution) -> Hidden:
     """As the steps' records say."""
-    steps = ((one.name, get_record(repo.store, Step, one.step).hidden) for one in found.steps if one.step)
-    files = {name: dict(read) for name, read in steps if read}
+    files = {name: dict(read) for name, read in found.hidden.items()}
     return Hidden(files, _hidden_entries(repo, files))
 
 
@@ -181,10 +180,13 @@ def static_of(
     readers: dict[str, list[str]] = {}
     upstream: dict[str, list[str]] = {}
     for node in job.graph.steps:
-        upstream[node.name] = sorted({leaf.step for _, leaf in node.leaves() if isinstance(leaf, Output)})
+        above: set[str] = set()
         for _, leaf in node.leaves():
-            if isinstance(leaf, Read) and node.name not in readers.setdefault(leaf.label, []):
+            if isinstance(leaf, Output):
+                above.add(leaf.step)
+            elif node.name not in readers.setdefault(leaf.label, []):
                 readers[leaf.label].append(node.name)
+        upstream[node.name] = sorted(above)
     ops = {node.name: node.op for node in job.graph.steps}
     code = snapshot_static(job.flow, ops, project, reached=found.fingerprints)
     read = {**hidden.files, **({"": dict(project.looked)} if project.looked else {})}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,14 +25,14 @@ from aq.store.commits import snapshots
 from aq.store.commits.refs import Ref, check_name
 from aq.store.commits.snapshots import Entry
 from aq.store.system.turns import alone
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
     from aq.pipeline.run.running import Request
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """One flow's run: its record, what it would commit, and how it ended."""
 
     job: Job

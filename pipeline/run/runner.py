@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +33,7 @@ from aq.pipeline.step.inputs import Input
 from aq.pipeline.step.planning import Parse, Planner, Previous, ReadSource
 from aq.pipeline.step.unfolding import keeps_names
 from aq.store.system.turns import LOOK, Turns
+from msgspec.structs import replace
 
 __all__ = ["Execution", "Failure", "Made", "Staff", "execute", "plan"]
 

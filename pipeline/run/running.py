@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aq.formats.errors import UsageError
 from aq.formats.identity import Digest
 from aq.formats.records import Git, Run, RunStep, Source
@@ -43,12 +43,11 @@ if TYPE_CHECKING:
 OnEvent = Callable[[dict[str, Any]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What was asked of `run`, see `Repo.run`; `rest`: partitions that have nothing to do."""
 
     target: object = None
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = {}
     message: str | None = None
     tag: str | None = None
     commit: bool = True
@@ -241,8 +240,7 @@ class _Around:
         return self._repo.author()
 
 
-@dataclass(slots=True)
-class _Attempt:
+class _Attempt(msgspec.Struct):
     """One flow on its way: executed, then made into a record. The branch stays where it is."""
 
     repo: Repo

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.objects import get_record
 from aq.formats.partitions import flow_of
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """One flow to run: the file that defines it, its bound parameters and its graph."""
 
     file: str

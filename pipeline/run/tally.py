@@ -7,9 +7,9 @@ steps ran at once, and which ended first, leaves no trace.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from aq.formats.records import RunStep
 from aq.pipeline.flow.graph import Node
 from aq.pipeline.step.execution import Execution, Failure, Made
@@ -18,20 +18,20 @@ from aq.pipeline.step.planning import Planner
 OnEvent = Callable[[dict[str, Any]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """How one step ended. `check` is the state of a check; `violation` what did not hold; `failures` are
-    those of a map's items.
+    those of a map's items; `hidden` is what its op read by itself.
     """
 
     step: RunStep
-    made: Mapping[str, Made] = field(default_factory=dict)
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    made: Mapping[str, Made] = {}
+    metrics: Mapping[str, float | None] = {}
     check: str = ""
     violation: Mapping[str, Any] | None = None
     failure: Failure | None = None
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
+    hidden: Mapping[str, str] = {}
 
 
 class Tally:
@@ -87,6 +87,7 @@ class Tally:
             artifacts={path: made for one in ended for path, made in one.made.items()},
             metrics={name: value for one in ended for name, value in one.metrics.items()},
             checks=checks,
+            hidden={one.step.name: one.hidden for one in ended if one.hidden},
             violations=tuple(dict(one.violation) for one in ended if one.violation is not None),
             failures=tuple(sorted(failures, key=lambda failure: failure.step in checks)),
             fingerprints={name: one.fingerprint for name, one in planner.prepared.items()},

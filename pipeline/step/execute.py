@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aq.formats.artifacts import values
 from aq.formats.errors import AqError, Conflict, Damaged, Refused, Temporary
 from aq.formats.identity import Digest
@@ -37,10 +37,10 @@ from aq.pipeline.step.inputs import Input
 from aq.pipeline.step.returns import Outputs
 from aq.pipeline.step.undone import undone
 from aq.store.system.staging import Staging
+from msgspec.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What came of one step: outputs, or a failure. `log` is None where nothing was written.
 
     `seen`: what the op read that its step does not name. `whole`: where it ran on new rows alone, the seconds
@@ -55,8 +55,7 @@ class Outcome:
     whole: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Executor:
+class Executor(msgspec.Struct, frozen=True):
     """Runs steps one after the other. `root` shortens file names; `tee` hears what ops write.
 
     `last` is the id of the step that an op's results were made by before.

@@ -7,10 +7,10 @@ published. Nothing here decides what becomes of the branch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.records import RunStep
 
@@ -33,8 +33,7 @@ class StepStore(Protocol):
     def flush(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(msgspec.Struct, frozen=True):
     """An artifact under a path, and the step that made it."""
 
     artifact: Digest
@@ -49,8 +48,7 @@ def made_by(node: Node, step: Digest, outputs: Sequence[tuple[str, bytes]]) -> d
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """Why a step failed. `error` is one line, `trace` the traceback trimmed to the user's frames.
 
     `kind`: op_failed, or that of the AqError. `log` is the artifact with what the step wrote.
@@ -69,26 +67,27 @@ class Failure:
         return {name: text for name, text in found.items() if text}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
+class Execution(msgspec.Struct, frozen=True, kw_only=True):
     """One walk through a graph.
 
     `steps`: in order; those of role `parse` are named after their source, and are no steps for
     events and counts. `artifacts`: by path FLOW/NAME[/OUTPUT], of every step that has a result.
     `metrics`: by full path, a NaN as None. `checks`: passed | warning | failed | error.
     `violations`: `{check, value, bound, rows}` of every check that did not hold. `failures`: of
-    ops and metrics, then of checks that raised; `failed` counts only the former.
+    ops and metrics, then of checks that raised; `failed` counts only the former. `hidden`: what the op of
+    a step read by itself, by step.
     """
 
     flow: str
     steps: tuple[RunStep, ...] = ()
     sources: tuple[tuple[Read, Digest], ...] = ()
-    artifacts: Mapping[str, Made] = field(default_factory=dict)
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
-    checks: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Mapping[str, Made] = {}
+    metrics: Mapping[str, float | None] = {}
+    checks: Mapping[str, str] = {}
+    hidden: Mapping[str, Mapping[str, str]] = {}
     violations: tuple[dict[str, Any], ...] = ()
     failures: tuple[Failure, ...] = ()
-    fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
+    fingerprints: Mapping[str, Fingerprint] = {}
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     interrupted: bool = False

@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from inspect import Parameter
 from pathlib import Path
 from typing import Any, Final, cast
 
+import msgspec
 from aq.formats.artifacts import collected
 from aq.formats.errors import UsageError
 from aq.formats.identity import Digest
@@ -25,6 +25,7 @@ from aq.pipeline.flow import hints
 from aq.pipeline.flow.graph import Argument, Group, Leaf, Node, Read
 from aq.pipeline.flow.hints import Form
 from aq.pipeline.step import parsing
+from msgspec.structs import replace
 
 _READ_ONLY: Final = 0o444
 _WHOLE: Final[frozenset[Form]] = frozenset(
@@ -32,8 +33,7 @@ _WHOLE: Final[frozenset[Form]] = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """One artifact on its way into an op. `form` is how it is handed over, `native` as it is.
 
     `place`: where among the arguments; `label`: the source's path or the output's; `file`: the

@@ -43,8 +43,7 @@ ReadSource = Callable[[Read], Digest | None]
 Previous = Callable[[str], bytes | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Parse:
+class Parse(msgspec.Struct, frozen=True):
     """A table file that an op wants as a table."""
 
     read: Leaf
@@ -56,8 +55,7 @@ class Parse:
     step: Step
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """What is settled about one node before anything runs."""
 
     node: Node
@@ -106,7 +104,8 @@ class Planner:
                 self.sources[read.index] = found
         for node in self.graph.steps:
             self.prepared[node.name] = self.prepare_one(node)
-            self._refuse_unreadable(node)
+            if self.graph.reads:
+                self._refuse_unreadable(node)
 
     def _refuse_unreadable(self, node: Node) -> None:
         """A source that an op wants as a table must be one, or a file of a known kind with options

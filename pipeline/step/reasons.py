@@ -7,9 +7,9 @@ param | env | upstream; `detail` names what changed, and from what to what where
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from aq.formats.records import Step
 
 Reason = dict[str, str]
@@ -22,8 +22,7 @@ def reason(kind: str, detail: str) -> Reason:
     return {"kind": kind, "detail": detail}
 
 
-@dataclass(frozen=True, slots=True)
-class Details:
+class Details(msgspec.Struct, frozen=True):
     """What else there is to say of what changed.
 
     `code`: where `module:qualname` did, ` (flow.py:12)`. `value`: how `module:NAME` did, ` changed

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,12 +26,12 @@ from aq.pipeline.step.inputs import Input
 from aq.pipeline.step.planning import Planner, Prepared
 from aq.store.commits.snapshots import items_of
 from blake3 import blake3
+from msgspec.structs import replace
 
 Given = Mapping[str, Input]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """One item that only a run could tell: a value, or the artifact of what a map made."""
 
     value: Any = None
