@@ -76,9 +76,9 @@ class _Alignment:
 
     def _fill(self) -> bool:
         """Have as much at hand as is ever looked at; False once a side has no more."""
-        while any(
-            len(side) < _WINDOWS[-1] and not ended
-            for side, ended in zip((self._left, self._right), self._ended, strict=True)
+        most = _WINDOWS[-1]
+        while (len(self._left) < most and not self._ended[0]) or (
+            len(self._right) < most and not self._ended[1]
         ):
             self._read()
         return bool(len(self._left) and len(self._right))
