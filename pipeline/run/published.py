@@ -19,7 +19,7 @@ from aq.formats.objects import get_record, put_record
 from aq.formats.records import Run, Source
 from aq.pipeline.code.hidden_reads import ABSENT
 from aq.pipeline.code.load import Project
-from aq.pipeline.flow.graph import Output, Read
+from aq.pipeline.flow.graph import Output
 from aq.pipeline.flow.ops import flows_of
 from aq.pipeline.history import facts, freshness
 from aq.pipeline.history.freshness import Static, store_static
