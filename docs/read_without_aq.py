@@ -20,9 +20,8 @@ FRAMES = {}  # id → codec, bases, payload
 NAMES = {"bool": "bool_", "string": "large_string", "binary": "large_binary", "fixed_binary": "binary"}
 NAMES |= {"interval": "month_day_nano_interval", "list": "large_list", "fixed_list": "list_", "map": "map_"}
 
-
-def scan(pack, at):
-    """Note where each object lies (4.2), rather in full than as a delta."""
+for path in Path(sys.argv[1], ".aq", "packs").glob("*.pack"):  # where each object lies (4.2), rather in full
+    pack, at = memoryview(path.read_bytes()), 40
     while pack[at + 8 : at + 12] == b"aqf\1":
         kind, codec, count, stored, id = struct.unpack_from("<12xBBBx8xQ32s", pack, at)
         bases = struct.unpack_from("32s" * count, pack, at + 64)
@@ -86,27 +85,6 @@ def entries(id):
     return [at for child in node["values"] for at in entries(child)] if node["level"] else node["values"]
 
 
-def parts(artifact):
-    """The parts of what is no table (7, 9); of the results of a map their ids and keys."""
-    pieces = entries(artifact["root"]) if "root" in artifact else []
-    if artifact["format"] == "items":
-        named = map(decode, pieces) if artifact["type"]["as"] == "dict" else enumerate(pieces)
-        return ["".join(f"{id.hex()} {key}\n" for key, id in named).encode()]
-    if not pieces:
-        return decode(artifact["data"]) if artifact["format"] == "pickle" else [artifact["data"]]
-    ends = [at for at, piece in enumerate(pieces, 1) if piece[35] < 128]
-    return (b"".join(get(piece[:32]) for piece in pieces[at:end]) for at, end in zip([0, *ends], ends))
-
-
-def segments(artifact):
-    """For each segment of a table the arrays of its columns (8.4); a packed one has their lengths first."""
-    head = 8 + -(-len(artifact["type"]["columns"]) // 2) * 8
-    if "root" not in artifact:
-        return [artifact["data"][head:]]
-    columns = [entries(one[1:]) if one[0] == 3 else [one] for one in entries(artifact["root"])]
-    return (content(row[4:])[head:] if row[4] else b"".join(map(content, of)) for *of, row in zip(*columns))
-
-
 def content(reference):
     """The chunk, or list of chunks, that a reference leads to (8.4)."""
     return b"".join(map(get, entries(reference[1:]) if reference[0] == 2 else [reference[1:]]))
@@ -135,7 +113,7 @@ def array(of, stream, head=None):
     places = pa.array([bytes(codes[:at]).count(code) for at, code in enumerate(codes)], "int32").buffers()[1]
     plain = pa.uint8() if of == pa.bool_() else of
     data = read(stream, rows * plain.byte_width if layout == 1 else sum(lengths) * (layout == 2))
-    head = (sum(lengths), 5, 0) if layout == 6 else None
+    head = (sum(lengths), 5, 0) if layout == 6 else None  # of the entries of a map, which have none
     inside = [array(of.field(at).type, stream, head) for at in range(of.num_fields)]
     buffers = [ends] * (layout in (2, 3, 6)) + [data] * (layout in (1, 2)) + [codes, places] * (layout == 7)
     there = list(accumulate(valid)) if layout in (4, 5) else range(1, rows + 1)
@@ -148,14 +126,23 @@ def read(stream, size):
     return stream.read_buffer(size + -size % 8)[:size]
 
 
-for path in Path(sys.argv[1], ".aq", "packs").glob("*.pack"):
-    scan(memoryview(path.read_bytes()), 40)
 artifact, file = decode(get(bytes.fromhex(sys.argv[2]))), sys.argv[3]
+pieces = entries(artifact["root"]) if "root" in artifact else []
 if artifact["format"] == "table":
     schema = pa.schema([(name, arrow(kind)) for name, kind in artifact["type"]["columns"]])
+    FRAMES[b""] = 0, (), artifact.get("data")  # inline, it is the only segment: a packed chunk without an id
+    columns = [entries(one[1:]) if one[0] == 3 else [one] for one in pieces] or [[b"rows\1"]]
     with pa.ipc.new_file(file, schema) as out:
-        for stream in map(pa.BufferReader, segments(artifact)):
+        for *found, row in zip(*columns):
+            stream = pa.BufferReader(content(row[4:]) if row[4] else b"".join(map(content, found)))
+            stream.seek(8 + -(-len(schema) // 2) * 8 if row[4] else 0)  # a packed one begins with lengths
             out.write(pa.record_batch([array(of, stream) for of in schema.types], schema=schema))
+elif artifact["format"] == "items":
+    named = map(decode, pieces) if artifact["type"]["as"] == "dict" else enumerate(pieces)
+    Path(file).write_text("".join(f"{id.hex()} {key}\n" for key, id in named))
 else:
-    for at, part in enumerate(parts(artifact)):
+    ends = [at for at, piece in enumerate(pieces, 1) if piece[35] < 128]  # what goes on says so (7)
+    parts = [b"".join(get(one[:32]) for one in pieces[at:end]) for at, end in zip([0, *ends], ends)]
+    inline = decode if artifact["format"] == "pickle" else lambda data: [data]
+    for at, part in enumerate(parts or inline(artifact["data"])):
         Path(f"{file}.{at}" if at else file).write_bytes(part)
