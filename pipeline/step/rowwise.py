@@ -93,8 +93,9 @@ def earlier(
         return Whole()
     now, old, made = (get_record(store, Artifact, one) for one in ids)
     told = store.summary(last) or {}
-    took = told.get("whole", told.get("seconds"))
-    source = sources(now, old, made, store, math.inf if took is None else max(_FREE, took * _WORTH))
+    took = told.get("whole", told.get("seconds"))  # a claim, if the step was received
+    most = max(_FREE, took * _WORTH) if isinstance(took, float) else math.inf
+    source = sources(now, old, made, store, most)
     if isinstance(source, Whole):
         return source
     return Earlier(place, now, old, made, source, dict(before.hidden), took)
