@@ -12,6 +12,7 @@ from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from aq.pipeline.code import grafted
 from aq.pipeline.code.bindings import LIKE_VARIABLE, likely_variables
 from aq.pipeline.code.scopes import Import, Reference, uses_of
 from aq.pipeline.code.spelled import variables_in
@@ -137,6 +138,12 @@ def _dotted(value: Any, path: tuple[str, ...]) -> str:
     if isinstance(module, str) and isinstance(own_name, str) and not path:
         return f"{module}.{own_name}"
     return ""
+
+
+def added_by(reach: Reach) -> set[str]:
+    """The libraries whose methods and accessors on tables the code may use by their names alone."""
+    own = {name.partition(".")[0] for name in reach.project.modules}
+    return grafted.libraries(_identifiers(reach)) - own
 
 
 def variables(reach: Reach) -> set[str]:

@@ -146,7 +146,7 @@ def _trace(
 def _finish(reach: Reach, project: Project, environ: Mapping[str, str] | None) -> Fingerprint:
     reach.note_changes()
     code = reach.digests()
-    packages = installed(project).versions(reach.tops)
+    packages = installed(project).versions({*reach.tops, *dynamic.added_by(reach)})
     if reach.dynamic:
         code["*"] = project_digest(project)
         packages["*"] = installed(project).everything()

@@ -92,6 +92,32 @@ def test_a_reachable_package_counts_and_an_unreachable_one_does_not(root: Path, 
     assert seen(root, site, text)["packages"] == {"alpha": "1.1", "beta": "1.1"}
 
 
+ADDS = """
+import pandas as pd, polars as pl
+@pd.api.extensions.register_dataframe_accessor("tidy")
+class Tidy:
+    def __init__(self, table): self.table = table
+@pl.api.register_expr_namespace("tidily")
+class Tidily:
+    def __init__(self, expr): self.expr = expr
+def tidied(self): return self
+pd.Series.tidied = tidied
+"""
+
+
+def test_a_package_that_only_adds_to_tables_counts_where_that_is_used(root: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site-packages"
+    install(site, "tidying", "1.0", text=ADDS)
+    for body, is_used in (
+        ("x.tidily.of()", True),
+        ("x.tidied()", True),
+        ("x.tidy", True),
+        ("x.tied()", False),
+    ):
+        text = f"import pandas as pd, tidying\ndef op(x): return {body}\n"
+        assert ("tidying" in seen(root, site, text)["packages"]) == is_used, body
+
+
 @pytest.mark.parametrize(
     "body",
     [
