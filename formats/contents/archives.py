@@ -7,13 +7,15 @@ modes than those of files, executables and folders. The disk is the caller's.
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import tarfile
 
 TYPE: Final = {"folder": "tar"}
 """The type of a file that is a folder (docs/format.md, section 7)."""
-_BLOCK: Final = tarfile.BLOCKSIZE
+_BLOCK: Final = 512
 _PIECE: Final = 1 << 20
 
 
@@ -27,12 +29,8 @@ class Member(NamedTuple):
     link: str = ""
 
 
-_KINDS: Final = {
-    "file": (tarfile.REGTYPE, 0o644),
-    "exec": (tarfile.REGTYPE, 0o755),
-    "folder": (tarfile.DIRTYPE, 0o755),
-    "link": (tarfile.SYMTYPE, 0o777),
-}
+_KINDS: Final = {"file": (b"0", 0o644), "exec": (b"0", 0o755), "folder": (b"5", 0o755), "link": (b"2", 0o777)}
+"""How tar calls a kind, and its mode."""
 
 
 def is_folder(kind: Any) -> bool:
@@ -42,6 +40,8 @@ def is_folder(kind: Any) -> bool:
 
 def written(members: Iterable[Member]) -> Iterator[bytes]:
     """The archive piece by piece. Raises ValueError where a file has another length than it said."""
+    import tarfile
+
     for member in sorted(members, key=lambda one: one.path.encode("utf-8", "surrogateescape")):
         head = tarfile.TarInfo(member.path)
         head.type, head.mode = _KINDS[member.kind]
@@ -66,6 +66,8 @@ def _content(member: Member) -> Iterator[bytes]:
 
 def opened(pieces: Iterable[bytes]) -> tarfile.TarFile:
     """The archive for reading, from its pieces."""
+    import tarfile
+
     return tarfile.open(fileobj=io.BufferedReader(Pieces(pieces)), mode="r|")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 import functools
 import os
-import secrets
 import struct
 import sys
 import types
@@ -108,7 +107,7 @@ class Tokens:
     def _unique(self, why: str) -> str:
         self._is_unique = True
         self.follower.note(f"{self.place} {why}")
-        return secrets.token_hex(16)
+        return os.urandom(16).hex()
 
     # --- pre-images: a type tag, then a length or a count, then the content
 
