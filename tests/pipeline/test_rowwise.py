@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -186,15 +187,18 @@ class Objects(MemoryObjects):
         self.summaries[id] = value
 
 
-def require_whole(old: Any, now: Any, op: Any, key: tuple[str, ...] = ()) -> str:
-    """What comes of a table by pieces is what comes of the whole, by id; returns the note."""
+def require_whole(old: Any, now: Any, op: Any, key: tuple[str, ...] = (), seconds: float = math.inf) -> str:
+    """What comes of a table by pieces is what comes of the whole, by id; returns the note.
+
+    `seconds`: how long rows are looked for.
+    """
     store: Any = Objects()
     ids = [returns.put(store, value, key if at else (), "t") for at, value in enumerate((old, op(old)))]
     before, made = (get_record(store, Artifact, id) for id in ids)
     record = get_record(store, Artifact, returns.put(store, now, (), "t"))
     given = {"t": Input("t", "t", Digest(bytes(32)), "pandas")}
     handed = Handed(given, lambda one: to_pandas(record, store), "t")
-    source = rowwise.sources(record, before, made, store)
+    source = rowwise.sources(record, before, made, store, seconds)
     whole = isinstance(source, rowwise.Whole)
     earlier = source if whole else rowwise.Earlier("t", record, before, made, source, {})
     done = rowwise.call(earlier, handed, store, "f/op", lambda values: op(values["t"]))
@@ -237,8 +241,14 @@ OPS: list[Any] = [
 
 
 @settings(max_examples=100)
-@given(st.lists(cells, max_size=9), st.lists(cells, max_size=9), st.sampled_from(KINDS), st.sampled_from(OPS))
-def test_pieces_are_the_whole(old: list[Any], now: list[Any], index: str, op: Any) -> None:
+@given(
+    st.lists(cells, max_size=9),
+    st.lists(cells, max_size=9),
+    st.sampled_from(KINDS),
+    st.sampled_from(OPS),
+    st.sampled_from([math.inf, math.inf, 1e-6, 0]),
+)
+def test_pieces_are_the_whole(old: list[Any], now: list[Any], index: str, op: Any, seconds: float) -> None:
     """Any two tables, in each kind of index; a result by pieces is the result of the whole."""
 
     def frame(rows: list[Any]) -> pd.DataFrame:
@@ -251,7 +261,7 @@ def test_pieces_are_the_whole(old: list[Any], now: list[Any], index: str, op: An
             return made.set_index(["a", "c"], drop=False).rename_axis(["k", "l"])
         return made.set_index(pd.Index(made[{"named": "a", "text": "c", "float": "b"}[index]], name="k"))
 
-    note = require_whole(frame(old), frame(now), op)
+    note = require_whole(frame(old), frame(now), op, seconds=seconds)
     if repr(old) == repr(now) and old and op is features and index in ("default", "named", "text", "float"):
         assert note == f"f/op ran on 0 of {len(now)} rows"
 
@@ -269,6 +279,11 @@ def test_a_large_result_is_stitched(op: Any, key: tuple[str, ...]) -> None:
     if op(old) is not old:
         key = ()
     assert require_whole(old, now, op, key) == "f/op ran on 13 of 49,995 rows"
+    mixed = now.sample(frac=1, random_state=1).reset_index(drop=True)
+    assert require_whole(old, mixed, op, key) == "f/op ran on 13 of 49,995 rows"
+    assert require_whole(old, mixed, op, key, seconds=0) == (
+        "f/op ran whole: to look for the rows that it had before would take about as long"
+    )
 
 
 BIG = """
