@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from traceback import format_exception_only
 from types import CodeType, ModuleType
@@ -200,7 +201,10 @@ class Project:
         """
         path = self._python_file(file)
         name = self.files.module_name(self.root / path)
-        with self:
+        if outer := _loading.get():
+            where = 'if __name__ == "__main__":'
+            raise UsageError(f"{outer} runs a flow when it is imported: put that under {where}")
+        with self, _loaded(path):
             self._swap(os.path.dirname(path))
             try:
                 return self._import(name)
@@ -338,5 +342,16 @@ def _failure(error: BaseException, path: str, root: Path) -> OpFailed:
     return result
 
 
+@contextmanager
+def _loaded(path: str) -> Iterator[None]:
+    token = _loading.set(path)
+    try:
+        yield
+    finally:
+        _loading.reset(token)
+
+
+_loading: ContextVar[str] = ContextVar("_loading", default="")
+"""The file that is being run as a module: loading another one from there would never end."""
 _entered: list[Project] = []
 """The projects that are entered, the innermost last: only its modules are in `sys.modules`."""

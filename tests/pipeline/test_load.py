@@ -285,3 +285,17 @@ def test_a_name_that_something_else_has_loaded(root: Path) -> None:
         flow = project.load("tests/flow.py")
         assert (flow.K, flow.conftest.K) == (1, 2)
     assert sys.modules["tests"] is before
+
+
+def test_a_file_that_runs_its_own_flow_on_import_is_told_where_to_put_that(root: Path) -> None:
+    """`python train.py` would load train.py, which would load train.py, and so on."""
+    write(
+        root,
+        train="from pathlib import Path\nfrom aq.pipeline.code.load import Project\n"
+        "Project(Path(__file__).parent).load('train.py')\n",
+        other="K = 1\n",
+    )
+    with Project(root) as project, pytest.raises(UsageError, match=r"train\.py runs a flow when .*__main__"):
+        project.load("train.py")
+    with Project(root) as project:
+        assert project.load("other.py").K == 1
