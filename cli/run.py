@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any, Final
 
 import click
@@ -88,6 +89,7 @@ def run(
             session.report(done, text_run.done)
     for done in record:
         _tell_failure(session, done)
+    session.hints(_ways_on(done, target) for done in record if done.status == "gated")
     codes = {CODES.get(done.status, 0) for done in record}
     return next((code for code in WORST_FIRST if code in codes), 0)
 
@@ -102,6 +104,13 @@ def _tell_failure(session: Session, done: RunDone) -> None:
     log = f"aq logs {short(done.run)}:{step}" if step else f"aq show {short(done.run)}"
     told = Failure(kind, f"{place}{done.error.get('message', '')}", (log,), CODES["failed"])
     tell(told, json=session.json, color=session.colored(terminal=sys.stderr.isatty()))
+
+
+def _ways_on(done: RunDone, target: str | None) -> str:
+    """How a run that a check has stopped is published all the same."""
+    names = [name for name, state in done.checks.items() if state in ("failed", "error")]
+    accepted = " ".join(f"--accept {quote(name)}" for name in names)
+    return f"aq run {f'{quote(target)} ' if target else ''}{accepted} -m WHY"
 
 
 def _params(texts: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ Invariant: a state is a word or a mark of its own, never a colour alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from aq.cli.text import Cell, Row, View, columns, duration, number, plural
@@ -15,6 +15,8 @@ from aq.pipeline.records.results import Violation
 CHECK_STYLES: Final = {
     "passed": "good", "warning": "warn", "failed": "bad", "error": "bad", "accepted": "warn",
 }  # fmt: skip
+_TOLERATED: Final = {"warning": "warning", "accepted": "accepted"}
+"""The branch moves all the same."""
 _MARKS: Final = {"passed": ".", "warning": "!", "failed": "x", "error": "x", "accepted": "a"}
 
 
@@ -46,8 +48,10 @@ def seen(value: object, bound: object, rows: int | None) -> str:
     return ", ".join(filter(None, (judged, plural(rows, "row") if rows else "")))
 
 
-def violations(found: Sequence[Violation], view: View) -> Iterator[str]:
-    """What each check saw that did not hold."""
+def violations(found: Sequence[Violation], states: Mapping[str, str], view: View) -> Iterator[str]:
+    """What each check saw that did not hold, by how much that mattered."""
     for one in found:
         detail = seen(one.value, one.bound, one.rows)
-        yield f"  {view.paint('violated:', 'bad')} {one.check}{': ' if detail else ''}{detail}"
+        word = _TOLERATED.get(states.get(one.check, ""), "violated")
+        label = view.paint(f"{word}:", "bad" if word == "violated" else "warn")
+        yield f"  {label} {one.check}{': ' if detail else ''}{detail}"

@@ -86,7 +86,7 @@ def done(record: RunDone, view: View) -> Iterator[str]:
     parts.append(f"{duration(record.seconds)}{_saved(record)}")
     lead = f"{'/'.join(filter(None, (record.flow, record.partition)))}: " if record.flow else ""
     yield f"{lead}{state}{where} · {' · '.join(part for part in parts if part)}"
-    yield from violations(record.violations, view)
+    yield from violations(record.violations, record.checks, view)
     bad = {name: state for name, state in record.checks.items() if state != "passed"}
     named = {violation.check for violation in record.violations}
     for name, ended in bad.items():

@@ -74,7 +74,7 @@ def run(record: RunInfo, view: View) -> Iterator[str]:
     ]
     shown = [row for row in rows if (row[1].text if isinstance(row[1], Cell) else row[1])]
     yield from columns(view, [[Cell(row[0], "dim"), row[1]] for row in shown], indent=2)
-    yield from violations(record.violations, view)
+    yield from violations(record.violations, dict.fromkeys(record.accepted, "accepted"), view)
 
 
 def paths(entries: Sequence[PathEntry], view: View, *, indent: int = 0) -> Iterator[str]:

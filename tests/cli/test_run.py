@@ -254,13 +254,18 @@ def test_a_failing_check_gates_the_branch(fresh: Shell) -> None:
     assert [one["check"] for one in done["violations"]] == ["small/positive"]
     assert fresh.data("log")[0]["id"] == head
     text = fresh.aq("run", code=3)
-    assert "gated" in text.out and "small/positive" in text.out
+    assert "gated" in text.out and "  violated: small/positive: −2\n" in text.out
+    assert text.err.endswith("hint: aq run --accept small/positive -m WHY\n")
     assert (
         fresh.aq("run", "--accept", "positive", "--json", code=2).error["hint"].startswith("aq run --accept")
     )
     accepted = fresh.aq("run", "--accept", "positive", "-m", "agreed", "--json").events[-1]
     assert accepted["status"] == "committed" and accepted["checks"] == {"small/positive": "accepted"}
     assert "accepted: positive" in fresh.aq("log", "--limit", "1").out
+    assert (
+        "  accepted: small/positive: −2\n"
+        in fresh.aq("run", "--force", "--accept", "positive", "-m", "again").out
+    )
     assert fresh.data("checks")[0]["state"] == "accepted" and "agreed" in fresh.aq("checks").out
 
 
