@@ -1,21 +1,24 @@
 """What an op reads behind aq's back, noted while it runs: files, listings, programs, hosts.
 
-Invariant: it only looks on. What is seen is what Python tells by its audit events and what the
-readers of `native_reads` are given; what other C code and other
+Invariant: it only looks on. What is seen is what Python tells by its audit events, here and in processes that
+the op forks, and what the readers of `native_reads` are given; what other C code and other
 programs open is not (docs/rerun.md). The hook cannot be taken out: it does nothing while no op runs.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import get_ident
 from types import CodeType, FrameType
 from typing import Any, Final, Self
 
 from aq.pipeline.code import elsewhere
+from aq.pipeline.code.forks import Shared
 from aq.pipeline.code.frames import asked, called_by_user, is_user
 from aq.pipeline.code.hidden_reads import (
     ABSENT,
@@ -30,6 +33,7 @@ from aq.pipeline.code.tree import CodeTree
 _READERS_OF_CODE: Final = ("aq", "linecache", "tokenize", "zipimport")
 _TELLERS: Final = ("aq.pipeline.code.watching", "aq.pipeline.code.native_reads")
 _MEMORY: Final = ("", ":memory:")
+_LONGEST_PATH: Final = 4096
 
 
 @dataclass(slots=True)
@@ -52,19 +56,30 @@ class Watch:
     memoised: dict[tuple[str, str], None] = field(default_factory=dict)
     databases: set[str] = field(default_factory=set)
     busy: set[int] = field(default_factory=set)
+    shared: Shared | None = None
 
     def __enter__(self) -> Self:
         if not _installed:
             sys.addaudithook(_hook)
+            os.register_at_fork(before=_before_fork, after_in_child=_in_child)
             _installed.append(True)
         _watches.append(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
         _watches.remove(self)
+        for path, digest in self.shared.told() if self.shared is not None else ():
+            self._note(path, digest)
         self._settle()
 
     # --- what happens
+
+    def _note(self, path: str, digest: str) -> None:
+        """What a path held when it was first looked at."""
+        if path not in self.files:
+            self.files[path] = digest
+            if self.shared is not None and self.shared.is_child:
+                self.shared.tell(path, digest)
 
     def opened(self, name: str, frame: FrameType | None) -> None:
         """A file is about to be read."""
@@ -73,7 +88,7 @@ class Watch:
         if path is None or path in self.written or os.path.isdir(place) or not self.by_op(frame):
             return
         if path not in self.files:
-            self.files[path] = file_digest(place, self.file_id)
+            self._note(path, file_digest(place, self.file_id))
         for label in self._memoised(frame):
             self.memoised[label, path] = None
 
@@ -82,7 +97,7 @@ class Watch:
         place = os.path.abspath(name)
         path = self._path(os.path.join(place, "_"), frame, is_name=True)
         if path is not None and self.by_op(frame):
-            self.files.setdefault(path[:-1] or "./", names_digest(place))
+            self._note(path[:-1] or "./", names_digest(place))
 
     def asked(self, name: str, frame: FrameType | None) -> None:
         """Whether something is there, or of which size, is about to be told."""
@@ -94,7 +109,7 @@ class Watch:
         if inside is not None or self._path(place, frame) is not None:
             if not self.written.isdisjoint(_around(known.removesuffix(ASKED))):
                 return
-            self.files[known] = asked_digest(place)
+            self._note(known, asked_digest(place))
 
     def wrote(self, name: str) -> None:
         """What an op writes it does not take from outside."""
@@ -205,6 +220,23 @@ _watches: list[Watch] = []
 _installed: list[bool] = []
 
 
+def _before_fork() -> None:
+    """An op is about to fork: the child will tell what it reads."""
+    if _watches and _watches[-1].shared is None:
+        thread = get_ident()
+        _watches[-1].busy.add(thread)
+        with suppress(OSError):
+            _watches[-1].shared = Shared()
+        _watches[-1].busy.discard(thread)
+
+
+def _in_child() -> None:
+    for watch in _watches:
+        watch.busy.clear()  # those threads are not here
+        if watch.shared is not None:
+            watch.shared.is_child = True
+
+
 def note_read(path: object) -> None:
     """A reader that raises no audit event is about to read a file, a folder or a pattern."""
     if _watches and isinstance(path, str | os.PathLike):
@@ -282,8 +314,21 @@ def _connect(watch: Watch, arguments: tuple[Any, ...], frame: FrameType) -> None
 
 def _start(watch: Watch, arguments: tuple[Any, ...], frame: FrameType) -> None:
     program = os.path.basename(os.fsdecode(arguments[0])) if arguments[0] else ""
-    if program and not program.startswith("python") and called_by_user(frame):
+    if program and called_by_user(frame):
         watch.programs[program.split()[0]] = None
+        for name in _named_in(*arguments[:3]):
+            watch.connected(name, frame)
+
+
+def _named_in(program: object, given: object = (), folder: object = None) -> Iterator[str]:
+    """The files that a command names: scripts and data, also in `--data=FILE` and in a line for the shell."""
+    listed = [program, *(given if isinstance(given, list | tuple) else [given])]
+    texts = [os.fsdecode(one) for one in listed if isinstance(one, str | bytes | os.PathLike)]
+    inside = os.fsdecode(folder) if isinstance(folder, str | bytes | os.PathLike) else ""
+    for word in dict.fromkeys(part for text in texts for part in (text, *re.split(r"[\s=<>|;&]+", text))):
+        place = os.path.join(inside, word)
+        if word and len(word) < _LONGEST_PATH and os.path.isfile(place):
+            yield place
 
 
 def _import(watch: Watch, arguments: tuple[Any, ...], _: FrameType) -> None:

@@ -54,6 +54,9 @@ READERS = {
     "polars, URL": "pl.read_csv('file://' + os.path.abspath(PATH)).write_csv()",
     "polars schema": "list(pl.read_parquet_schema('data/other.parquet'))",
     "pyarrow stream": "pa.input_stream(PATH).read()",
+    "by a process that is forked": "forked(PATH)",
+    "named to a program": "subprocess.run(['cat', PATH], capture_output=True).stdout",
+    "named in a line for the shell": "os.popen('cat <data/a.csv | tr a b').read()",
 }
 WRITER = """
 import os, sqlite3, sys
@@ -105,6 +108,9 @@ def test_every_reader_is_seen_and_its_file_counts(tmp_path: Path) -> None:
     calls = "".join(f"    step{at}()\n" for at in range(len(READERS)))
     (tmp_path / "flow.py").write_text(
         "import glob, json, linecache, os, pathlib, sqlite3\nimport aq\n"
+        "import multiprocessing, subprocess\n"
+        "def forked(path):\n    with multiprocessing.get_context('fork').Pool(1) as pool:\n"
+        "        return pool.map(pathlib.Path.read_text, [pathlib.Path(path)])\n"
         "import duckdb, numpy as np, pandas as pd, polars as pl\n"
         "from duckdb import sql\nfrom polars import read_csv\n"
         "import pyarrow as pa, pyarrow.csv, pyarrow.dataset as ds, pyarrow.parquet as pq\n"
