@@ -76,7 +76,9 @@ UNCHECKED: Final = ("Any", "BinaryIO", "Executor | str | None")
 
 
 def _is_several(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | Mapping | bytes | bytearray)
+    """Whether it holds some, and is no table, which holds the names of its columns."""
+    is_one = isinstance(value, str | Mapping | bytes | bytearray) or hasattr(value, "columns")
+    return isinstance(value, Iterable) and not is_one
 
 
 def paths(given: Any) -> list[Any]:
@@ -138,7 +140,9 @@ def require(function: str, name: str, annotation: str, value: Any) -> None:
     forms = [_FORMS[part] for part in parts if part != "str" or not {"Path", "Paths"} & {*parts}]
     if not any(form.fits(value) for form in forms):
         told = " or ".join(dict.fromkeys(form.told for form in forms))
-        raise UsageError(f"{function}({name}=…) takes {told}, not {_shown(value)}")
+        named = hasattr(value, "columns") and "Mapping[str, Any]" in parts
+        hint = f'repo.{function}({{"NAME": table}})' if named else ""
+        raise UsageError(f"{function}({name}=…) takes {told}, not {_shown(value)}", hint=hint)
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import aq
+import pandas as pd
+import pyarrow as pa
 import pytest
 from aq import checks
 from aq.formats import arguments
@@ -177,3 +179,13 @@ def test_decorators_and_ready_checks_refuse_as_well(repo: Repo) -> None:
     wanted = "5 cannot name the metric: use letters, digits and '_-.', as in @aq.metric(name=\"total\")"
     assert refused(score.named, 5) == wanted
     assert refused(decorated, "op", tags=5) == "@aq.op(tags=…) takes a text or a list of texts, not 5 (int)"
+
+
+def test_a_table_without_a_name_is_no_list_of_its_columns(tmp_path: Path) -> None:
+    with create(tmp_path / "r") as repo:
+        for table in (pd.DataFrame({"id": [1]}), pa.table({"id": [1]})):
+            with pytest.raises(
+                UsageError, match=r"takes a dict or a path or several or None, not a "
+            ) as caught:
+                repo.commit(table)
+            assert caught.value.hint == 'repo.commit({"NAME": table})'
