@@ -64,8 +64,7 @@ def write_arrays(array: pa.Array, stops: Sequence[int]) -> list[bytes]:
         values = physical.fixed_values(array, valid).data
         bodies = [(values[start * size : stop * size],) for start, stop in spans]
         return [_joined(layout, size, valid, *each) for each in zip(spans, bodies, strict=True)]
-    _check_texts(array)
-    lengths, data = physical.variable_values(array, valid)
+    lengths, data = _texts(array, valid)
     ends = np.cumsum(np.add.reduceat(lengths, [start for start, _ in spans])).tolist()
     texts = [data.data[start:stop] for start, stop in pairwise((0, *ends))]
     counts = _as_lengths(lengths).data
@@ -118,8 +117,7 @@ def _write(array: pa.Array, parts: list[Part]) -> None:
     if layout is Layout.FIXED:
         _padded(physical.fixed_values(array, valid), parts)
     elif layout is Layout.VARIABLE:
-        _check_texts(array)
-        lengths, data = physical.variable_values(array, valid)
+        lengths, data = _texts(array, valid)
         _lengths(lengths, parts)
         _padded(data, parts)
     elif layout is not Layout.NULL:
@@ -144,11 +142,16 @@ def _write_nested(
         _write(child, parts)
 
 
-def _check_texts(array: pa.Array) -> None:
+def _texts(array: pa.Array, valid: npt.NDArray[np.bool_] | None) -> tuple[physical.Lengths, physical.Bytes]:
+    """The lengths and all bytes of strings or binaries; where all are ASCII, no text is checked by itself."""
     try:
-        array.validate(full=True)
+        array.validate()
+        lengths, data = physical.variable_values(array, valid)
+        if int(data.max(initial=0)) > 127 or int(lengths.min(initial=0)) < 0:
+            array.validate(full=True)
     except pa.ArrowInvalid:
         raise Unstorable("a text is not UTF-8") from None
+    return lengths, data
 
 
 def _lengths(lengths: physical.Lengths, parts: list[Part]) -> None:

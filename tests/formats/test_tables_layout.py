@@ -337,3 +337,14 @@ def test_nested_arrays_come_back(array: pa.Array, data: st.DataObject) -> None:
     assert write_array(found) == written
     assert (words(found) == words(part)).all()
     assert (words(part) == words(array)[start:]).all()
+
+
+@pytest.mark.parametrize("ends", [(0, 3, 1), (0, 3, 0), (2, 1, 3)], ids=str)
+def test_texts_that_end_before_they_begin_are_refused(ends: tuple[int, ...]) -> None:
+    """Nothing but ASCII, so that only where the texts lie is wrong."""
+    buffers = [None, pa.array(ends, pa.int32()).buffers()[1], pa.py_buffer(b"abc")]
+    array = pa.Array.from_buffers(pa.string(), 2, buffers)
+    with pytest.raises(Unstorable):
+        write_array(array)
+    with pytest.raises(Unstorable):
+        write_arrays(array, [1, 2])
