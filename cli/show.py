@@ -17,7 +17,7 @@ from aq.cli.session import Session
 def show(session: Session, spec: str) -> None:
     """Describe a commit, a run, or one path of it
 
-    A table is described by its columns, a model by its class and parameters; nothing is
-    unpickled for it.
+    A table, also one in a file of up to 32 MiB, is described by its columns, a model by its class
+    and parameters; nothing is unpickled for it.
     """
     session.answer(session.repo().show(spec), text_show.show)

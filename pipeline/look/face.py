@@ -65,7 +65,8 @@ class Artifact:
     def summary(self) -> dict[str, Any]:
         """What is known without loading the value: rows and columns, hyperparameters and tensors.
 
-        Of a tracked model file (.safetensors, .pt, .onnx, .pkl, …) too, without unpickling it.
+        Of a tracked model file (.safetensors, .pt, .onnx, .pkl, …) too, without unpickling it, and of a
+        table in a file that is not long.
         """
         known = self._store.summary(self.entry.artifact)
         if known is None:
@@ -77,6 +78,10 @@ class Artifact:
 
             if is_model_file(self.path):
                 known = summarise_file(self.path, self.record, self._store) or known
+            else:
+                from aq.pipeline.look.filediff import summarise_table_file
+
+                known = known | (summarise_table_file(self.path, self.record, self._store) or {})
         return known
 
     def load(self, *, columns: Sequence[str] | None = None, rows: Rows | None = None) -> Any:

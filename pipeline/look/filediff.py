@@ -19,6 +19,8 @@ from aq.formats.records import Artifact
 TEXT_MOST: Final = 4 << 20
 """Bytes: larger files are not compared line by line."""
 PARSED_MOST: Final = 1 << 30
+SUMMARISED_MOST: Final = 32 << 20
+"""Bytes of a file that `show` parses, which takes about a second."""
 """Bytes: larger files are not parsed as tables."""
 _SNIFFED: Final = 8_192
 _NO_END: Final = "\\ No newline at end of file"
@@ -72,6 +74,20 @@ def is_table_file(path: str, record: Artifact, source: Source) -> bool:
         return False
     start = next(values.file_bytes(record, source), b"") if kind == ("json", "") else b"["
     return start.lstrip()[:1] == b"["
+
+
+def summarise_table_file(path: str, record: Artifact, source: Source) -> dict[str, Any] | None:
+    """What a table in a file holds, as `show` tells of one in the store; None of what is none or long."""
+    if record.size > SUMMARISED_MOST or not is_table_file(path, record, source):
+        return None
+    from aq.formats.tables import encode_table
+    from aq.pipeline.step.parsing import parse, parser_for
+
+    parser = parser_for(path, "arrow")
+    with suppress(AqError):
+        table = parse(record, source, parser, {}, label=path)
+        return {"parsed": parser.name, **encode_table(table, MemoryObjects()).summary}
+    return None
 
 
 def text_of(record: Artifact, source: Source) -> str | None:

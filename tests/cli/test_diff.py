@@ -156,3 +156,14 @@ def test_words_in_the_order_of_git_are_put_right(shell: Shell, words: list[str],
 
 def test_words_of_log_are_put_right(shell: Shell) -> None:
     assert "\nhint: aq log main -- t.csv\n" in shell.aq("log", "main", "t.csv", code=2).err
+
+
+def test_a_table_in_a_file_is_shown_by_its_columns(shell: Shell) -> None:
+    said = shell.aq("show", "main:t.csv").out
+    assert "19 rows, 2 columns:" in said and "float64" in said
+    summary = shell.data("show", "main:t.csv")["summary"]
+    assert summary["rows"] == 19 and [column["name"] for column in summary["columns"]] == ["id", "x"]
+    assert summary["text"] is True and summary["parsed"] == "pandas.read_csv"
+    assert "rows" not in shell.data("show", "main:conf.json")["summary"]
+    shell.commit("broken.parquet", "PAR1", "no table")
+    assert shell.data("show", "HEAD:broken.parquet")["summary"] == {"text": True}
