@@ -8,7 +8,7 @@ Source of the idea: the delta encoding of Git's packs; instructions and search a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer
@@ -24,8 +24,7 @@ _EDIT_EACH: Final = 2_048
 """Bytes of the data: as many edits as it has of these are looked for, and `_EDITS_LEAST` in any case."""
 _LOST_MOST: Final = 4
 _MANY, _EARLY = 4, 6  # that part of these edits in that part of the data foretells too many
-_FIRST_STEP: Final = 16_384
-"""Bytes compared at once: a call of numpy takes as long as it takes for so many."""
+_FIRST_STEP: Final = 512
 _SHORT: Final = 64
 _STEP_MOST: Final = 65_536
 _GRID: Final = 4_096
@@ -38,15 +37,12 @@ def copies_of(data: bytes, base: bytes, most: int, shifts: Sequence[int] = ()) -
 
     `shifts`: guesses at where in the base the first byte of the data would lie.
     """
-    import numpy as np
-
     out = Instructions()
-    mine, theirs = np.frombuffer(data, np.uint8), np.frombuffer(base, np.uint8)
     at = lost = edits = 0
     allowed = most_edits(len(data))
     there = max(0, min(shifts, default=0))
     while at < len(data):
-        same = _common(mine, at, theirs, there)
+        same = _common(data, at, base, there)
         if same >= _COPY_LEAST or not at:
             out.copy(there, same)
         else:
@@ -102,18 +98,27 @@ def most_edits(size: int) -> int:
     return max(_EDITS_LEAST, size // _EDIT_EACH)
 
 
-def _common(mine: Any, at: int, theirs: Any, there: int) -> int:
-    """How many bytes are equal from here on; both as arrays."""
-    most, done, step = min(len(mine) - at, len(theirs) - there), 0, _FIRST_STEP
+def _common(data: bytes, at: int, base: bytes, there: int) -> int:
+    """How many bytes are equal from here on."""
+    most, done, step = min(len(data) - at, len(base) - there), 0, _FIRST_STEP
     while done < most:
         size = min(step, most - done)
         start, other = at + done, there + done
-        differs = mine[start : start + size] != theirs[other : other + size]
-        first = int(differs.argmax())
-        if differs[first]:
-            return done + first
+        if data[start : start + size] != base[other : other + size]:
+            return done + _first_difference(data[start : start + size], base[other : other + size])
         done, step = done + size, min(step * 4, _STEP_MOST)
     return max(done, 0)
+
+
+def _first_difference(one: bytes, other: bytes) -> int:
+    low, high = 0, len(one)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def _in_step(data: bytes, at: int, base: bytes, there: int) -> tuple[int, int] | None:
