@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aq.formats.errors import Conflict
-from aq.formats.identity import Digest
+from aq.formats.identity import Digest, Kind, object_id
 from aq.formats.objects import put_record
 from aq.formats.partitions import flow_of
-from aq.formats.records import Run
+from aq.formats.records import Run, encode
 from aq.pipeline.change.recording import Proposal, record
 from aq.pipeline.history.head import Head, head
 from aq.pipeline.records.outcomes import RunDone
@@ -145,21 +145,30 @@ def register(repo: Repo, outcomes: Sequence[Outcome], *, tags: Mapping[str, Ref]
 
 
 def interrupted(repo: Repo, outcomes: Sequence[Outcome], on_event: OnEvent) -> None:
-    """A signal ended a command: its runs are recorded, and told as at any end; the branch stays.
-
-    Where what they made was forgotten with what the store was taking in, they are only told.
+    """A signal ended a command: its runs are recorded, and told as at any end; the branch stays, unless it
+    had moved by then. Where what a run made was forgotten with what the store was taking in, it is only told.
     """
-    ended_so = {"committed": "uncommitted"}
-    runs = [
-        msgspec.structs.replace(one.run, status=ended_so.get(one.run.status, one.run.status))
-        for one in outcomes
+    at, is_whole = head(repo.store), not repo.store.dropped
+    runs = [one.run if _is_held(at, one.run) else _unpublished(one.run) for one in outcomes]
+    others = [
+        replace(one, run=run) for one, run in zip(outcomes, runs, strict=True) if run.status != "committed"
     ]
-    kept = not repo.store.dropped
-    if kept and runs:
-        register(repo, [replace(one, run=run) for one, run in zip(outcomes, runs, strict=True)])
+    if is_whole and others:
+        register(repo, others)
     for run in runs:
-        id = put_record(repo.store, run) if kept else None
-        on_event(msgspec.structs.asdict(ended.done(id, run, _holder(run), [])))
+        is_held = run.status == "committed"
+        id = put_record(repo.store, run) if is_whole or is_held else None
+        commit = str(at.id) if is_held else _holder(run)
+        on_event(msgspec.structs.asdict(ended.done(id, run, commit, [])))
+
+
+def _is_held(at: Head, run: Run) -> bool:
+    """Whether HEAD is the commit of a run."""
+    return at.commit is not None and object_id(Kind.RUN, encode(run)) in map(bytes, at.commit.runs)
+
+
+def _unpublished(run: Run) -> Run:
+    return msgspec.structs.replace(run, status="uncommitted") if run.status == "committed" else run
 
 
 def require_free_tag(repo: Repo, name: str) -> None:

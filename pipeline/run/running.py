@@ -103,13 +103,21 @@ def project_of(repo: Repo) -> Project:
 def run(repo: Repo, request: Request, on_event: OnEvent) -> list[RunDone]:
     """See `Repo.run`."""
     _require_sensible(repo, request)
-    at = head(repo.store)
-    with project_of(repo) as project, crew_of(repo, request) as crew, rowwise.verified(on=request.verify):
-        jobs = selecting.jobs(repo, project, request.target, request.params, request.rest)
-        for flow in dict.fromkeys(job.name for job in jobs):
-            published.refuse_files_inside(repo, at, flow)
-        outcomes = _execute(repo, request, at, jobs, project, crew, on_event)
-    return publishing.publish(repo, request, at, outcomes)
+    at, outcomes = head(repo.store), list[Outcome]()
+    try:
+        with (
+            project_of(repo) as project,
+            crew_of(repo, request) as crew,
+            rowwise.verified(on=request.verify),
+        ):
+            jobs = selecting.jobs(repo, project, request.target, request.params, request.rest)
+            for flow in dict.fromkeys(job.name for job in jobs):
+                published.refuse_files_inside(repo, at, flow)
+            _execute(repo, request, at, jobs, project, crew, on_event, outcomes)
+        return publishing.publish(repo, request, at, outcomes)
+    except KeyboardInterrupt:
+        publishing.interrupted(repo, outcomes, on_event)
+        raise
 
 
 def _execute(
@@ -120,25 +128,22 @@ def _execute(
     project: Project,
     crew: Crew,
     on_event: OnEvent,
-) -> list[Outcome]:
-    """Run flows one after the other. A signal ends them all, which is told of each that was begun."""
+    outcomes: list[Outcome],
+) -> None:
+    """Run flows one after the other. A signal ends them all; a flow that it met has an outcome as well."""
     may_fail = accepting.accepted(jobs, request.accept, request.rest)
-    outcomes: list[Outcome] = []
     working, around = at.snapshot, _Around(repo)
-    try:
-        for job in jobs:
-            earlier = {one.job.space: one.run.typed for one in outcomes}
-            reader, started = FolderReader(repo, working, job.space, earlier), repo.context.now()
-            attempt = _Attempt(
-                repo, project, request, at, working, job, reader, started, crew, around, may_fail
-            )
-            outcomes.append(attempt.execute(on_event, on_interrupt=outcomes.append))
-            if outcomes[-1].run.status in ("committed", "unchanged", "uncommitted"):
-                working = Digest(outcomes[-1].run.snapshot)
-    except KeyboardInterrupt:
-        publishing.interrupted(repo, outcomes, on_event)
-        raise
-    return outcomes
+    for job in jobs:
+        earlier = {one.job.space: one.run.typed for one in outcomes}
+        reader, started = FolderReader(repo, working, job.space, earlier), repo.context.now()
+        attempt = _Attempt(repo, project, request, at, working, job, reader, started, crew, around, may_fail)
+        try:
+            outcomes.append(attempt.execute(on_event))
+        except KeyboardInterrupt:
+            outcomes += attempt.interrupted()
+            raise
+        if outcomes[-1].run.status in ("committed", "unchanged", "uncommitted"):
+            working = Digest(outcomes[-1].run.snapshot)
 
 
 def _require_sensible(repo: Repo, request: Request) -> None:
@@ -254,12 +259,13 @@ class _Attempt(msgspec.Struct):
     crew: Crew
     around: _Around
     may_fail: Container[str]
+    found: Execution | None = None
 
-    def execute(self, on_event: OnEvent, *, on_interrupt: Callable[[Outcome], None]) -> Outcome:
-        """Run the flow. An interruption leaves a run that failed, with what had finished."""
+    def execute(self, on_event: OnEvent) -> Outcome:
+        """Run the flow. Ctrl-C passes through, and `interrupted` has what had finished."""
         self.project.before = published.code_at(self.repo, self.at, self.job.space)
         with self.project.beside(self.job.file):
-            found = runner.execute(
+            self.found = runner.execute(
                 self.job.graph,
                 store=self.repo.store,
                 project=self.project,
@@ -271,9 +277,12 @@ class _Attempt(msgspec.Struct):
                 keep_going=self.request.keep_going,
                 staff=runner.Staff(self.crew, self._code()),
                 on_event=on_event,
-                on_interrupt=lambda found: on_interrupt(self._interrupted(found)),
+                on_interrupt=self._note,
             )
-        return self.outcome(found)
+        return self.outcome(self.found)
+
+    def _note(self, found: Execution) -> None:
+        self.found = found
 
     def _code(self) -> staffing.FlowCode:
         """The flow's code, for other processes."""
@@ -282,12 +291,15 @@ class _Attempt(msgspec.Struct):
             self.repo, self.project, self.job.file, self.job.name, bound, self.crew.asker
         )
 
-    def _interrupted(self, found: Execution) -> Outcome:
-        """A run that failed. Where the signal came while the store took something in, what that is has been
-        forgotten, and is no part of it.
+    def interrupted(self) -> list[Outcome]:
+        """A run that failed, if it was begun. Where the signal came while the store took something in, what
+        that is has been forgotten, and is no part of it.
         """
+        if self.found is None:
+            return []
+        found = msgspec.structs.replace(self.found, interrupted=True)
         if not self.repo.store.dropped:
-            return self.outcome(found)
+            return [self.outcome(found)]
         made = Run(
             flow=self.job.name,
             file=self.job.file,
@@ -300,7 +312,7 @@ class _Attempt(msgspec.Struct):
             seconds=max(0, self.repo.context.now() - self.started) / 1e9,
             error=_error(found),
         )
-        return Outcome(self.job, made, found, {})
+        return [Outcome(self.job, made, found, {})]
 
     def outcome(self, found: Execution) -> Outcome:
         """The record of what happened."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.faults.mounting import unshare
 from tests.faults.oracle import check_oracle
 
 FLOW = """
-import os, pathlib, time
+import os, pathlib, socket, time
 import aq
 
 HERE = pathlib.Path(__file__).parent
@@ -30,7 +31,10 @@ def note(text):
 def hold(name):
     note(name)
     until = time.monotonic() + 60
-    while not (HERE.parent / "go").exists() and time.monotonic() < until:
+    while time.monotonic() < until:
+        with socket.socket(socket.AF_UNIX) as gate:  # a file that it asks for would be an input
+            if gate.connect_ex(str(HERE.parent / "go")) == 0:
+                return
         time.sleep(.01)
 
 @aq.op
@@ -62,6 +66,22 @@ def f():
 MANY = [pytest.param("1", marks=pytest.mark.slow), "2"]
 
 
+class Gate:
+    """What the steps wait for."""
+
+    def __init__(self, place: Path) -> None:
+        self._place, self._socket = place, socket.socket(socket.AF_UNIX)
+
+    def open(self) -> None:
+        """Let them go on."""
+        self._socket.bind(str(self._place))
+        self._socket.listen(100)
+
+    def close(self) -> None:
+        """At the end of the test."""
+        self._socket.close()
+
+
 class Field:
     """A repository, and `aq run` in it as a process."""
 
@@ -72,7 +92,7 @@ class Field:
         self.shell.aq("init")
         self.shell.write("flow.py", FLOW)
         self.notes = tmp_path / "notes"
-        self.gate = tmp_path / "go"
+        self.gate = Gate(tmp_path / "go")
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -101,8 +121,10 @@ class Field:
 
 
 @pytest.fixture
-def field(tmp_path: Path) -> Field:
-    return Field(tmp_path)
+def field(tmp_path: Path) -> Iterator[Field]:
+    made = Field(tmp_path)
+    yield made
+    made.gate.close()
 
 
 def is_alive(process: int) -> bool:
@@ -138,7 +160,7 @@ def test_a_signal_ends_the_run_and_its_workers_and_keeps_what_finished(
     field.until(lambda: not any(map(is_alive, field.pids())))
     (run,) = field.shell.data("runs")
     assert (run["run"], run["status"]) == (done["run"], "failed")
-    field.gate.touch()
+    field.gate.open()
     again = field.shell.aq("run", "flow.py", "--json", "-j", jobs)
     assert field.states(again.out)["quick"] == "reused"
     check_oracle(field.folder)
@@ -151,7 +173,7 @@ def test_a_run_that_is_killed_leaves_no_worker_no_turn_and_what_finished(field: 
     running.kill()
     running.communicate()
     field.until(lambda: not any(map(is_alive, field.pids())))
-    field.gate.touch()
+    field.gate.open()
     again = field.shell.aq("run", "flow.py", "--json", "-j", jobs)
     assert field.states(again.out) == {"quick": "reused", "slow": "run", "other": "run", "last": "run"}
     check_oracle(field.folder)
@@ -163,7 +185,7 @@ def test_of_two_runs_at_once_each_step_is_executed_by_one(field: Field, jobs: st
     field.until(lambda: "slow" in field.noted() or "other" in field.noted())
     second = field.start("-j", jobs)
     time.sleep(0.8)
-    field.gate.touch()
+    field.gate.open()
     outs = [one.communicate(timeout=60) for one in (first, second)]
     assert [one.returncode for one in (first, second)] == [0, 0], outs
     assert sorted(field.noted()) == ["last", "other", "quick", "slow"]
@@ -196,7 +218,7 @@ def test_of_several_flows_those_that_another_run_has_published_are_unchanged(fie
     field.until(lambda: "held" in field.noted())
     (between,) = [e for e in field.shell.aq("--json", "run", "flow.py:f").events if e["event"] == "done"]
     assert between["status"] == "committed" and between["steps"]["run"] == 0
-    field.gate.touch()
+    field.gate.open()
     out, err = first.communicate(timeout=60)
     f, later = [e for e in map(json.loads, out.splitlines()) if e["event"] == "done"]
     assert (f["flow"], f["status"]) == ("f", "unchanged"), err
@@ -239,7 +261,7 @@ def test_who_waits_for_a_run_that_dies_does_its_step(field: Field) -> None:
     assert "another aq run is at it" in told
     first.kill()
     first.communicate()
-    field.gate.touch()
+    field.gate.open()
     out, err = second.communicate(timeout=60)
     assert second.returncode == 0, told + err
     assert "4 ran" in out or "3 ran, 1 reused" in out
@@ -247,9 +269,10 @@ def test_who_waits_for_a_run_that_dies_does_its_step(field: Field) -> None:
 
 
 FILLING = """
-import os, aq
+import os, time, aq
 @aq.op
 def small() -> str:
+    time.sleep(.06)  # so long that it is made durable at once
     return os.urandom(100_000).hex()
 @aq.op
 def large(text: str) -> bytes:

@@ -154,7 +154,7 @@ def test_a_link_that_leads_elsewhere(looks: Looks) -> None:
 def test_what_makes_a_run_do_more(looks: Looks) -> None:
     assert looks.run(force=True) == ("unchanged", True)
     assert looks.run(commit=False) == ("uncommitted", True)
-    assert looks.run(tag="t") == ("committed", True)
+    assert looks.run(tag="t") == ("unchanged", True), "HEAD gets the tag"
     assert looks.run(params={"times": "4"}) == ("committed", True)
     assert looks.run(params={"times": "4"}) == ("unchanged", False)
     assert looks.run() == ("unchanged", False), "the params of the last run are kept"
