@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from typing import Final
 
 _CHANGERS_TEXT: Final = """
-append add update setdefault pop popitem clear extend insert remove discard sort reverse fill
+append add update setdefault pop popitem clear extend insert remove discard sort reverse fill set
 """
 CHANGERS: Final = frozenset(_CHANGERS_TEXT.split())
-"""Methods that change lists, dicts, sets and arrays in place."""
+"""Methods that change lists, dicts, sets, arrays and context variables in place."""
 
 
 def changed_defaults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:

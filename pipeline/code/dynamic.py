@@ -43,6 +43,9 @@ os.environ.copy os.environ.items os.environ.values os.environ.keys
 """
 _ENVIRONMENTS: Final = frozenset(_ENVIRONMENTS_TEXT.split())
 
+_PLACES: Final = frozenset({"sys.path.append", "sys.path.insert", "sys.path.extend"})
+"""What an op makes other modules importable by."""
+
 UNBOUNDED: Final = frozenset({"__subclasses__", "__globals__", "f_globals", "tb_frame", "gi_frame"})
 """Attributes that lead to code of any name."""
 
@@ -88,7 +91,7 @@ def check(reach: Reach, value: Any, path: tuple[str, ...], reference: Reference,
         _environment(reach, variables_in(reference.text or ""), label)
     elif name in _IMPORTERS and reference.text and not reference.text.startswith("."):
         _named_import(reach, reference.text, label)
-    elif name in ANYTHING:
+    elif name in ANYTHING or (name in _PLACES and not reach.acting):  # modules that act may add places
         reach.dynamic = True
         reach.note(f"{label} calls {_short(name)}: what it runs cannot be followed")
     elif name in _DRAWN or (name in _SEEDED and reference.arguments == 0):

@@ -284,6 +284,15 @@ def test_a_global_that_a_call_changed(root: Path) -> None:
     assert before.opaque == ["main:op changes the global K, which outlives the step"]
 
 
+def test_a_context_variable_that_an_op_sets_outlives_it(root: Path) -> None:
+    (root / "main.py").write_text(
+        "import contextvars\nV = contextvars.ContextVar('v')\ndef op(x):\n    V.set(x)\n    return x\n"
+    )
+    with Project(root) as project:
+        made = fingerprint(project.load("main.py").op, project)
+    assert made.opaque == ["main:op changes the global V, which outlives the step"]
+
+
 def test_the_same_function_name_in_two_modules(root: Path) -> None:
     (root / "a.py").write_text("def op(x): return x\n")
     (root / "b.py").write_text("def op(x): return x\n")
