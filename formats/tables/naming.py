@@ -7,6 +7,7 @@ another column more often than any two do. Only segments that differ are read, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ from pyarrow import types as is_
 
 LOOKED_AT_MOST: Final = 200_000
 """Rows that differ, of either side: above, the columns that cut the table serve."""
+_COLUMNS_MOST: Final = 50
+"""Columns that may name rows, and columns asked about one of them: the first ones of wide tables."""
 _SHARED: Final = 0.5
 _CLEARER: Final = 0.25
 """By which share rows of one value must agree more often than others in some column."""
@@ -81,8 +84,9 @@ class _Search:
         self._words: dict[Column, tuple[Words, Words]] = {}
 
     def candidates(self) -> Iterator[Column]:
-        """Columns of integers, texts and times that are of one type on both sides."""
-        return (column for column in self._columns if not column.cast and self._may_name(column))
+        """The first columns of integers, texts and times that are of one type on both sides."""
+        found = (column for column in self._columns if not column.cast and self._may_name(column))
+        return islice(found, _COLUMNS_MOST)
 
     def _may_name(self, column: Column) -> bool:
         kind = arrow_type(self._sides[0].columns[column.before][1])
@@ -99,7 +103,7 @@ class _Search:
 
     def is_told(self, column: Column, found: _Shared) -> bool:
         """Whether rows of one value belong together: in another column they agree more often than any two."""
-        others = [other for other in self._columns if other != column]
+        others = [other for other in self._columns[: _COLUMNS_MOST + 1] if other != column]
         if not any(self._may_name(other) for other in others):
             return True
         return any(self._agree_by(other, found) >= _CLEARER for other in others)
