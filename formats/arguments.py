@@ -8,7 +8,7 @@ are read as the text that they are written as: nothing is imported for them, not
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from functools import wraps
 from importlib import import_module
 from numbers import Integral, Real
@@ -57,7 +57,7 @@ _FORMS: Final = {
     "float": _Form("a number", lambda value: isinstance(value, Real) and not isinstance(value, bool)),
     "Path": _Form("a path", _is_path),
     "Paths": _Form("a path or several", lambda value: _is_path(value) or _is_several(value)),
-    "Sequence[str]": _Form("a list of texts", lambda value: isinstance(value, Sequence) and _is_texts(value)),
+    "Sequence[str]": _Form("a list of texts", lambda value: _is_texts(value) and not isinstance(value, Set)),
     "Collection[str]": _Form("a list of texts", _is_texts),
     "Collection[Any]": _Form("a list of values", lambda value: _is_several(value)),
     "Mapping[str, Any]": _Form("a dict", lambda value: isinstance(value, Mapping)),

@@ -138,6 +138,8 @@ def test_it_says_which_one_and_what_it_takes(repo: Repo) -> None:
         refused(lambda: repo.run("flow.py", jobs="2"))
         == "run(jobs=…) takes a whole number or None, not '2' (str)"
     )
+    for columns in (["a"], ("a",), pd.Index(["a"]), np.array(["a"])):
+        assert repo.get("d.csv").to_pandas(columns=columns).shape == (1, 1)
     with pytest.raises(TypeError, match="unexpected keyword argument 'job'"):
         repo.run(job=None)
     assert [one.message for one in repo.log()] == ["run f: 2 ran, 0 reused, m 2", "data"]
