@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aq
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
