@@ -158,7 +158,7 @@ class Many:
             last=self._own.planner.previous(node.name),
             carried=self._carried(one.artifact for one in work.given.values()),
             trials=options.retries + 1,
-            record=work.step if options.rowwise else None,
+            record=work.by_rows,
             timeout=options.timeout,
             memory=options.memory,
             item=work.item,

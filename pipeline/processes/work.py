@@ -24,7 +24,7 @@ from aq.pipeline.step.reasons import Reason
 
 class StepWork(msgspec.Struct, frozen=True):
     """One step to be executed; `index` is its place in the flow. Of an item of a map it is the map's, and
-    `item` its own among these.
+    `item` its own among these. `anew`: nothing that it made before is taken over.
     """
 
     index: int
@@ -33,11 +33,17 @@ class StepWork(msgspec.Struct, frozen=True):
     step: Step
     why: list[Reason]
     item: int | None = None
+    anew: bool = False
 
     @property
     def key(self) -> bytes:
         """What it is known by."""
         return self.step.key
+
+    @property
+    def by_rows(self) -> Step | None:
+        """The step, if its op makes row of row and may take over rows that it made before."""
+        return self.step if self.node.op.options.rowwise and not self.anew else None
 
 
 class ParseWork(msgspec.Struct, frozen=True):
@@ -121,7 +127,8 @@ class Own(msgspec.Struct):
         store, last = self.planner.store, self.planner.previous
         if isinstance(work, StepWork):
             here = Executor(store, self.planner.project.root, self.tee, last)
-            return here.attempt(work.node, work.given, work.step.seed, log=self._empty_log(), step=work.step)
+            log = self._empty_log()
+            return here.attempt(work.node, work.given, work.step.seed, log=log, step=work.by_rows)
         one = work.wanted
         return parsed.table(store, one.record, one.parser, one.options, one.label, last(one.label))
 

@@ -77,8 +77,8 @@ class Maps:
             node = fan.unfolded.node_of(at)
             self._fail(fan, ending.failed(node, Failure(node.name, error.kind, error.message), None, None))
             return []
-        work = StepWork(fan.index, node, given, step, [], at)
-        if not is_again(node) and self._reuse(fan, work):
+        work = StepWork(fan.index, node, given, step, [], at, is_again(node))
+        if not work.anew and self._reuse(fan, work):
             return []
         fan.under_way += 1
         return [replace(work, why=self._planner.why(node, step, force=fan.force))]

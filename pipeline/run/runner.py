@@ -214,7 +214,7 @@ class _Walk:
             self._unfold(index, node, known, step)
             return
         why = self.planner.why(node, step, force=self.force)
-        self.queued.append(StepWork(index, node, known, step, why))
+        self.queued.append(StepWork(index, node, known, step, why, anew=self._is_again(node)))
 
     def _unfold(self, index: int, node: Node, given: Mapping[str, Input], step: Step) -> None:
         """Begin with a map."""

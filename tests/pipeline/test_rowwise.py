@@ -110,6 +110,7 @@ def test_only_new_rows_run(shop: Workshop, now: list[tuple[int, float]], ran: li
     pd.testing.assert_series_equal(shop.value(done, "f/series"), (frame["x"] > 2).rename("big"))
     np.testing.assert_array_equal(shop.value(done, "f/array"), frame["x"].to_numpy() * 2)
     again = shop.run(force=True)
+    assert calls(shop) == [len(now)], "forced, it is called with all rows"
     assert again.artifacts["f/predict"].artifact == done.artifacts["f/predict"].artifact
     if ran not in ([], [40]):
         assert f"f/predict ran on {ran[0]:,} of {len(now):,} rows" in done.notes
@@ -370,6 +371,19 @@ def test_verify_finds_an_op_that_looks_at_other_rows(tmp_path: Path, mean: str, 
         assert done.status == status
         if status == "failed":
             assert "is declared rowwise" in (done.error or {})["message"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("option", ["", ", cache='never'"])
+def test_an_op_that_is_to_run_anew_gets_all_rows(tmp_path: Path, jobs: int, option: str) -> None:
+    text = LIAR.replace("MEAN", "table['x'].mean()").replace("rowwise=True", f"rowwise=True{option}")
+    (tmp_path / "flow.py").write_text(text)
+    (tmp_path / "t.csv").write_text("x\n1\n2\n3\n4\n")
+    with create(tmp_path) as repo:
+        repo.run("flow.py", jobs=jobs)
+        (tmp_path / "t.csv").write_text("x\n1\n2\n3\n10\n")
+        repo.run("flow.py", jobs=jobs, force=not option)
+        assert repo.get("HEAD:f/centre").load()["y"].tolist() == [-3, -2, -1, 6]
 
 
 @pytest.mark.parametrize(("limits", "jobs"), [(", timeout=60, retries=1", 1), ("", 2)])
