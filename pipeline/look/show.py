@@ -98,14 +98,22 @@ def locate(store: Store, revision: Revision, path: str) -> tuple[str, Entry]:
     inside = _item(store, revision, path, known)
     if inside is not None:
         return inside
-    if any(full.startswith(path.rstrip("/") + "/") for full in known):
-        raise NotFound(f"{path} is a folder at {revision.text}", hint=f"aq ls {revision.text}:{path}")
     from difflib import get_close_matches
 
+    at = revision.text[:12] if revision.text == str(revision.commit or revision.run) else revision.text
+    if any(full.startswith(path.rstrip("/") + "/") for full in known):
+        raise NotFound(f"{path} is a folder at {at}", hint=f"aq ls {_typed(at, path)}")
     near = get_close_matches(path, known, n=1, cutoff=0.5)
     guess = f" (did you mean {near[0]}?)" if near else ""
-    hint = f"aq show {revision.text}:{near[0]}" if near else f"aq ls {revision.text}"
-    raise NotFound(f"no path {path!r} at {revision.text}{guess}", hint=hint)
+    hint = f"aq show {_typed(at, near[0])}" if near else f"aq ls {at}"
+    raise NotFound(f"no path {path!r} at {at}{guess}", hint=hint)
+
+
+def _typed(revision: str, path: str) -> str:
+    """REV:PATH for a shell."""
+    from shlex import quote
+
+    return f"{revision}:{path}" if quote(path) == path else quote(f"{revision}:{path}")
 
 
 def _item(store: Store, revision: Revision, path: str, known: dict[str, Entry]) -> tuple[str, Entry] | None:

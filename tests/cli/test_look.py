@@ -310,3 +310,15 @@ repo.commit({"model": [Evil(), 2]}, message="two")
         evil.aq(*words)
     evil.aq("cat", "HEAD:model", code=None)
     assert not (tmp_path / "opened").exists()
+
+
+def test_a_path_that_is_not_there_is_told_so_that_the_hint_can_be_pasted(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell.aq("init")
+    shell.write("two words/a b.txt", "x")
+    shell.aq("add", ".")
+    shell.aq("commit", "-m", "one")
+    head = shell.data("log")[0]["id"][:12]
+    assert "hint: aq show 'HEAD:two words/a b.txt'\n" in shell.aq("show", "HEAD:a c.txt", code=2).err
+    assert "hint: aq ls 'HEAD:two words'\n" in shell.aq("show", "HEAD:two words", code=2).err
+    assert f"error: no path 'q' at {head}\nhint: aq ls {head}\n" in shell.aq("diff", "--", "q", code=2).err
