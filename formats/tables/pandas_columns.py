@@ -224,9 +224,20 @@ def _read_implied(values: pa.ChunkedArray) -> Any:
 
 
 def _own(values: pa.ChunkedArray | pa.Array) -> np.ndarray[Any, Any]:
-    """numpy's array in memory of its own: that of Arrow is not to be written, and frames are."""
+    """numpy's array, to be written: in the memory that these values alone lie in, else in memory of its own.
+
+    What was read from a store lies in buffers that were made for it and are told to be mutable; numpy alone
+    does not know that. Fresh memory for a large frame takes longer than reading it.
+    """
     array: np.ndarray[Any, Any] = values.to_numpy(zero_copy_only=False)
-    return array if array.flags.writeable else array.copy()
+    if array.flags.writeable:
+        return array
+    for chunk in values.chunks if isinstance(values, pa.ChunkedArray) else [values]:
+        data = chunk.buffers()[-1]
+        first = array.ctypes.data - data.address
+        if data.is_mutable and 0 <= first <= data.size - array.nbytes:
+            return np.frombuffer(data, array.dtype, len(array), first)
+    return array.copy()
 
 
 def _offset(text: str) -> Any:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import encode_table, to_native, to_pandas
+from aq.formats.tables.pandas_columns import read_column
 
 ROWS = 3
 COLUMNS: dict[str, Callable[[], object]] = {
@@ -64,3 +65,23 @@ def test_so_can_those_of_an_arrow_table_and_of_an_index_made_a_column(table: dic
     moved = to_native(encode_table(indexed, store).artifact, store).reset_index()
     moved.loc[0, "index"] = 7
     assert moved["index"].to_list()[0] == 7
+
+
+def test_values_that_lie_in_memory_made_for_them_are_written_where_they_are() -> None:
+    """A frame that was gathered from many chunks is not copied once more."""
+    buffer = pa.allocate_buffer(8 * 100)
+    np.frombuffer(buffer, np.int64)[:] = np.arange(100)
+    for kind, wanted in ((pa.int64(), "<i8"), (pa.timestamp("us"), "<M8[us]")):
+        values = pa.chunked_array([pa.Array.from_buffers(kind, 100, [None, buffer])]).slice(10, 50)
+        column = read_column(values, None, MemoryObjects())
+        assert (column.dtype, column.flags.writeable) == (np.dtype(wanted), True)
+        assert column.ctypes.data == buffer.address + 80
+        assert column.astype(np.int64).tolist() == list(range(10, 60))
+
+
+def test_values_that_lie_in_a_chunk_of_the_store_are_copied() -> None:
+    stored = np.arange(100).tobytes()
+    values = pa.Array.from_buffers(pa.int64(), 100, [None, pa.py_buffer(stored)])
+    column = read_column(pa.chunked_array([values]), None, MemoryObjects())
+    column[:] = 0
+    assert stored == np.arange(100).tobytes()
