@@ -15,8 +15,8 @@ from aq.formats.errors import Unstorable
 from aq.formats.tables.cut import slice_rows
 from aq.formats.tables.layout import write_array, write_arrays
 
-ROWS_MOST: Final = 64 * 1024
-BYTES_MOST: Final = 8 << 20
+ROWS_MOST: Final = 128 * 1024
+BYTES_MOST: Final = 16 << 20
 """What a group has of either, by the rows that the table has on average; one segment in any case."""
 SEGMENTS_MOST: Final = 16
 
