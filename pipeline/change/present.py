@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aq.formats.errors import NotFound
 from aq.formats.records import Run, Source
 from aq.pipeline.code.hidden_reads import ABSENT, Files, plain_id
 from aq.pipeline.history import facts, freshness
@@ -46,7 +47,15 @@ def present(repo: Repo, lookup: freshness.Lookup, run: Run | None = None) -> fre
     files = Files(repo.root, file_ids(repo))
     before = code_before(repo, run)
     return freshness.Present(
-        read, lookup, repo.context.environ, python_files, files.digest, leads, before, _amounts(repo, lookup)
+        read,
+        lookup,
+        repo.context.environ,
+        python_files,
+        files.digest,
+        leads,
+        before,
+        _amounts(repo, lookup),
+        pins=True,
     )
 
 
@@ -99,6 +108,8 @@ def sources(repo: Repo, at: Head, *, strict: bool = False) -> freshness.Lookup:
     def look(source: Source) -> bytes | None:
         if source.outside:
             return _outside(repo.root / source.outside)
+        if source.pinned:
+            return _pinned(repo, source)
         entry = snapshots.get_entry(repo.store, at.snapshot, source.path)
         if entry is not None and entry.origin is not Origin.FILE:
             return entry.artifact
@@ -109,6 +120,20 @@ def sources(repo: Repo, at: Head, *, strict: bool = False) -> freshness.Lookup:
         return found.artifact if found and not (strict and found != entry) else None
 
     return look
+
+
+def _pinned(repo: Repo, source: Source) -> bytes | None:
+    """What the revision that a flow pins holds now; None where there is none."""
+    from aq.store import revisions
+
+    try:
+        at = revisions.resolve(repo.store, source.pinned)
+    except NotFound:
+        return None
+    if gathering.is_pattern(source.path):
+        return gathering.look(repo.store, at.snapshot, source.path, facts.runs_at(repo.store, at))
+    entry = snapshots.get_entry(repo.store, at.snapshot, source.path)
+    return None if entry is None else entry.artifact
 
 
 def _outside(path: Path) -> bytes | None:

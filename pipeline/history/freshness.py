@@ -77,7 +77,8 @@ class Present(msgspec.Struct, frozen=True):
     `python_files` lists the project's Python files, for code that may import any of them. `hidden` tells
     what a file counts by that a step read by itself (see `hidden_reads`), None where it cannot be told; so
     does `leads`, to which path a link leads. `before` gives a code file's bytes at the run,
-    `amount` what to say of how much a changed source holds.
+    `amount` what to say of how much a changed source holds. `pins`: whether `lookup` knows what revisions
+    mean that flows pin.
     """
 
     read: ReadCode
@@ -88,6 +89,7 @@ class Present(msgspec.Struct, frozen=True):
     leads: Callable[[str], str | None] = lambda path: None
     before: ReadCode | None = None
     amount: Callable[[Source], str] = lambda source: ""
+    pins: bool = False
 
 
 def stale_steps(store: Store, run: Run, present: Present) -> list[StaleStep]:
@@ -118,13 +120,17 @@ def stale_params(run: Run, explicit: Mapping[str, str]) -> list[StaleStep]:
 
 def _changes(run: Run, static: Static, present: Present) -> Iterator[tuple[str | None, bool, Reason]]:
     for source in run.sources:
-        if source.pinned:
+        if source.pinned and not present.pins:
             continue
         now = present.lookup(source)
         if now is None or bytes(now) != source.artifact:
-            gone, changed = f"{source.path} is gone", f"{source.path} changed"
+            path = f"{source.pinned}:{source.path}" if source.pinned else source.path
+            gone, changed = f"{path} is gone", f"{path} changed"
             what = gone if now is None else f"{changed}{present.amount(source)}"
-            names = [source.path, *(name for name, led in static.links.items() if led == source.path)]
+            names = [path, *(name for name, led in static.links.items() if led == path)]
+            names += [
+                name for name in static.readers if source.pinned and pins(name, source) and name != path
+            ]
             readers: list[str | None] = [step for name in names for step in static.readers.get(name, [])]
             for step in readers or [None]:
                 yield step, True, Reason(kind="data", detail=what)
@@ -148,6 +154,12 @@ def _changes(run: Run, static: Static, present: Present) -> Iterator[tuple[str |
     )
     for change in changes:
         yield change.step, change.exact, Reason(kind=change.kind, detail=change.detail)
+
+
+def pins(text: str, source: Source) -> bool:
+    """Whether `REV:PATH`, its path maybe a suffix, is what was asked for when a pinned source was read."""
+    head, _, path = text.partition(f"{source.pinned}:")
+    return not head and f"/{source.path}".endswith(f"/{path}") and path != ""
 
 
 def _reads_changed(files: Mapping[str, str], present: Present) -> Iterator[str]:

@@ -211,9 +211,8 @@ def _run(
     from aq.pipeline.run import runner
     from aq.pipeline.run.sources import CommitReader
 
-    recorded = {source.path: source for source in request.sources}
     commit = Digest.parse(request.commit) if request.commit else None
-    reader = CommitReader(below, Digest.parse(request.snapshot), recorded, commit)
+    reader = CommitReader(below, Digest.parse(request.snapshot), request.sources, commit)
     with project.beside(request.file):
         found = runner.execute(
             graph,

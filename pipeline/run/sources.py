@@ -6,7 +6,8 @@ A made or given path wins over a file of the folder; a revision before a colon p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from os.path import lexists
 from pathlib import Path
 from shlex import quote
@@ -20,7 +21,7 @@ from aq.formats.identity import Digest
 from aq.formats.objects import get_record, put_record
 from aq.formats.records import Artifact as Record, Source
 from aq.pipeline.flow.graph import Read
-from aq.pipeline.history import facts
+from aq.pipeline.history import facts, freshness
 from aq.pipeline.history.head import head
 from aq.pipeline.step import gathering
 from aq.store import revisions
@@ -163,24 +164,21 @@ class CommitReader:
     """Reads for a reproduction or a probe: only what a commit holds, or what a run of it read."""
 
     def __init__(
-        self, store: Store, snapshot: Digest, recorded: Mapping[str, Source], commit: Digest | None = None
+        self, store: Store, snapshot: Digest, recorded: Sequence[Source], commit: Digest | None = None
     ) -> None:
         self._store = store
         self._commit = commit
         self._snapshot = snapshot
-        self._recorded = recorded
+        self._pinned = [source for source in recorded if source.pinned]
+        self._recorded = {source.path: source for source in recorded if not source.pinned}
         self.sources: dict[int, Source] = {}
 
     def __call__(self, read: Read) -> Digest:
         """See `Reader`."""
-        pinned = _pinned(self._store, read)
-        known = self._recorded.get(read.label)
-        if known is not None:
-            source = known
-        elif pinned is not None:
-            source = pinned
-        else:
-            source = self._found(read)
+        known = self._recorded.get(read.label) or next(
+            filter(partial(freshness.pins, read.path), self._pinned), None
+        )
+        source = known or _pinned(self._store, read) or self._found(read)
         self.sources[read.index] = source
         return Digest(source.artifact)
 
