@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,37 @@ def test_a_run_that_was_begun_is_told_to_its_end(tmp_path: Path, every: int) -> 
     assert {("failed",), ("uncommitted", "failed")} <= set(told)
     if every == 1:
         assert ("uncommitted", "uncommitted") in told
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Iterator[Repo]:
+    """A flow of which the second step is interrupted."""
+    with create(tmp_path) as made:
+        (made.root / "flow.py").write_text(FLOW.replace("return value + 1", "raise KeyboardInterrupt"))
+        yield made
+
+
+def test_a_run_is_recorded_with_what_had_finished(repo: Repo) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        repo.run("flow.py:f")
+    (entry,) = repo.runs()
+    assert (entry.status, entry.commit) == ("failed", None)
+    assert {one.step: one.status for one in repo.steps("run:last")} == {"f/one": "run", "f/two": "cancelled"}
+    (repo.root / "flow.py").write_text(FLOW)
+    done: Any = repo.run("flow.py:f")
+    assert (done.status, done.steps.run, done.steps.reused) == ("committed", 1, 1)
+
+
+def test_where_the_store_was_taking_something_in_it_is_told_and_nothing_recorded(repo: Repo) -> None:
+    def heard(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["event"] == "start" and event["step"] == "f/two":
+            repo.store.dropped += 1  # as where the signal comes in the midst of a put
+
+    events: list[dict[str, Any]] = []
+    with pytest.raises(KeyboardInterrupt):
+        repo.run("flow.py", on_event=heard)
+    done = events[-1]
+    assert (done["event"], done["run"], done["commit"], done["status"]) == ("done", None, None, "failed")
+    assert (done["steps"].run, done["steps"].cancelled) == (1, 1)
+    assert repo.runs() == []

@@ -541,38 +541,6 @@ def test_reading_outside_a_flow_gives_the_value(repo: Repo, monkeypatch: pytest.
         aq.read("data/y.csv")
 
 
-def test_an_interrupted_run_is_recorded_with_what_had_finished(repo: Repo) -> None:
-    edit(repo, "return total / 10", "raise KeyboardInterrupt")
-    with pytest.raises(KeyboardInterrupt):
-        run(repo)
-    (entry,) = repo.runs()
-    assert (entry.status, entry.commit) == ("failed", None)
-    assert {step.step: step.status for step in repo.steps("run:last")} == {
-        "demo/load": "run",
-        "demo/total": "run",
-        "demo/score": "cancelled",
-        "demo/score_small": "cancelled",
-    }
-    edit(repo, "raise KeyboardInterrupt", "return total / 10")
-    assert statuses(repo)["load"] == "reused"
-
-
-def test_an_interruption_while_the_store_takes_something_in_is_told_and_records_nothing(repo: Repo) -> None:
-    def heard(event: dict[str, Any]) -> None:
-        events.append(event)
-        if event["event"] == "start" and event["step"] == "demo/score":
-            repo.store.dropped += 1  # as where the signal comes in the midst of a put
-
-    events: list[dict[str, Any]] = []
-    edit(repo, "return total / 10", "raise KeyboardInterrupt")
-    with pytest.raises(KeyboardInterrupt):
-        repo.run("flow.py", on_event=heard)
-    done = events[-1]
-    assert (done["event"], done["run"], done["commit"], done["status"]) == ("done", None, None, "failed")
-    assert (done["steps"].run, done["steps"].cancelled) == (2, 2)
-    assert repo.runs() == []
-
-
 def test_a_link_is_followed_to_the_file_that_is_tracked(repo: Repo, tmp_path: Path) -> None:
     (repo.root / "newest.csv").symlink_to("data/x.csv")
     edit(repo, 'aq.read("data/x.csv")', 'aq.read("newest.csv")')
