@@ -39,7 +39,7 @@ def watch(project: Project) -> None:
         sys.addaudithook(_hook)
         _installed.append(True)
     if not _watching:
-        telling = Telling(_note, _asked)
+        telling = Telling(_note, _asked, _note)
         telling.__enter__()
         _telling.append(telling)
     _watching.append(project)

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 from urllib.parse import unquote
 
 from aq.pipeline.code.frames import is_user
-from aq.pipeline.code.watching import note_asked, note_read
+from aq.pipeline.code.watching import note_asked, note_database, note_read
 
 Hear = Callable[[object], None]
 
@@ -31,7 +31,7 @@ lightgbm.Dataset xgboost.DMatrix xgboost.QuantileDMatrix catboost.Pool
 _READERS_TEXT: Final = """
 pyarrow.memory_map pyarrow.input_stream pyarrow.csv.* pyarrow.json.* pyarrow.feather.* pyarrow.orc.*
 pyarrow.parquet.* pyarrow.ipc.* pyarrow.dataset.dataset pyarrow.dataset.parquet_dataset polars.*
-polars.DataFrame.deserialize polars.LazyFrame.deserialize duckdb.* duckdb.connect cv2.imread
+polars.DataFrame.deserialize polars.LazyFrame.deserialize duckdb.* cv2.imread
 """
 _METHODS_TEXT: Final = "duckdb.DuckDBPyConnection.* xgboost.Booster.load_model catboost.CatBoost.load_model"
 _QUERIES_TEXT: Final = """
@@ -46,6 +46,7 @@ _READERS: Final = tuple(_READERS_TEXT.split())
 _METHODS: Final = tuple(_METHODS_TEXT.split())
 _QUERIES: Final = tuple(_QUERIES_TEXT.split())
 _QUERY_METHODS: Final = tuple(_QUERY_METHODS_TEXT.split())
+_DATABASES: Final = ("duckdb.connect",)
 _ASKERS: Final = ("os.stat", "os.lstat", "os.access", "os.readlink")
 LIBRARIES: Final = frozenset(
     name.partition(".")[0] for name in (*_CLASSES, *_READERS, *_METHODS, *_QUERIES, *_QUERY_METHODS)
@@ -61,11 +62,14 @@ _SETS: Final = (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks)
 class Telling:
     """A context within which readers tell what they read, those of libraries loaded meanwhile too.
 
-    `hear` gets each path, `asked` those that are only asked about.
+    `hear` gets each path, `asked` those that are only asked about, `database` those of databases.
     """
 
-    def __init__(self, hear: Hear = note_read, asked: Hear = note_asked) -> None:
+    def __init__(
+        self, hear: Hear = note_read, asked: Hear = note_asked, database: Hear = note_database
+    ) -> None:
         self._hear = hear
+        self._database = database
         self._asked = asked
         self._before: dict[str, tuple[Any, str, Any, Any]] = {}
         self._bound: list[tuple[ModuleType, str, Any]] = []
@@ -91,6 +95,7 @@ class Telling:
 
     def _replace_all(self) -> None:
         self._replace(_ASKERS, _plain(self._asked), at=0)
+        self._replace(_DATABASES, _paths(self._database), at=0)
         self._replace(_CLASSES, _paths(self._hear), at=1)
         self._replace(_READERS, _paths(self._hear), at=0)
         self._replace(_METHODS, _paths(self._hear), at=1)

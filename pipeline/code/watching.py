@@ -176,7 +176,8 @@ class Watch:
             place = os.path.join(self.tree.root, path)
             if path.endswith(ASKED):
                 plain = path.removesuffix(ASKED)
-                if plain in self.files or plain + "/" in self.files or self._is_listed(path):
+                is_known = plain in self.files or plain + "/" in self.files or self._is_listed(path)
+                if is_known or plain in self.written:
                     del self.files[path]
             elif path in self.databases:
                 if self.files[path] != file_digest(place, self.file_id):
@@ -241,6 +242,12 @@ def note_read(path: object) -> None:
     """A reader that raises no audit event is about to read a file, a folder or a pattern."""
     if _watches and isinstance(path, str | os.PathLike):
         _hear(_watches[-1], "open", (os.fspath(path), "r", 0), sys._getframe(1))
+
+
+def note_database(path: object) -> None:
+    """A database is about to be opened by a reader that raises no audit event."""
+    if _watches and isinstance(path, str | os.PathLike):
+        _hear(_watches[-1], "sqlite3.connect", (os.fspath(path),), sys._getframe(1))
 
 
 def note_asked(path: object) -> None:

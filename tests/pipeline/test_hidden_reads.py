@@ -234,6 +234,16 @@ ODD = """
         return len(os.listdir("many"))
 
     @aq.op
+    def making():
+        import duckdb
+
+        if not os.path.exists("made"):
+            os.mkdir("made")
+        with duckdb.connect("made.duckdb") as base:
+            base.execute("create or replace table t as select random()")
+            return len(base.execute("select * from t").fetchall())
+
+    @aq.op
     def outside():
         return pathlib.Path(OUTSIDE).read_text()
 
@@ -244,7 +254,7 @@ ODD = """
 
     @aq.flow
     def f():
-        optional(); scratch(); threaded(); listing(); outside(); importing()
+        optional(); scratch(); threaded(); listing(); making(); outside(); importing()
 """
 
 
@@ -267,6 +277,7 @@ def test_what_is_absent_written_listed_or_elsewhere(shop: Workshop, tmp_path_fac
         "scratch": [],
         "threaded": ["thread.txt"],
         "listing": ["many/"],
+        "making": [],
         "outside": [str(elsewhere)],
         "importing": [],
     }
