@@ -22,14 +22,14 @@ import pyarrow as pa
 import pytest
 from aq.formats.artifacts import collected
 from aq.formats.artifacts.values import Metric, decode
+from aq.formats.columns.encodings import joined
+from aq.formats.columns.layout import write_array
 from aq.formats.contents.files import stream_bytes
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import get_record
 from aq.formats.packing import packs
 from aq.formats.records import Artifact
 from aq.formats.tables import to_arrow
-from aq.formats.tables.encodings import joined
-from aq.formats.tables.layout import write_array
 from aq.pipeline.repo import Repo
 from aq.store.frames.place_rows import decode_place
 from aq.store.store import Store

@@ -16,7 +16,16 @@ LAYERS = ("formats", "store", "pipeline", "cli")
 # The rooms of a layer by floors, the lowest first: what lies in one imports nothing from a floor above; those
 # of one floor may know each other. "" is the layer's root.
 FLOORS = {
-    "formats": ("", "packing", "trees", "contents", "python models tables", "artifacts"),
+    "formats": (
+        "",
+        "packing",
+        "trees",
+        "contents",
+        "columns",
+        "python models dataframes tables",
+        "comparing",
+        "artifacts",
+    ),
     "store": ("system", "commits", "frames", "transactions", "", "folder", "upkeep"),
     "pipeline": (
         "records",

@@ -89,7 +89,7 @@ def _pandas(value: Any) -> Steps | None:
 
 
 def _cell(value: Any) -> Steps | None:
-    from aq.formats.tables.cells import write_cell
+    from aq.formats.dataframes.cells import write_cell
 
     try:
         image = tagged(b"p", write_cell(value))
@@ -140,7 +140,7 @@ def _columns(kind: str, described: bytes, fields: Iterable[Any], values: Iterabl
 def _column(field: Any, column: Any) -> bytes:
     """One Arrow column: its type and its values, a fixed number of rows at a time."""
     import msgspec
-    from aq.formats.tables.types import describe_field
+    from aq.formats.columns.types import describe_field
 
     try:
         head = msgspec.msgpack.encode(describe_field(field))
@@ -154,8 +154,8 @@ def _column(field: Any, column: Any) -> bytes:
 
 
 def _layouts(column: Any) -> Iterator[bytes]:
+    from aq.formats.columns.layout import write_array
     from aq.formats.tables.cut import slice_rows
-    from aq.formats.tables.layout import write_array
 
     for start in range(0, len(column), _ROWS):
         yield write_array(slice_rows(column, start, min(start + _ROWS, len(column))))

@@ -3,8 +3,6 @@
 Importing this imports pyarrow: whoever only looks must not. The format is docs/format.md, section 8.
 """
 
-from aq.formats.tables.changed import changed_rows
-from aq.formats.tables.compare import compare_tables
 from aq.formats.tables.parts import table_parts
 from aq.formats.tables.table import (
     EncodedTable,
@@ -19,8 +17,6 @@ from aq.formats.tables.table import (
 
 __all__ = [
     "EncodedTable",
-    "changed_rows",
-    "compare_tables",
     "decode_table",
     "encode_table",
     "summarise_table",

@@ -12,15 +12,15 @@ from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
+from aq.formats.columns.described import described
+from aq.formats.columns.layout import write_array
+from aq.formats.columns.layout_read import LARGE, read_array
+from aq.formats.columns.types import arrow_type
 from aq.formats.errors import Damaged, Unstorable
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables.content import Reader, Segment
-from aq.formats.tables.described import described
-from aq.formats.tables.layout import write_array
-from aq.formats.tables.layout_read import LARGE, read_array
 from aq.formats.tables.table import reader
-from aq.formats.tables.types import arrow_type
 
 _NO_ARRAY: Final = (
     pa.ArrowException, ValueError, TypeError, OverflowError, IndexError, KeyError, RecursionError,

@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from aq.formats.tables import physical, sets
-from aq.formats.tables.encodings import joined
-from aq.formats.tables.layout import Layout, layout_of
-from aq.formats.tables.rowhash import Words, mix, words
-from aq.formats.tables.weights import in_pieces, light_rows
+from aq.formats.columns import physical, sets
+from aq.formats.columns.encodings import joined
+from aq.formats.columns.layout import Layout, layout_of
+from aq.formats.columns.rowhash import Words, mix, words
+from aq.formats.columns.weights import in_pieces, light_rows
 from pyarrow import types as is_
 
 SHORTEST: Final = 2_048

@@ -14,15 +14,15 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from aq.formats.columns.layout import HEADER, Layout, layout_of
+from aq.formats.columns.layout_read import LARGE, checked, read_array
+from aq.formats.columns.physical import width
+from aq.formats.columns.picking import places as at_places, taken
+from aq.formats.columns.types import arrow_type
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Kind
 from aq.formats.objects import Source, visit
 from aq.formats.tables.content import Reader, Segment
-from aq.formats.tables.layout import HEADER, Layout, layout_of
-from aq.formats.tables.layout_read import LARGE, checked, read_array
-from aq.formats.tables.physical import width
-from aq.formats.tables.picking import places as at_places, taken
-from aq.formats.tables.types import arrow_type
 from pyarrow import types as is_
 
 _NUMBERS: Final = (1, 2, 4, 8)

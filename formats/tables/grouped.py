@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import Final
 
 import pyarrow as pa
+from aq.formats.columns.layout import write_array, write_arrays
 from aq.formats.errors import Unstorable
 from aq.formats.tables.cut import slice_rows
-from aq.formats.tables.layout import write_array, write_arrays
 
 ROWS_MOST: Final = 128 * 1024
 BYTES_MOST: Final = 16 << 20

@@ -13,13 +13,13 @@ from contextlib import suppress
 from itertools import chain, islice
 from typing import Any, Final
 
+from aq.formats.columns.described import described
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind, object_id
 from aq.formats.objects import Like
 from aq.formats.packing.growth import array_of
 from aq.formats.packing.packs import NO_ID
 from aq.formats.tables.content import Reader, Segment
-from aq.formats.tables.described import described
 from aq.formats.tables.references import Tag
 from aq.formats.trees.prolly_nodes import NEW, Last
 

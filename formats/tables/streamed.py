@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+from aq.formats.dataframes.columns import Columns, described_fields
 from aq.formats.errors import Unstorable
 from aq.formats.objects import Like, Sink
 from aq.formats.records import Artifact
-from aq.formats.tables.columns import Columns, described_fields
 from aq.formats.tables.content import Part, write_stream
 from aq.formats.tables.cut import LONGEST, PROBED, choose_cut_columns, segment_ends
 from aq.formats.tables.resemble import pairing

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from aq.formats.tables import encodings, physical
-from aq.formats.tables.shown import plain, shown, type_text
-from aq.formats.tables.types import is_plain
+from aq.formats.columns import encodings, physical
+from aq.formats.columns.shown import plain, shown, type_text
+from aq.formats.columns.types import is_plain
 from pyarrow import types as is_
 
 DISTINCT_MOST: Final = 256

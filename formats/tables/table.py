@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
+from aq.formats.columns.described import Described, PolarsPart, described
+from aq.formats.columns.types import arrow_field
+from aq.formats.dataframes.columns import Columns, described_fields, from_arrow
 from aq.formats.errors import Damaged, NotFound, Unstorable, UsageError
 from aq.formats.objects import Like, Sink, Source
 from aq.formats.records import Artifact
-from aq.formats.tables.columns import Columns, described_fields, from_arrow
 from aq.formats.tables.content import Reader, Segment, write_content
 from aq.formats.tables.cut import SHORTEST, choose_cut_columns, segment_ends
-from aq.formats.tables.described import Described, PolarsPart, described
 from aq.formats.tables.gather import gather
 from aq.formats.tables.resemble import pairing
 from aq.formats.tables.summary import Summary
-from aq.formats.tables.types import arrow_field
 
 # What pandas and Arrow raise on a description that `from_pandas` never writes.
 _MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError)
@@ -76,10 +76,10 @@ def as_columns(table: Any, sink: Sink, key: Sequence[str] = ()) -> Columns:
         return from_arrow(table)
     module = type(table).__module__.partition(".")[0]
     if module == "polars":
-        from aq.formats.tables.polars_frames import from_polars
+        from aq.formats.dataframes.polars_frames import from_polars
 
         return from_polars(table)
-    from aq.formats.tables.pandas_frames import from_pandas, is_pandas
+    from aq.formats.dataframes.pandas_frames import from_pandas, is_pandas
 
     if is_pandas(table):
         return from_pandas(table, sink, key)
@@ -224,7 +224,7 @@ def to_pandas(
 
     With `columns` these, in this order, and the index; a column is named by its label as text.
     """
-    from aq.formats.tables import pandas_frames
+    from aq.formats.dataframes import pandas_frames
 
     found = described(artifact)
     if found.pandas is None:
@@ -252,7 +252,7 @@ def to_polars(
     rows: tuple[int, int] | None = None,
 ) -> Any:
     """The table as a polars frame. Raises UsageError where polars is not installed."""
-    from aq.formats.tables.polars_frames import to_polars as convert
+    from aq.formats.dataframes.polars_frames import to_polars as convert
 
     found = described(artifact)
     part = found.polars

@@ -57,7 +57,7 @@ class Inside:
         return Entry(artifact, ours.origin, None, mode if ours.origin is Origin.FILE else Mode.FILE)
 
     def _table(self, path: str, base: Artifact, ours: Artifact, theirs: Artifact) -> Digest | None:
-        from aq.formats.tables.merging import TableMerge, merge_tables
+        from aq.formats.comparing.merging import TableMerge, merge_tables
 
         found = merge_tables(base, ours, theirs, self)
         if not isinstance(found, TableMerge):

@@ -300,7 +300,7 @@ def _drift(
     table: pd.DataFrame, reference: pd.DataFrame, columns: list[str], alarm: float, psi: float
 ) -> Finding:
     import pandas as pd
-    from aq.formats.tables.drift import shift
+    from aq.formats.comparing.drift import shift
 
     chosen = columns or [str(name) for name in table.columns if name in reference.columns]
     if not chosen:

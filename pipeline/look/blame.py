@@ -23,7 +23,7 @@ from aq.store.commits import history
 from msgspec import structs
 
 if TYPE_CHECKING:
-    from aq.formats.tables.sequence import Blocks
+    from aq.formats.comparing.sequence import Blocks
     from aq.pipeline.repo import Repo
     from aq.store.store import Store
 
@@ -107,7 +107,7 @@ def _found(asked: _Asked, column: str | None) -> _Found:
 
 
 def _table(asked: _Asked, column: str | None) -> _Found:
-    from aq.formats.tables.described import described
+    from aq.formats.columns.described import described
     from aq.pipeline.look.blame_tables import RowParts, RowTracer, Tables, column_changes
 
     tables = Tables(asked.store, asked.path)
@@ -131,7 +131,7 @@ def _table(asked: _Asked, column: str | None) -> _Found:
 
 def _with_keys(table: Artifact, source: Source, ranges: list[Range]) -> list[Range]:
     """The ranges with the key of their first and last row. Reads the segments that hold these."""
-    from aq.formats.tables.sides import Column, Side
+    from aq.formats.comparing.sides import Column, Side
 
     side = Side(table, source, is_after=True)
     key = side.described.key

@@ -12,15 +12,15 @@ from functools import reduce
 from typing import Final, NamedTuple
 
 import numpy as np
+from aq.formats.columns.described import described
+from aq.formats.comparing.lineup import line_up
+from aq.formats.comparing.sequence import Blocks
+from aq.formats.comparing.sides import Rows
+from aq.formats.comparing.spans import coalesced, overlap, uncovered, without
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import MemoryObjects, Source
 from aq.formats.records import Artifact
 from aq.formats.tables import encode_table
-from aq.formats.tables.described import described
-from aq.formats.tables.lineup import line_up
-from aq.formats.tables.sequence import Blocks
-from aq.formats.tables.sides import Rows
-from aq.formats.tables.spans import coalesced, overlap, uncovered, without
 from aq.pipeline.look.blame_walk import Version, steps
 
 _PARSED_KEPT: Final = 4

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from aq.formats.comparing.sequence import Blocks
+from aq.formats.comparing.spans import coalesced, overlap, uncovered
 from aq.formats.lines import matching_lines
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
-from aq.formats.tables.sequence import Blocks
-from aq.formats.tables.spans import coalesced, overlap, uncovered
 from aq.pipeline.look.blame_walk import Version
 
 

@@ -88,9 +88,9 @@ def artifact_detail(
     if before.format != after.format:
         return {"format": {"from": before.format, "to": after.format}, "size": size}
     if after.kind == "table":
-        from aq.formats import tables
+        from aq.formats.comparing.compare import compare_tables
 
-        return dict(tables.compare_tables(before, after, source))
+        return dict(compare_tables(before, after, source))
     if after.format == "bytes":
         from aq.pipeline.look.filediff import file_detail
 

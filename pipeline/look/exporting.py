@@ -38,21 +38,21 @@ class Stored:
     @property
     def span(self) -> tuple[int, int]:
         """First row and past the last."""
-        from aq.formats.tables.described import described
+        from aq.formats.columns.described import described
 
         return (0, described(self.record).rows) if self.rows is None else self.rows
 
     @property
     def width(self) -> int:
         """How many columns are wanted."""
-        from aq.formats.tables.described import described
+        from aq.formats.columns.described import described
 
         return len(described(self.record).columns if self.columns is None else self.columns)
 
     @property
     def row_bytes(self) -> int:
         """Bytes of a row, about."""
-        from aq.formats.tables.described import described
+        from aq.formats.columns.described import described
 
         return 1 + self.record.size // max(1, described(self.record).rows)
 
@@ -73,7 +73,7 @@ class Stored:
     @cached_property
     def _chosen(self) -> Sequence[str] | None:
         """The columns for Arrow and Parquet: an index comes along, as it does in pandas."""
-        from aq.formats.tables.described import described
+        from aq.formats.columns.described import described
 
         part = described(self.record).pandas
         if self.columns is None or part is None or part.index is None:
@@ -84,7 +84,7 @@ class Stored:
     def frame(self, start: int, stop: int) -> Any:
         """The same for pandas."""
         from aq.formats import tables
-        from aq.formats.tables.described import described
+        from aq.formats.columns.described import described
 
         if described(self.record).pandas is None:
             return _framed(self.arrow(start, stop))

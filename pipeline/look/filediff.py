@@ -54,7 +54,8 @@ def _table_detail(path: str, before: Artifact, after: Artifact, source: Source) 
 
     if not all(is_table_file(path, record, source) for record in (before, after)):
         return None
-    from aq.formats.tables import compare_tables, encode_table
+    from aq.formats.comparing.compare import compare_tables
+    from aq.formats.tables import encode_table
 
     parser, memory = parser_for(path, "arrow"), MemoryObjects()
     with suppress(AqError):

@@ -81,7 +81,7 @@ def chunks(
 def _stored(
     store: Source, record: Artifact, columns: Sequence[str] | None, rows: Rows | None
 ) -> exporting.Stored:
-    from aq.formats.tables.described import described
+    from aq.formats.columns.described import described
     from aq.formats.tables.table import chosen
 
     found = described(record)

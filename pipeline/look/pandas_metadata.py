@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def pandas_metadata(table: Stored, schema: pa.Schema) -> dict[bytes, bytes] | None:
     """The metadata of a schema that holds these columns; None for what came from no frame."""
     import pyarrow as pa
-    from aq.formats.tables.described import described
+    from aq.formats.columns.described import described
 
     part = described(table.record).pandas
     if part is None or part.markers or any(dtype[:2] == ["object", "cells"] for _, dtype in part.dtypes):

@@ -1,6 +1,6 @@
 """The rows in which two versions of one table differ, written to a file: `aq diff -o`.
 
-Invariant: the file appears whole or not at all; what it holds is said in `formats.tables.changed`.
+Invariant: the file appears whole or not at all; what it holds is said in `formats.comparing.changed`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def save(before: Side, after: Side, paths: Sequence[str], target: Path, asked: s
 
 
 def _rows(path: str, sides: Sequence[Artifact], after: Side) -> pa.Table:
-    from aq.formats.tables import changed_rows, encode_table
+    from aq.formats.comparing.changed import changed_rows
+    from aq.formats.tables import encode_table
 
     if all(side.kind == "table" for side in sides):
         return changed_rows(sides[0], sides[1], after.source)

@@ -99,7 +99,7 @@ def as_table(
 
 
 def _rows(record: Artifact) -> int:
-    from aq.formats.tables.described import described
+    from aq.formats.columns.described import described
 
     return described(record).rows
 

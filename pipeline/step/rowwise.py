@@ -26,7 +26,7 @@ from aq.pipeline.step.handed import Handed
 from aq.pipeline.step.inputs import Input
 
 if TYPE_CHECKING:
-    from aq.formats.tables.sides import Rows
+    from aq.formats.comparing.sides import Rows
 
 _MOST: Final = 0.5
 """The share of new rows from which on the whole table is one call."""
@@ -109,8 +109,8 @@ def sources(
     Whole where most rows are new, or none has a row of its own in what was made.
     """
     import numpy as np
-    from aq.formats.tables.described import described
-    from aq.formats.tables.recurring import recurring
+    from aq.formats.columns.described import described
+    from aq.formats.comparing.recurring import recurring
 
     if old.kind != "table" or together.length(made) != described(old).rows or not together.is_plain(now):
         return Whole()
@@ -125,7 +125,7 @@ def _is_frame(store: StepStore, given: Input) -> bool:
     record = get_record(store, Artifact, given.artifact)
     if given.form in ("arrow", "polars") or record.kind != "table":
         return False
-    from aq.formats.tables.described import described
+    from aq.formats.columns.described import described
 
     part = described(record).pandas
     return part is None or not part.series
@@ -158,7 +158,7 @@ def _pieces(before: Earlier, handed: Handed, store: StepStore, run: Run) -> Any 
     new = (before.source < 0).nonzero()[0]
     piece, result = None, None
     if len(new):
-        from aq.formats.tables.chosen import pandas_rows
+        from aq.formats.comparing.chosen import pandas_rows
 
         piece = pandas_rows(before.now, store, new)
         result = together.as_value(run(handed.but(before.place, piece)), store)

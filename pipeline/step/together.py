@@ -16,8 +16,8 @@ from aq.pipeline.step.execution import StepStore
 from aq.pipeline.step.returns import Drawn, stored
 
 if TYPE_CHECKING:
-    from aq.formats.tables.columns import Columns
-    from aq.formats.tables.sides import Rows
+    from aq.formats.comparing.sides import Rows
+    from aq.formats.dataframes.columns import Columns
 
 
 class Tables(NamedTuple):
@@ -35,7 +35,7 @@ class Tables(NamedTuple):
 def length(made: Artifact) -> int | None:
     """How many rows a result has; None for one without rows."""
     if made.kind == "table":
-        from aq.formats.tables.described import described
+        from aq.formats.columns.described import described
 
         return described(made).rows
     if made.format == "array" and made.type["shape"]:
@@ -45,7 +45,7 @@ def length(made: Artifact) -> int | None:
 
 def is_plain(table: Artifact) -> bool:
     """Whether a frame's index is told by columns, or only counts the rows from 0."""
-    from aq.formats.tables.described import described
+    from aq.formats.columns.described import described
 
     part = described(table).pandas
     index = None if part is None else part.index
@@ -73,7 +73,7 @@ def put_together(tables: Tables, piece: Any, result: Any, store: StepStore) -> A
         columns = _columns(result, len(piece), tables.made, store)
         if columns is None:
             return None
-    from aq.formats.tables.stitched import stitched
+    from aq.formats.comparing.stitched import stitched
 
     table = stitched(tables.made, tables.order, columns, store, store)
     if table is not None:
@@ -82,7 +82,7 @@ def put_together(tables: Tables, piece: Any, result: Any, store: StepStore) -> A
 
 
 def _columns(result: Any, rows: int, made: Artifact, store: StepStore) -> Columns | None:
-    from aq.formats.tables.described import described
+    from aq.formats.columns.described import described
     from aq.formats.tables.table import as_columns
 
     try:
@@ -94,7 +94,7 @@ def _columns(result: Any, rows: int, made: Artifact, store: StepStore) -> Column
 
 def _keeps_index(tables: Tables, piece: Any, result: Any) -> bool:
     """Whether a result has the index of its input, as the one before had."""
-    from aq.formats.tables.described import described
+    from aq.formats.columns.described import described
 
     made = described(tables.made)
     if made.pandas is None:
@@ -106,7 +106,7 @@ def _keeps_index(tables: Tables, piece: Any, result: Any) -> bool:
 
 def _index(table: Artifact) -> list[Any]:
     """Names, types and dtypes of the levels of an index; nothing for one that only counts the rows."""
-    from aq.formats.tables.described import described
+    from aq.formats.columns.described import described
 
     found = described(table)
     part = None if found.pandas is None else found.pandas.index

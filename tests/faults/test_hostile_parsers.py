@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 from aq.formats import records
 from aq.formats.artifacts import json_values, values
+from aq.formats.dataframes import cells
 from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import MemoryObjects, get_record
 from aq.formats.packing import codecs, packs
 from aq.formats.records import Artifact, Commit, Node, Operation, Run, RunStep, Step, encode
-from aq.formats.tables import cells
 from aq.pipeline.change.context import redact
 from aq.store.commits import refs, snapshots
 from aq.store.commits.snapshots import Entry, Origin

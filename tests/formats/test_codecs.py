@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import zstandard
+from aq.formats.columns.layout import write_array
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.packing import codecs, planes
-from aq.formats.tables.layout import write_array
 from hypothesis import given, strategies as st
 
 chunks = st.binary(max_size=600) | st.builds(

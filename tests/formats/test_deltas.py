@@ -8,10 +8,10 @@ from contextlib import suppress
 import numpy as np
 import pyarrow as pa
 import pytest
+from aq.formats.columns.layout import write_array
 from aq.formats.errors import Damaged
 from aq.formats.packing import deltas
 from aq.formats.packing.copies import copies_of, follow
-from aq.formats.tables.layout import write_array
 from hypothesis import example, given, strategies as st
 
 NOISE = random.Random(5).randbytes(65_536)

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import zstandard
+from aq.formats.columns.layout import write_array
 from aq.formats.errors import Damaged
 from aq.formats.packing import growth, words
 from aq.formats.packing.copies import follow
-from aq.formats.tables.layout import write_array
 from aq.formats.tables.references import pack as packed
 from hypothesis import given, strategies as st
 

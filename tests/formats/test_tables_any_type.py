@@ -5,10 +5,11 @@ from __future__ import annotations
 import polars as pl
 import pyarrow as pa
 import pytest
+from aq.formats.comparing.compare import compare_tables
 from aq.formats.errors import Unstorable
 from aq.formats.objects import MemoryObjects
 from aq.formats.records import Artifact
-from aq.formats.tables import compare_tables, encode_table, to_pandas, to_polars
+from aq.formats.tables import encode_table, to_pandas, to_polars
 
 from tests.formats.test_tables_layout import ARRAYS
 

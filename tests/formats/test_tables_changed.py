@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from aq.formats.comparing.changed import changed_rows
 from aq.formats.objects import MemoryObjects
-from aq.formats.tables import changed_rows, encode_table
+from aq.formats.tables import encode_table
 from hypothesis import given, settings, strategies as st
 
 BASE = pd.DataFrame({"id": range(100), "x": np.arange(100.0), "name": [f"n{i}" for i in range(100)]})

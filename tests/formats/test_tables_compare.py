@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from aq.formats.comparing.compare import compare_tables
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.objects import MemoryObjects
 from aq.formats.records import Artifact
-from aq.formats.tables import compare_tables, encode_table
+from aq.formats.tables import encode_table
 from hypothesis import given, settings, strategies as st
 
 HOURS = "× 0.0167: minutes → hours?"

@@ -7,12 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from aq.formats.columns.encodings import encoded, plain, plain_type
+from aq.formats.columns.layout import write_array, write_arrays
+from aq.formats.columns.rowhash import words
 from aq.formats.objects import MemoryObjects
 from aq.formats.records import encode
 from aq.formats.tables import encode_table, to_arrow
-from aq.formats.tables.encodings import encoded, plain, plain_type
-from aq.formats.tables.layout import write_array, write_arrays
-from aq.formats.tables.rowhash import words
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.formats.disguises import disguised

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from aq.formats.comparing.compare import compare_tables
+from aq.formats.comparing.drift import ks, number_psi, text_psi
 from aq.formats.objects import MemoryObjects
-from aq.formats.tables import compare_tables, encode_table
-from aq.formats.tables.drift import ks, number_psi, text_psi
+from aq.formats.tables import encode_table
 from hypothesis import given, strategies as st
 
 samples = st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=60).map(np.array)

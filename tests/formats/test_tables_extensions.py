@@ -8,11 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from aq.formats.columns.types import describe, describe_field
 from aq.formats.objects import MemoryObjects
 from aq.formats.python.canonical import fingerprint
 from aq.formats.records import Artifact, decode, encode
 from aq.formats.tables import encode_table, to_arrow, to_pandas
-from aq.formats.tables.types import describe, describe_field
 
 
 class Metres(pa.ExtensionType):

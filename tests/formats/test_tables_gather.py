@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from aq.formats.columns.layout import write_array
+from aq.formats.columns.layout_read import read_array
+from aq.formats.columns.types import arrow_type, describe
 from aq.formats.errors import Damaged
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import decode_table, encode_table, table as tables
 from aq.formats.tables.gather import gather, gather_rows
-from aq.formats.tables.layout import write_array
-from aq.formats.tables.layout_read import read_array
-from aq.formats.tables.types import arrow_type, describe
 from hypothesis import given, strategies as st
 
 KINDS = [

@@ -8,18 +8,12 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from aq.formats.comparing.compare import compare_tables
 from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects
 from aq.formats.records import Artifact, decode, encode
-from aq.formats.tables import (
-    compare_tables,
-    encode_table,
-    summarise_table,
-    table_parts,
-    to_arrow,
-    to_native,
-)
+from aq.formats.tables import encode_table, summarise_table, table_parts, to_arrow, to_native
 from hypothesis import given, settings, strategies as st
 
 

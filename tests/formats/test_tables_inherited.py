@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from aq.formats.comparing.compare import compare_tables
+from aq.formats.comparing.inherited import unknown
+from aq.formats.comparing.sides import Column, Side
 from aq.formats.identity import Buffer, Kind
 from aq.formats.objects import Like, MemoryObjects, Origin
 from aq.formats.records import Artifact
-from aq.formats.tables import compare_tables, encode_table
-from aq.formats.tables.inherited import unknown
-from aq.formats.tables.sides import Column, Side
+from aq.formats.tables import encode_table
 from aq.store.store import Store
 from hypothesis import HealthCheck, given, settings, strategies as st
 

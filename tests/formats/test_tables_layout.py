@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from aq.formats.columns.layout import write_array, write_arrays
+from aq.formats.columns.layout_read import read_array
+from aq.formats.columns.rowhash import words
+from aq.formats.columns.types import arrow_type, describe
 from aq.formats.errors import AqError, Damaged, Unstorable
 from aq.formats.identity import Kind, object_id
-from aq.formats.tables.layout import write_array, write_arrays
-from aq.formats.tables.layout_read import read_array
-from aq.formats.tables.rowhash import words
-from aq.formats.tables.types import arrow_type, describe
 from hypothesis import given, settings, strategies as st
 
 NAN = float("nan")

@@ -7,10 +7,10 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
+from aq.formats.comparing.lineup import Lineup, line_up
+from aq.formats.comparing.spans import coalesced, overlap, uncovered, without
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import encode_table
-from aq.formats.tables.lineup import Lineup, line_up
-from aq.formats.tables.spans import coalesced, overlap, uncovered, without
 from hypothesis import given, strategies as st
 
 Parts = list[tuple[int, int, int]]

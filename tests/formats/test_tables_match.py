@@ -7,10 +7,11 @@ import itertools
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from aq.formats.comparing.compare import compare_tables
+from aq.formats.comparing.sequence import Aligned, align, cells, outside, paired
 from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects
-from aq.formats.tables import compare_tables, encode_table
-from aq.formats.tables.sequence import Aligned, align, cells, outside, paired
+from aq.formats.tables import encode_table
 from hypothesis import given, strategies as st
 
 hashes = st.lists(st.integers(0, 6), max_size=60).map(lambda values: np.array(values, np.uint64))

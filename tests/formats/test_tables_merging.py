@@ -9,11 +9,11 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from aq.formats.comparing.merge_columns import Conflict
+from aq.formats.comparing.merging import TableMerge, merge_tables
 from aq.formats.objects import MemoryObjects
 from aq.formats.records import Artifact, encode
 from aq.formats.tables import encode_table, to_native
-from aq.formats.tables.merge_columns import Conflict
-from aq.formats.tables.merging import TableMerge, merge_tables
 from hypothesis import given, strategies as st
 
 Table = dict[int, dict[str, int]]

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from aq.formats.comparing.changed import changed_rows
+from aq.formats.comparing.compare import compare_tables
 from aq.formats.objects import MemoryObjects
-from aq.formats.tables import compare_tables, encode_table
-from aq.formats.tables.changed import changed_rows
+from aq.formats.tables import encode_table
 
 STORE = MemoryObjects()
 

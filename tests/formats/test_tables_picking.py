@@ -6,12 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from aq.formats.columns.encodings import plain, plain_type
+from aq.formats.columns.layout import write_array
+from aq.formats.columns.picking import kept, taken
+from aq.formats.columns.rowhash import words
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import encode_table, to_arrow
-from aq.formats.tables.encodings import plain, plain_type
-from aq.formats.tables.layout import write_array
-from aq.formats.tables.picking import kept, taken
-from aq.formats.tables.rowhash import words
 
 PAIRS = pa.FixedSizeListArray.from_arrays(pa.array(range(64)), 2)[3:27]
 SQUARES = pa.FixedSizeListArray.from_arrays(PAIRS, 2)[1:9]

@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.tests.strategies as past
 import pytest
+from aq.formats.columns.encodings import encoded, plain
 from aq.formats.objects import MemoryObjects
 from aq.formats.records import Artifact, decode, encode
 from aq.formats.tables import encode_table, to_arrow, to_native
-from aq.formats.tables.encodings import encoded, plain
 from hypothesis import HealthCheck, given, reject, settings, strategies as st
 
 from tests.formats.disguises import disguised

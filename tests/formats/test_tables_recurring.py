@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from aq.formats.columns.rowhash import mix, words
+from aq.formats.comparing.recurring import recurring
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import encode_table
-from aq.formats.tables.recurring import recurring
-from aq.formats.tables.rowhash import mix, words
 
 
 def found(old: Any, now: Any) -> list[int] | None:

@@ -12,10 +12,10 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from aq.formats.comparing.recurring import recurring
+from aq.formats.comparing.stitched import stitched
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import encode_table
-from aq.formats.tables.recurring import recurring
-from aq.formats.tables.stitched import stitched
 from aq.formats.tables.table import as_columns
 from hypothesis import given, settings, strategies as st
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from aq.formats.dataframes.pandas_columns import read_column
 from aq.formats.objects import MemoryObjects
 from aq.formats.tables import encode_table, to_native, to_pandas
-from aq.formats.tables.pandas_columns import read_column
 
 ROWS = 3
 COLUMNS: dict[str, Callable[[], object]] = {

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from aq.formats.columns.described import described
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import MemoryObjects, get_record, put_record
 from aq.formats.records import Artifact, Commit
 from aq.formats.tables import encode_table
-from aq.formats.tables.described import described
 from aq.pipeline.look.blame_tables import RowParts, RowTracer, Tables, column_changes
 from aq.pipeline.look.blame_walk import Version, walk
 from aq.pipeline.repo import Repo

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from aq import checks
+from aq.formats.comparing.drift import shift
 from aq.formats.errors import UsageError
-from aq.formats.tables.drift import shift
 from hypothesis import given, strategies as st
 
 from tests.pipeline.workshop import Workshop, reasons, states

@@ -1,0 +1,1 @@
+"""Columns: which types there are, and the canonical bytes of one column of one segment."""

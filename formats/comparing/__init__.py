@@ -1,0 +1,1 @@
+"""Two versions of a table: rows that belong together, what differs, merging, rows that are taken over."""

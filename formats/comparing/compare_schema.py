@@ -1,0 +1,116 @@
+"""Which columns two versions of a table share: added, removed, retyped, and a guess at renamed.
+
+Invariant: a column is matched by name; a rename is guessed only where the values themselves agree.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from aq.formats.columns.sets import distinct
+from aq.formats.columns.shown import type_text
+from aq.formats.columns.types import arrow_type
+from aq.formats.comparing.sides import Column, Side, common_type
+
+AGREEING: Final = 0.8
+_PROBED: Final = 4
+
+
+def compare_schema(before: Side, after: Side) -> tuple[dict[str, Any], list[Column]]:
+    """The `schema` of a table's diff, and the columns to compare, in the order of `after`."""
+    old = {before.columns[at][0]: at for at in before.described.shown}
+    new = {after.columns[at][0]: at for at in after.described.shown}
+    renamed = _renamed(
+        before, after, [old[n] for n in old if n not in new], [new[n] for n in new if n not in old]
+    )
+    origin = {place: was for was, place, _ in renamed}
+    columns, retyped = [], []
+    for name, place in new.items():
+        was = old.get(name, origin.get(place))
+        if was is None:
+            continue
+        kinds = [arrow_type(side.columns[at][1]) for side, at in ((before, was), (after, place))]
+        columns.append(Column(name, was, place, common_type(*kinds)))
+        texts = [_shown_type(side, at) for side, at in ((before, was), (after, place))]
+        if texts[0] != texts[1]:
+            retyped.append({"name": name, "from": texts[0], "to": texts[1]})
+    gone = set(origin.values())
+    schema = {
+        "added": [_described(after, at) for n, at in new.items() if n not in old and at not in origin],
+        "removed": [_described(before, at) for n, at in old.items() if n not in new and at not in gone],
+        "retyped": retyped,
+        "renamed": [
+            {
+                "from": before.columns[was][0],
+                "to": after.columns[at][0],
+                "evidence": f"{share:.0%} of values agree",
+            }
+            for was, at, share in renamed
+        ],
+    }
+    return schema, columns
+
+
+def compare_containers(before: Side, after: Side) -> list[str]:
+    """What else differs in the type information: the declared key, the container and what it keeps."""
+    old, new = before.described, after.described
+    found = []
+    if old.key != new.key:
+        found.append(f"key: {', '.join(old.key) or 'none'} → {', '.join(new.key) or 'none'}")
+    if old.container != new.container:
+        return [*found, f"container: {old.container} → {new.container}"]
+    names = [name for name in _KEPT if getattr(old.pandas, name, None) != getattr(new.pandas, name, None)]
+    return found + [_KEPT[name] for name in names]
+
+
+_KEPT: Final = {
+    "series": "a series instead of a frame, or the other way round",
+    "index": "the index of pandas",
+    "labels": "the labels of the columns",
+    "attrs": "attrs",
+    "dtypes": "dtypes, categories or missing markers of columns",
+    "markers": "missing markers of columns",
+}
+
+
+def _described(side: Side, at: int) -> dict[str, str]:
+    return {"name": side.columns[at][0], "type": _shown_type(side, at)}
+
+
+def _shown_type(side: Side, at: int) -> str:
+    """The type as text; where pandas has several for it, with pandas's own."""
+    text = type_text(side.columns[at][1])
+    match side.described.dtypes.get(at):
+        case ["category", ordered, _]:
+            return f"{text} (categories{', ordered' if ordered else ''})"
+        case [tag, *_] if tag != "arrow":
+            return f"{text} ({tag})"
+    return text
+
+
+def _renamed(before: Side, after: Side, gone: list[int], fresh: list[int]) -> list[tuple[int, int, float]]:
+    """Pairs of a removed and an added column whose values agree, best first, with the share that does."""
+    found = []
+    for was in gone:
+        for place in fresh:
+            if before.columns[was][1] == after.columns[place][1]:
+                share = _agreement(before, after, Column("", was, place))
+                if share >= AGREEING:
+                    found.append((share, was, place))
+    pairs: list[tuple[int, int, float]] = []
+    for share, was, place in sorted(found, key=lambda item: -item[0]):
+        if all(was != pair[0] and place != pair[1] for pair in pairs):
+            pairs.append((was, place, share))
+    return pairs
+
+
+def _agreement(before: Side, after: Side, column: Column) -> float:
+    """The share of values at the start of `after` that `before` has too; 0 for constant columns."""
+    left, right = (side.words(column, side.content.segments[:_PROBED]) for side in (before, after))
+    if not len(left) or len(distinct(left)) < 2:
+        return 0.0
+    values, counts = np.unique(right, return_counts=True)
+    others, other_counts = np.unique(left, return_counts=True)
+    _, mine, theirs = np.intersect1d(values, others, assume_unique=True, return_indices=True)
+    return float(np.minimum(counts[mine], other_counts[theirs]).sum()) / min(len(left), len(right))
