@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import importlib
 import linecache
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import decode_source, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -79,6 +80,8 @@ class ProjectFinder:
                 if not files.holds_file(spec.origin):
                     continue  # it lies in the folder, and is none of the files that were given
                 return self.spec(name, Path(spec.origin))
+            if type(spec.loader) is SourceFileLoader and _was_edited_since(spec):
+                spec.loader = Recompiled(spec.loader.name, spec.loader.path)
             return spec
         return None
 
@@ -105,6 +108,24 @@ class ProjectFinder:
         spec = ModuleSpec(name, None, is_package=True)
         spec.submodule_search_locations = found
         return spec
+
+
+class Recompiled(SourceFileLoader):
+    """Runs a file outside the project from its source: what is kept of it in `__pycache__` is older.
+
+    Python itself goes by the size and whole seconds, and so misses a second edit within one.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        """From the bytes of the source as they are."""
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+def _was_edited_since(spec: ModuleSpec) -> bool:
+    try:
+        return os.stat(spec.cached or "").st_mtime_ns < os.stat(spec.origin or "").st_mtime_ns
+    except OSError:  # nothing is kept
+        return False
 
 
 class SourceLoader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.cli.shell import Shell
 
+SECOND = 1_700_000_000 * 10**9
 FLOW = """
 import sys
 sys.path[:0] = {places}
@@ -93,7 +95,21 @@ def test_what_nobody_gave_a_version_counts_by_its_bytes(shell: Shell, tmp_path: 
 
     put(1)
     shell.write("flow.py", FLOW.format(places=[]))
-    shell.aq("run", "flow.py", PYTHONPATH=str(place))
+    shell.aq("run", "flow.py", PYTHONPATH=str(place), PYTHONDONTWRITEBYTECODE="1")
     put(2)
     shell.aq("run", PYTHONPATH=str(place))
     assert shell.aq("cat", "f/answer").out == "2\n"
+
+
+def test_bytecode_that_is_older_than_its_file_is_not_run(shell: Shell, tmp_path: Path) -> None:
+    """Python takes it: an edit of one size in the second in which the bytecode was kept is none to it."""
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    shell.write("flow.py", FLOW.format(places=[]))
+    for value in (1, 2):
+        (place / "helping.py").write_text(number(value))
+        os.utime(place / "helping.py", ns=(SECOND, SECOND + value * 1_000_000))
+        shell.aq("run", "flow.py", PYTHONPATH=str(place), PYTHONDONTWRITEBYTECODE="")
+        (kept,) = (place / "__pycache__").glob("helping.*.pyc")
+        os.utime(kept, ns=(SECOND, SECOND + value * 1_000_000 + 1))
+        assert shell.aq("cat", "f/answer").out == f"{value}\n"
