@@ -45,6 +45,11 @@ def _is_dict(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
 
+def _is_row(value: Any) -> bool:
+    """Whether it holds values in an order: names of columns need not be texts."""
+    return _is_several(value) and isinstance(value, Collection) and not isinstance(value, Set)
+
+
 def _is_true_or_false(value: Any) -> bool:
     return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")  # numpy's
 
@@ -63,9 +68,7 @@ _FORMS: Final = {
     "Mapping[str, Any]": _Form("a dict", lambda value: isinstance(value, Mapping)),
     "Mapping[str, Sequence[str]]": _Form(
         "a dict from path to a list of columns",
-        lambda value: (
-            _is_dict(value) and all(isinstance(one, str) or _is_texts(one) for one in value.values())
-        ),
+        lambda value: _is_dict(value) and all(isinstance(one, str) or _is_row(one) for one in value.values()),
     ),
     "Rows": _Form("a slice or range", lambda value: isinstance(value, slice | range)),
     "OnEvent": _Form("a function", callable),
