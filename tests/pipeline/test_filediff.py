@@ -60,8 +60,15 @@ def test_a_changed_row_of_a_file_says_which_one_it_is(repo: aq.Repo) -> None:
     before = FRAME.to_csv(index=False).encode()
     found = detail(repo, "t.csv", before, before.replace(b"17,17.0", b"17,18.0"))
     (row,) = found["sample"]
-    assert (row["row"], row["same"]) == (17, {"id": 17, "name": "b"})
+    assert (row["row"], row["key"]) == (17, {"id": 17})
     assert (row["from"], row["to"]) == ({"hours": 17.0}, {"hours": 18.0})
+
+
+def test_a_row_that_nothing_names_shows_what_stayed(repo: aq.Repo) -> None:
+    before = FRAME.drop(columns="id").to_csv(index=False).encode()
+    found = detail(repo, "t.csv", before, before.replace(b"\n17.0,", b"\n18.5,"))
+    (row,) = found["sample"]
+    assert (row["row"], row["key"], row["same"]) == (17, {}, {"name": "b"})
 
 
 def test_what_is_no_table_inside_is_compared_as_lines(repo: aq.Repo) -> None:
