@@ -8,6 +8,8 @@ import pytest
 
 from tests.pipeline.workshop import Workshop
 
+pytest.importorskip("matplotlib")
+
 FLOW = """
     import os
 
