@@ -19,6 +19,7 @@ _SKIPS: Final = (0, 4, 8, 16, 24, 40, 64, 96, 160, 256, 416, 672)
 _COPY_LEAST: Final = 8
 _BEHIND: Final = 256
 _AHEAD: Final = 4_096
+_NEAR, _SURE = 64, 96
 _EDITS_LEAST: Final = 32
 _EDIT_EACH: Final = 2_048
 """Bytes of the data: as many edits as it has of these are looked for, and `_EDITS_LEAST` in any case."""
@@ -122,15 +123,26 @@ def _first_difference(one: bytes, other: bytes) -> int:
 
 
 def _in_step(data: bytes, at: int, base: bytes, there: int) -> tuple[int, int] | None:
-    """The nearest positions close behind an edit from where both sides agree again, or None."""
+    """The nearest positions close behind an edit from where both sides agree again, or None.
+
+    Far from there, and for a short while only, they may agree by chance, as lengths of texts do: then those
+    from where they agree longest.
+    """
+    best, most = None, 0
     for skip in _SKIPS:
         start = at + skip
         if start + NEEDLE > len(data):
-            return (len(data), there)
+            return (len(data), there) if best is None else _begin(data, at, best[0], base, best[1])
         found = base.find(data[start : start + NEEDLE], max(0, there - _BEHIND), start - at + there + _AHEAD)
-        if found >= 0:
+        if found < 0:
+            continue
+        is_near = abs(found - start - there + at) <= _NEAR
+        if is_near or data[start : start + _SURE] == base[found : found + _SURE]:
             return _begin(data, at, start, base, found)
-    return None
+        same = _common(data, start, base, found)
+        if same > most:
+            best, most = (start, found), same
+    return None if best is None else _begin(data, at, best[0], base, best[1])
 
 
 def _on_grid(data: bytes, at: int, base: bytes, shifts: Sequence[int]) -> tuple[int, int] | None:
