@@ -263,7 +263,9 @@ def test_pieces_are_the_whole(old: list[Any], now: list[Any], index: str, op: An
         return made.set_index(pd.Index(made[{"named": "a", "text": "c", "float": "b"}[index]], name="k"))
 
     note = require_whole(frame(old), frame(now), op, seconds=seconds)
-    if repr(old) == repr(now) and old and op is features and index in ("default", "named", "text", "float"):
+    counts = index != "default" and isinstance(frame(now).index, pd.RangeIndex)  # as pandas makes of 2, 1, 0
+    is_taken = repr(old) == repr(now) and old and op is features and not counts
+    if is_taken and index in ("default", "named", "text", "float"):
         assert note == f"f/op ran on 0 of {len(now)} rows"
 
 
