@@ -15,7 +15,7 @@ from numbers import Integral, Real
 from types import FunctionType
 from typing import Any, Final, NamedTuple, TypeVar
 
-from aq.formats.errors import UsageError
+from aq.formats.errors import UsageError, with_article
 
 T = TypeVar("T")
 _VARARGS: Final = 0x04
@@ -153,4 +153,4 @@ def _shown(value: Any) -> str:
     kind = type(value).__name__
     if isinstance(value, bool | int | float | str | bytes | None) and len(text := repr(value)) <= 40:
         return f"{text} ({kind})" if value is not None else text
-    return f"{'an' if kind[:1] in 'aeiouAEIOU' else 'a'} {kind}"
+    return with_article(kind)

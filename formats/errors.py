@@ -123,3 +123,8 @@ class Temporary(AqError):
 
     exit_code = 75
     kind = "temporary"
+
+
+def with_article(name: str) -> str:
+    """`an int`, `a str`: the name of a type in a message."""
+    return f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"

@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from aq.formats.errors import AqError, Unstorable
+from aq.formats.errors import AqError, Unstorable, with_article
 from aq.formats.identity import Buffer
 from aq.formats.python.leftovers import is_shared, settled
 
@@ -75,7 +75,7 @@ def reduction(value: object, verb: str = "cannot be stored") -> str | tuple[Any,
     kind = type(value)
     if (call := _PLANS.get((kind.__module__.partition(".")[0], kind.__name__))) is not None:
         raise Unstorable(
-            f"{_named(kind.__name__)} is a plan, not data: it {verb}", hint=f"call {call} on it first"
+            f"{with_article(kind.__name__)} is a plan, not data: it {verb}", hint=f"call {call} on it first"
         )
     if is_shared(value):
         return "_rand"
@@ -95,14 +95,10 @@ def refused(value: object, error: Exception | None, verb: str = "cannot be store
     """The error for an object that cannot be reduced."""
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    text = f"{_named(name)} {verb}"
+    text = f"{with_article(name)} {verb}"
     if error is not None and not (isinstance(error, TypeError) and "pickle" in str(error)):
         text += f" ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
     return Unstorable(text, hint=_HINT)
-
-
-def _named(name: str) -> str:
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def global_name(value: Any, name: str | None = None) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from inspect import Parameter
 from pathlib import PurePath
 from typing import Any, Final, Protocol, cast
 
-from aq.formats.errors import UsageError
+from aq.formats.errors import UsageError, with_article
 from aq.formats.partitions import split
 from aq.pipeline.flow.graph import Argument, Constant, Group, Output, Read
 from aq.pipeline.flow.ops import Op, recorder
@@ -76,7 +76,7 @@ def _no_op(given: object) -> str:
             f"aq.map takes an @aq.op; {given.name} is a {given.role}: map an op, and give the "
             f"{given.role} the list of its results"
         )
-    return f"aq.map takes a function decorated with @aq.op, not a {type(given).__name__}"
+    return f"aq.map takes a function decorated with @aq.op, not {with_article(type(given).__name__)}"
 
 
 def parameter(op: Op[..., Any], shared: Mapping[str, Any], where: str) -> str:

@@ -13,7 +13,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
 from aq.formats import arguments
-from aq.formats.errors import UsageError
+from aq.formats.errors import UsageError, with_article
 from aq.pipeline.flow.measures import Finding
 from aq.pipeline.flow.ops import Op
 from aq.pipeline.flow.options import Options, Severity
@@ -159,7 +159,8 @@ def pandera(schema: Any, *, severity: Severity = "error", name: str | None = Non
     The evidence is pandera's table of failure cases.
     """
     if not callable(getattr(schema, "validate", None)):
-        raise UsageError(f"aq.checks.pandera needs a pandera schema, not a {type(schema).__name__}")
+        given = with_article(type(schema).__name__)
+        raise UsageError(f"aq.checks.pandera needs a pandera schema, not {given}")
     called = name or getattr(schema, "name", None) or getattr(schema, "__name__", None) or "schema"
     return _made(_pandera, _named(str(called), ()), severity, schema=schema)
 

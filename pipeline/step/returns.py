@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from aq.formats.artifacts import values
 from aq.formats.artifacts.values import Encoded, Metric
-from aq.formats.errors import Damaged, Unstorable, UsageError
+from aq.formats.errors import Damaged, Unstorable, UsageError, with_article
 from aq.formats.identity import Digest
 from aq.formats.objects import Like, get_record, put_record
 from aq.formats.records import Artifact, Step
@@ -110,7 +110,7 @@ def store_outputs(store: StepStore, node: Node, result: Any, last: bytes | None 
 
 def _wrong_number(node: Node, result: Any) -> UsageError:
     several = isinstance(result, tuple | list)
-    found = f"{len(result)} values" if several else f"a {type(result).__name__}"
+    found = f"{len(result)} values" if several else with_article(type(result).__name__)
     wanted = len(node.outputs)
     return UsageError(
         f"{node.op.name} declares {wanted} outputs ({', '.join(node.outputs)}), but returned {found}: "

@@ -74,7 +74,7 @@ AFTER = {
     "one for two": (
         "two",
         "return 5",
-        r"two declares 2 outputs \(x, y\), but returned a int: return a tuple of 2",
+        r"two declares 2 outputs \(x, y\), but returned an int: return a tuple of 2",
     ),
     "a lock deep inside": (
         "one",

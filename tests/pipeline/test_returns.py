@@ -39,7 +39,7 @@ def test_several_outputs_are_artifacts_of_their_own(shop: Workshop) -> None:
 
 @pytest.mark.parametrize(
     ("returned", "said"),
-    [("(1, 2, 3)", "returned 3 values"), ("5", "returned a int"), ("(1,)", "returned 1 values")],
+    [("(1, 2, 3)", "returned 3 values"), ("5", "returned an int"), ("(1,)", "returned 1 values")],
 )
 def test_a_wrong_number_of_outputs_is_told(shop: Workshop, returned: str, said: str) -> None:
     shop.write(MANY.replace("RETURNED", returned))
