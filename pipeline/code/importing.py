@@ -7,6 +7,7 @@ path from the root; other names by which it can be imported are aliases of that 
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import linecache
 import os
@@ -18,6 +19,7 @@ from importlib.util import decode_source, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from aq.pipeline.code.import_reads import unwatch, watch
 from aq.pipeline.code.tree import RESERVED
@@ -27,6 +29,19 @@ if TYPE_CHECKING:
 
 PYTHON: str = ".py"
 _listeners: list[Callable[[], None]] = []
+_ran: WeakSet[ModuleType] = WeakSet()
+
+
+def tear_down() -> None:
+    """Clear the modules that ran, private names first, as Python does with those that it knows at its end.
+
+    Files that they left open are closed by it, and so written. Source: `_PyModule_ClearDict` of CPython.
+    """
+    for module in list(_ran):
+        names = vars(module)
+        for name in sorted(names, key=lambda name: name[:1] != "_" or name[:2] == "__"):
+            if name != "__builtins__":
+                names[name] = None
 
 
 @contextmanager
@@ -145,6 +160,9 @@ class SourceLoader:
         code = self.get_code(self.name)
         project = self.project
         project.modules[self.name] = module
+        if not _ran:
+            atexit.register(tear_down)  # before any of theirs, so that it is called after them
+        _ran.add(module)
         if project.loading:
             project.loaders[self.name] = project.loading[-1]
         project.loading.append(self.name)

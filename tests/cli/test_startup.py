@@ -141,3 +141,34 @@ def test_what_the_users_code_left_open_is_closed(repository: Shell) -> None:
     argv = [sys.executable, "-m", "aq", "run", "-q", "left.py"]
     subprocess.run(argv, cwd=repository.folder, check=True)
     assert (repository.folder / "left.txt").read_text() == "in a circle"
+
+
+LEFT_OPEN = """
+import atexit
+import aq
+
+LOG = open("left.log", "w")
+atexit.register(lambda: LOG.write("end"))
+
+@aq.op
+def one() -> int:
+    LOG.write("one ")
+    return 1
+
+@aq.op
+def two() -> int:
+    LOG.write("two ")
+    return 2
+
+@aq.flow
+def flow():
+    one(), two()
+"""
+
+
+def test_what_a_module_left_open_is_written(repository: Shell) -> None:
+    """As Python does when it ends: behind the callbacks, which may still use it."""
+    (repository.folder / "opened.py").write_text(LEFT_OPEN)
+    argv = [sys.executable, "-m", "aq", "run", "-q", "opened.py"]
+    subprocess.run(argv, cwd=repository.folder, check=True)
+    assert (repository.folder / "left.log").read_text() == "one two end"
