@@ -205,6 +205,8 @@ class _Look:
         for at in self.positions.get(id, ()):
             self._see(at, data)
         self.seen.add(id)
+        if depth == DEEPEST:  # of more in a row `get` says what is wrong
+            return
         base = words.Base(data)
         if depth == len(rooms):
             rooms.append(_Rooms(codecs.Room(), codecs.Room()))

@@ -6,7 +6,7 @@ import random
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -141,7 +141,30 @@ def test_what_is_only_passed_on_is_no_less_checked(tmp_path: Path) -> None:
                     assert shown(store, [ids[0], ids[at]]) == {0: CHAIN[0], 1: CHAIN[at]}
 
 
-def chained(path: Path, ids: list[Digest], *, is_harmed: bool) -> None:
+def test_no_row_of_bases_is_followed_further_than_by_get(tmp_path: Path) -> None:
+    """Ever so many in a row are damage, not the end of the stack; `get` follows eight."""
+    chain = [NOISE[:300] + b"%4d" % number + NOISE[300:600] for number in range(1_500)]
+    ids = [object_id(Kind.CHUNK, data) for data in chain]
+    with Store.create(tmp_path / "r", time=1, user="ada") as store:
+        for data in chain:
+            store.put(Kind.CHUNK, data)
+        store.flush()
+    for path in (tmp_path / "r" / ".aq" / "packs").glob("*.pack"):
+        chained(path, ids, chain=chain)
+    shutil.rmtree(tmp_path / "r" / ".aq" / "index")
+    with Store.open(tmp_path / "r") as store:
+        assert shown(store, ids[:9]) == dict(enumerate(chain[:9]))
+    for asked in ids, ids[:10], ids[9:10]:
+        with (
+            Store.open(tmp_path / "r") as store,
+            pytest.raises(Damaged, match="too many deltas in a row"),
+        ):
+            shown(store, asked)
+
+
+def chained(
+    path: Path, ids: list[Digest], *, is_harmed: bool = False, chain: Sequence[bytes] = CHAIN
+) -> None:
     """Write a pack again, with each chunk of the chain as a delta of the one before it."""
     pack, name = path.read_bytes(), bytes.fromhex(path.stem)
     made, at = bytearray(pack[: packs.HEADER_SIZE]), packs.HEADER_SIZE
@@ -149,7 +172,7 @@ def chained(path: Path, ids: list[Digest], *, is_harmed: bool) -> None:
         payload, codec, bases = pack[at + head.start : at + head.size], head.codec, head.bases
         if head.id in ids[1:]:
             number = ids.index(Digest(head.id))
-            codec, payload = deltas.pack(CHAIN[number], CHAIN[number - 1], 10_000) or (0, b"")
+            codec, payload = deltas.pack(chain[number], chain[number - 1], 10_000) or (0, b"")
             payload = payload.replace(b"first", b"third" if is_harmed else b"first")
             bases = (ids[number - 1],)
         told = {"codec": codec, "length": head.length, "bases": bases}
