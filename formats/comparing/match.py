@@ -29,9 +29,9 @@ SEARCHED_MOST: Final = 1_000_000
 
 @dataclass(frozen=True)
 class Matching:
-    """Segments aligned, rows paired that differ somewhere, rows of one side only; all by row number.
+    """Segments aligned, rows paired that differ somewhere, and rows of one side only; all by row number.
 
-    Of the changed pairs the first `in_step` differ in no column but those of `touched`.
+    Of the changed pairs the first `in_step` differ in no column but those of `touched`; rows alone ascend.
     """
 
     aligned: list[Aligned]
@@ -81,8 +81,9 @@ def match_rows(
     moved = is_reordered
     if not moved and len(settled.moved.before):
         moved = _is_reordered(_equal(left, right, blocks, differs), settled.moved)
-    alone, first = settled.loose, settled.in_step
-    return Matching(aligned, settled.changed, *alone, moved, first, frozenset(touched))
+    # Halves of pairs stand before rows that were in none.
+    removed, added = np.sort(settled.loose.before), np.sort(settled.loose.after)
+    return Matching(aligned, settled.changed, removed, added, moved, settled.in_step, frozenset(touched))
 
 
 def _rows(segments: Sequence[Segment]) -> int:
