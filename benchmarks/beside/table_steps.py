@@ -23,6 +23,8 @@ from beside import table_data
 from beside.timing import disk_bytes
 
 Steps = dict[str, list[Any]]
+_ENTRY = 8
+"""What LMDB puts before a key and its value."""
 COLUMN = "price"
 
 
@@ -55,16 +57,18 @@ def parquet_bytes(frame: pd.DataFrame) -> int:
     return stream.tell()
 
 
-def used_bytes(repo: Any) -> int:
-    """The bytes of all packs, and the pages of the index that hold something.
+def in_use(repo: Any) -> tuple[int, int]:
+    """The bytes of all packs and of the entries of the index, and those of all packs and pages with entries.
 
-    LMDB never writes over a page that the last state needs, so its file has some dozen pages to spare
-    after the first commits, which are then used again and again.
+    A page is divided when it is full, and half of each is then free for later entries. The file has some
+    dozen pages to spare beside: LMDB never writes over a page that the last state needs.
     """
     with repo.store.index.look() as look:
         stat = look.txn.stat()
+        entries = sum(_ENTRY + len(key) + len(value) for key, value in look.txn.cursor())
     pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-    return int(repo.store.bytes_on_disk() + pages * stat["psize"])
+    packs = repo.store.bytes_on_disk()
+    return packs + entries, packs + pages * stat["psize"]
 
 
 def run_aq(folder: Path) -> Steps:
@@ -174,17 +178,17 @@ def run_edits(folder: Path) -> Steps:
 
 
 def run_real(folder: Path, number: str, path: str) -> Steps:
-    """Each append of a real set: growth of the files, its rows as zstd Parquet, and new bytes in use."""
+    """Each append of a real set: growth of the files, its rows as zstd Parquet, new bytes as in `in_use`."""
     import aq
 
     steps: Steps = {}
     with aq.init(folder / "real") as repo:
         clock = Clock(folder / "real" / ".aq")
         for at, (frame, fresh) in enumerate(table_data.REAL[int(number)].versions(Path(path))):
-            before = used_bytes(repo)
+            before = in_use(repo)
             clock("append", lambda frame=frame, at=at: repo.commit({"rows": frame}, message=str(at)))
-            used = used_bytes(repo) - before
-            steps[str(at)] = [*clock.steps["append"], parquet_bytes(fresh), used]
+            new = [now - then for now, then in zip(in_use(repo), before, strict=True)]
+            steps[str(at)] = [*clock.steps["append"], parquet_bytes(fresh), *new]
     shutil.rmtree(folder / "real")
     return steps
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Kind
-from aq.formats.packing import planes, words
+from aq.formats.packing import growth, planes, words
 from aq.formats.packing.words import WORDS
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ IN_FULL: Final = frozenset({RAW, ZSTD, PLANES, WORDS})
 _SMALLEST: Final = {Kind.CHUNK: 256, Kind.ARTIFACT: 4_096, Kind.SUMMARY: 16_384}
 """Shorter ones are not worth a try, and history and its facts are to be read without zstandard."""
 LEVEL: Final = 1
+PACKED_LEVEL: Final = 3
+"""Of a packed segment: in columns of few distinct numbers side by side the lowest level finds little."""
 LENGTH_MOST: Final = 256 << 20
 """Longer chunks are not compressed, so that nothing that is has to be unpacked to more."""
 RATIO_MOST: Final = 32_768
@@ -49,7 +51,7 @@ def pack(kind: Kind, data: Buffer) -> tuple[int, Buffer]:
     size = len(data)
     if not _SMALLEST.get(kind, LENGTH_MOST + 1) <= size <= LENGTH_MOST:
         return RAW, data
-    compressor = _compressor()
+    compressor = _compressor(PACKED_LEVEL if growth.is_packed(data) else LEVEL)
     if size < _SAMPLED_FROM:
         payload = compressor.compress(data)
         shape = planes.shape(data) if size >= _SPLIT_FROM else None
@@ -147,10 +149,11 @@ def _zstd():  # type: ignore[no-untyped-def]  # the module itself, imported when
     return zstandard
 
 
-def _compressor() -> ZstdCompressor:
-    found = getattr(_threads, "compressor", None)
+def _compressor(level: int) -> ZstdCompressor:
+    compressors = _threads.__dict__.setdefault("compressors", {})
+    found = compressors.get(level)
     if found is None:
-        found = _threads.compressor = _zstd().ZstdCompressor(level=LEVEL, write_checksum=False)
+        found = compressors[level] = _zstd().ZstdCompressor(level=level, write_checksum=False)
     return found  # type: ignore[no-any-return]
 
 

@@ -8,7 +8,7 @@ their bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from struct import Struct, error
+from struct import Struct
 from typing import Final, NamedTuple
 
 from aq.formats.identity import Buffer
@@ -75,19 +75,29 @@ def _columns(data: Buffer) -> Iterator[Run]:
     array = array_of(view)
     if array is not None:
         yield Run(array, view, 0)
-    try:
-        rows, count = _packed.unpack_from(view)
-        sizes = Struct(f"<{min(count, _COLUMNS_MOST)}I").unpack_from(view, _packed.size)
-    except error:
-        return
-    at = _packed.size + padded(4 * count)
-    if not rows or at + sum(sizes) != len(view):
-        return
-    for size in sizes:
+    rows, at, sizes = _packed_in(view) or (0, 0, ())
+    for size in sizes[:_COLUMNS_MOST]:
         array = array_of(view[at : at + size])
         if array is not None and array.rows == rows:
             yield Run(array, view[at : at + size], at)
         at += size
+
+
+def is_packed(data: Buffer) -> bool:
+    """Whether these bytes lie as a segment packed into one chunk does."""
+    return _packed_in(memoryview(data)) is not None
+
+
+def _packed_in(view: memoryview) -> tuple[int, int, tuple[int, ...]] | None:
+    """How many rows a packed segment has, where its arrays begin, and their sizes."""
+    if len(view) < _packed.size:
+        return None
+    rows, count = _packed.unpack_from(view)
+    at = _packed.size + padded(4 * count)
+    if not rows or at > len(view):
+        return None
+    sizes = Struct(f"<{count}I").unpack_from(view, _packed.size)
+    return (rows, at, sizes) if at + sum(sizes) == len(view) else None
 
 
 def padded(size: int) -> int:

@@ -15,6 +15,7 @@ from aq.formats.columns.layout import write_array
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
 from aq.formats.packing import codecs, planes
+from aq.formats.tables import references
 from hypothesis import given, strategies as st
 
 chunks = st.binary(max_size=600) | st.builds(
@@ -37,6 +38,15 @@ def test_compressible_chunks_are_compressed_and_others_left_alone() -> None:
     assert codecs.pack(Kind.CHUNK, os.urandom(1_000))[0] == codecs.RAW
     assert codecs.pack(Kind.CHUNK, os.urandom(1_000_000))[0] == codecs.RAW
     assert codecs.pack(Kind.CHUNK, b"a" * 255)[0] == codecs.RAW
+
+
+def test_a_packed_segment_is_worth_a_better_search() -> None:
+    source = np.random.default_rng(1)
+    columns = [write_array(pa.array(source.integers(0, 200, 900) / 500)) for _ in range(8)]
+    segment = references.pack(900, columns)
+    codec, payload = codecs.pack(Kind.CHUNK, segment)
+    assert codecs.unpack(codec, payload, len(segment)) == segment
+    assert len(payload) < 0.85 * len(zstandard.ZstdCompressor(level=codecs.LEVEL).compress(segment))
 
 
 @pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview])
