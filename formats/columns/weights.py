@@ -45,7 +45,15 @@ def _size(array: Any) -> int:
         return count * (8 + _size(values) // max(1, len(values)))
     if is_.is_string_view(kind) or is_.is_binary_view(kind):
         return count * 16 + int(_view_lengths(array).sum())
-    return int(array.nbytes)
+    return in_memory(array)
+
+
+def in_memory(values: pa.Array | pa.ChunkedArray) -> int:
+    """The bytes that values take as they lie; of views older versions of Arrow tell it of whole buffers."""
+    try:
+        return int(values.nbytes)
+    except pa.ArrowTypeError:
+        return int(values.get_total_buffer_size())
 
 
 def light_rows(column: pa.ChunkedArray, start: int, stop: int, heaviest: int) -> int:

@@ -170,7 +170,8 @@ class _Reader:
         return int(_I64.unpack(self.take(8))[0])
 
     def float64(self) -> float:
-        return float(_F64.unpack(self.take(8))[0])
+        value = float(_F64.unpack(self.take(8))[0])
+        return value if value == value else np.nan  # which sets and names of axes compare by identity
 
     def cell(self, depth: int) -> Any:
         tag = self.take(1)
@@ -193,8 +194,13 @@ class _Reader:
         return flat.reshape([int(size) for size in shape.split(",") if size]).copy()
 
     def scalar(self) -> np.generic:
-        dtype = _plain_dtype(self.text())
-        return np.frombuffer(self.sized(), dtype)[0]  # type: ignore[no-any-return]
+        dtype, data = _plain_dtype(self.text()), self.sized()
+        if dtype.kind in "SU":  # numpy would cut zeros off their end, and reads none that are empty
+            data = data[: dtype.itemsize]  # of an empty one numpy gives a zero
+            endian = "be" if dtype.byteorder == ">" else "le"
+            text = data if dtype.kind == "S" else data.decode(f"utf-32-{endian}", "surrogatepass")
+            return dtype.type(text)  # type: ignore[no-any-return]
+        return np.frombuffer(data, dtype)[0]  # type: ignore[no-any-return]
 
     def moment(self, kind: Any) -> Any:
         naive, zone, fold = kind.fromisoformat(self.text()), read_zone(self.text()), int(self.text())

@@ -47,7 +47,7 @@ class Written(NamedTuple):
 def write_column(array: Any, where: str, sink: Sink) -> Written:
     """Map a numpy array or pandas extension array. Raises Unstorable naming `where`."""
     if type(array) is pd.arrays.NumpyExtensionArray:  # an array of Python strings is a subclass
-        array = array.to_numpy()
+        array = np.asarray(array)
     dtype = array.dtype
     if isinstance(dtype, np.dtype):
         return _write_numpy(np.asarray(array), where)
@@ -205,7 +205,8 @@ def _read_rare(values: pa.ChunkedArray, dtype: list[Any], source: Source) -> Any
             native = read_column(values, inner, source)
             return native.astype(native.dtype.newbyteorder(">"))
         case ["complex"]:
-            part = _own(values.combine_chunks().flatten())
+            whole = values.combine_chunks()  # `flatten` would leave out what a categorical misses
+            part = _own(whole.values.slice(whole.offset * 2, len(whole) * 2))
             return part.view(f"c{part.dtype.itemsize * 2}")
     raise Damaged(f"a table has a column of the unknown pandas dtype {dtype!r:.60}")
 

@@ -203,7 +203,10 @@ def to_pandas(
     frame = pd.DataFrame(series, index=index, copy=False)
     labels = _read_labels(part.labels, [found.names[at] for at in places], source)
     frame.columns = labels if wanted is None else labels.take([places.index(at) for at in shown])
-    result = frame.iloc[:, 0] if part.series and shown else frame
+    result = frame
+    if part.series and shown:
+        result = frame.iloc[:, 0]
+        result.name = labels.tolist()[0]  # a label of an index is numpy's number, a name is Python's
     if part.attrs is not None:
         result.attrs = read_cell(part.attrs)
     return result.set_flags(allows_duplicate_labels=False) if part.unique else result

@@ -7,7 +7,7 @@ NA, NaT) in each row. Where Arrow's type for some objects would lose any of it, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+from aq.formats.columns.zones import zone_text
 from aq.formats.dataframes.cells import read_cell, write_cell
 from aq.formats.errors import Damaged, Unstorable
 
@@ -25,7 +26,7 @@ Mask = npt.NDArray[np.bool_] | None
 MARKERS: Final[list[tuple[str, object]]] = [
     ("", None),
     ("None", None),
-    ("nan", float("nan")),
+    ("nan", np.nan),
     ("NA", pd.NA),
     ("NaT", pd.NaT),
 ]
@@ -101,7 +102,7 @@ def _rows(values: Objects, test: Callable[[Any], bool]) -> npt.NDArray[np.bool_]
 def _convert(values: Objects, absent: Mask, types: set[type], where: str) -> tuple[pa.Array, str]:
     try:
         found = _as_arrow(values, absent, types)
-    except (pa.ArrowException, OverflowError, ValueError, TypeError):
+    except (pa.ArrowException, ArithmeticError, ValueError, TypeError):
         found = None
     return found or (_as_cells(values, absent, where), "cells")
 
@@ -175,13 +176,22 @@ def _same(left: object, right: object) -> bool:
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(_same, left, right))
     if isinstance(left, dict) and isinstance(right, dict):
-        return list(left) == list(right) and all(map(_same, left.values(), right.values()))
+        # Arrow makes plain texts of all keys.
+        is_plain = {str}.issuperset(map(type, left)) and list(left) == list(right)
+        return is_plain and all(map(_same, left.values(), right.values()))
     if isinstance(left, Decimal) and isinstance(right, Decimal):
         return left.as_tuple() == right.as_tuple()
     if isinstance(left, (datetime, time)) and isinstance(right, (datetime, time)):
         zones = left.tzinfo, right.tzinfo
-        return left == right and left.fold == right.fold and type(zones[0]) is type(zones[1])
+        return left == right and left.fold == right.fold and _is_same_zone(*zones)
     return left == right or (left != left and right != right)
+
+
+def _is_same_zone(left: tzinfo | None, right: tzinfo | None) -> bool:
+    """Whether one library made both, under one key: Arrow makes all moments of a column those of one zone."""
+    if type(left) is not type(right):
+        return False
+    return left == right or zone_text(left) == zone_text(right)
 
 
 def _as_cells(values: Objects, absent: Mask, where: str) -> pa.Array:
@@ -204,7 +214,9 @@ def _restore(values: pa.ChunkedArray, kind: str) -> Objects:
     elif name in _TO_PYLIST:
         found = iter(values.to_pylist())
     elif name == "scalar":
-        numbers = values.fill_null(0 if np.dtype(dtype).kind != "b" else False).to_numpy().astype(dtype)
+        is_float = np.dtype(dtype).kind == "f"  # whose nulls are NaN to numpy; not every Arrow fills halves
+        filled = values if is_float else values.fill_null(np.dtype(dtype).type(0))
+        numbers = filled.to_numpy().astype(dtype)
         found = iter(list(numbers))
     elif name == "ndarray":
         lists = (row.values for piece in values.chunks for row in piece)

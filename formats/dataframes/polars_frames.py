@@ -122,7 +122,29 @@ def _is_known(kind: pa.DataType) -> bool:
         return _is_known(kind.storage_type)
     if is_.is_union(kind) or is_.is_interval(kind) or is_.is_decimal256(kind):
         return False
+    if is_.is_timestamp(kind) and kind.tz is not None:
+        return _is_known_zone(kind.tz)
+    if is_.is_float16(kind):
+        return _has("Float16")
     return not is_.is_nested(kind) or all(_is_known(field.type) for field in fields_of(kind))
+
+
+def _has(name: str) -> bool:
+    """Whether this polars has the type, which older ones have not."""
+    import polars as pl
+
+    return hasattr(pl, name)
+
+
+def _is_known_zone(zone: str) -> bool:
+    """Whether polars has the zone: no offsets, and of the names those that it was compiled with."""
+    import polars as pl
+
+    try:
+        pl.Series([], dtype=pl.Datetime("us")).dt.replace_time_zone(zone)
+    except pl.exceptions.PolarsError:
+        return False
+    return True
 
 
 def _tagged(dtype: Any, tag: list[Any] | None) -> Any:

@@ -12,6 +12,7 @@ from typing import Final
 
 import pyarrow as pa
 from aq.formats.columns.layout import write_array, write_arrays
+from aq.formats.columns.weights import in_memory
 from aq.formats.errors import Unstorable
 from aq.formats.tables.cut import slice_rows
 
@@ -26,7 +27,7 @@ Observe = Callable[[int, pa.Array, Sequence[int]], None]
 
 def groups(columns: Sequence[pa.ChunkedArray], ends: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
     """The first row of each group, and the row after each of its segments; `ends` are those of all."""
-    each = max(1, sum(column.nbytes for column in columns) // max(1, ends[-1]))
+    each = max(1, sum(map(in_memory, columns)) // max(1, ends[-1]))
     most = min(ROWS_MOST, BYTES_MOST // each)
     start = begin = 0
     found: list[int] = []

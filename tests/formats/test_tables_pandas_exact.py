@@ -25,7 +25,7 @@ from aq.formats.tables import encode_table, to_arrow, to_native
 from tests.formats.value_groups import DISTINCT
 
 NAN = float("nan")
-PARIS = ZoneInfo("Europe/Paris")
+PARIS, TOKYO = ZoneInfo("Europe/Paris"), ZoneInfo("Asia/Tokyo")
 BUSINESS = pd.offsets.CustomBusinessDay(weekmask="Mon Tue", holidays=["2020-01-06"])
 BOTH = pd.MultiIndex.from_product([["b", "a"], [1, 2]], names=["x", None])
 
@@ -115,6 +115,8 @@ AXES: dict[str, Callable[[], pd.DataFrame | pd.Series]] = {
             "decimal": pd.Categorical([Decimal("1.5"), Decimal("2.50")]),
             "uuid": pd.Categorical([uuid.UUID(int=1), uuid.UUID(int=2)]),
             "mixed": pd.Categorical(objects("a", (1, 2))),
+            "tuples": pd.Categorical(objects((1, 2), None)),
+            "complex": pd.Categorical([1 + 2j, None]),
             "none": pd.Categorical([None, None], ["x"]),
         }
     ),
@@ -191,6 +193,12 @@ def test_everything_of_a_frame_comes_back(name: str) -> None:
     assert to_arrow(artifact, store).num_rows == len(frame)
 
 
+@pytest.mark.parametrize("name", [None, 1, 1.5, True, "s", ("a", 1), pd.Timestamp("2020"), pd.NaT])
+def test_a_series_has_the_name_that_it_had(name: object) -> None:
+    back = to_native(*stored(pd.Series([1, 2], name=name)))
+    assert (type(back.name), repr(back.name)) == (type(name), repr(name))
+
+
 def test_a_frequency_is_part_of_the_id_and_unused_levels_are_not() -> None:
     days = pd.date_range("2020", periods=3, freq="D")
     assert encode(stored(index_of(days))[0]) != encode(stored(index_of(pd.DatetimeIndex(list(days))))[0])
@@ -220,6 +228,10 @@ CELLS: dict[str, list[Any]] = {
     "lists of moments": [[DUSK], [DUSK.replace(fold=0)]],
     "lists of times": [[dt.time(1, fold=1)], [dt.time(1)]],
     "lists of zoned moments": [[DAWN], [DAWN.replace(year=2021)]],
+    "lists of moments in zones": [[DAWN.replace(tzinfo=PARIS)], [DAWN.replace(tzinfo=TOKYO)]],
+    "mappings of moments in zones": [{"a": DAWN.replace(tzinfo=PARIS)}, {"a": DAWN}],
+    "numpy's texts": [np.str_("a\0"), np.str_(""), np.bytes_(b"a\0"), np.bytes_(b""), np.array([""])],
+    "texts of numpy as keys": [{"a": 1}, {np.str_("a"): 1}],
     "lists of zeros": [[0.0], [-0.0]],
     "timestamps": [pd.Timestamp("2020").as_unit(unit) for unit in ("s", "ms", "us", "ns")],
     "zoned timestamps": [

@@ -76,6 +76,16 @@ def test_python_objects_and_lazy_frames_are_refused() -> None:
         encode_table(pl.LazyFrame({"a": [1]}), MemoryObjects())
 
 
+@pytest.mark.parametrize("zone", ["+05:30", "posix/Europe/Paris"])
+def test_a_zone_that_polars_lacks_is_refused_without_a_word_of_its_own(
+    zone: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    artifact, store = stored(pa.table({"t": pa.array([1], pa.timestamp("us", zone))}))
+    with pytest.raises(Unstorable, match=r"^column 't': polars has no timestamp.*; read it as Arrow$"):
+        to_polars(artifact, store)
+    assert capfd.readouterr().err == ""
+
+
 def test_an_empty_frame_keeps_its_columns() -> None:
     frame = pl.DataFrame(schema={"a": pl.Int8, "c": pl.Categorical, "s": pl.String})
     artifact, store = stored(frame)
