@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from aq.formats.errors import Unstorable
 from aq.formats.places import Place, placed
+from aq.formats.python.leftovers import without_addresses
 from aq.formats.python.reducing import global_name, reduction, refused
 from aq.formats.showing import show
 from blake3 import blake3
@@ -247,7 +248,7 @@ def _group(tag: bytes, values: Iterable[Any]) -> Steps:
 
 def _state(state: Any) -> Steps:
     if type(state) is dict:
-        return (yield from _pairs(b"d", state.items(), attributes=True))
+        return (yield from _pairs(b"d", without_addresses(state).items(), attributes=True))
     return (yield "", state)
 
 

@@ -15,17 +15,15 @@ EXTENDED: Final = "aq.formats.models.numpy_values.rebuild"
 TORCH: Final = "aq.formats.models.torch_values.rebuild"
 _SCALAR: Final = "aq.formats.arrays.rebuild_scalar"
 ONNX: Final = "aq.formats.models.onnx_values.rebuild"
-_MADE_AS: Final = (
-    TORCH,
-    ONNX,
-    "aq.formats.models.torch_values.view",
-    "copyreg._reconstructor",
-    "copy_reg._reconstructor",
-)
-"""Calls whose first argument is the class of what they make."""
+_MADE_AS: Final = (TORCH, ONNX, "aq.formats.models.torch_values.view")
+"""Calls whose first argument is the class of what they make; so it is where a function `_…` is given one."""
 _OWN: Final = {
     REBUILD: "numpy.ndarray",
     EXTENDED: "numpy.ndarray",
+    "numpy.asfortranarray": "numpy.ndarray",
+    "numpy.random._pickle.__bit_generator_ctor": "numpy.random.BitGenerator",
+    "numpy.random._pickle.__generator_ctor": "numpy.random.Generator",
+    "numpy.random._pickle.__randomstate_ctor": "numpy.random.RandomState",
     _SCALAR: "numpy.generic",
     "aq.formats.arrays.empty_objects": "numpy.ndarray",
     "aq.formats.arrays.dtype_of": "numpy.dtype",
@@ -39,9 +37,13 @@ _SHOWN_ITEMS: Final = 8
 def class_of(node: Any) -> str:
     """The name of a node's class."""
     match node:
-        case Made(function=Global() as function, arguments=arguments):
-            if str(function) in _MADE_AS and isinstance(arguments, tuple):
-                return class_of(Made(arguments[0], ())) if arguments else "object"
+        case Made(function=Global() as function, arguments=tuple() as arguments) if str(function) in _MADE_AS:
+            return class_of(Made(arguments[0], ())) if arguments else "object"
+        case Made(function=Global(name=name) as function, arguments=(Global() as kind, *_)) if (
+            name[:1] == "_"
+        ):
+            return _OWN.get(str(function)) or str(kind)
+        case Made(function=Global() as function):
             return _OWN.get(str(function), str(function))
         case Pairs():
             return "dict"
@@ -121,10 +123,16 @@ def inner_text(node: Any, depth: int = _SHOWN_DEPTH) -> str:
             return str(node)
         case Made(function=Global() as function) if str(function) == _SCALAR:
             return repr(_scalar(node))
+        case Made(Global() as function, (_, str() as dtype, tuple() as shape)) if str(function) == REBUILD:
+            return f"ndarray({dtype[:_TEXT_MOST]}{_sizes(shape)})"
         case Made():
             return f"{class_of(node).rpartition('.')[2]}({inner(_listed(node.arguments))})"
         case _:
             return "…"
+
+
+def _sizes(shape: tuple[Any, ...]) -> str:
+    return ", " + "×".join(str(size) for size in shape[:_SHOWN_ITEMS] if type(size) is int) if shape else ""
 
 
 def _listed(arguments: Any) -> Any:

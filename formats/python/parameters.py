@@ -19,8 +19,10 @@ MODULE: Final = ("_parameters", "_buffers", "_modules")
 def attributes_of(node: Made) -> list[tuple[str, Any]]:
     """The instance attributes that an object's state holds, from `__dict__` and slots."""
     states = node.state if isinstance(node.state, tuple) and len(node.state) == 2 else (node.state,)
-    held = [state for state in states if isinstance(state, Pairs)]
-    return [(name, child) for state in held for name, child in state.items if isinstance(name, str)]
+    held = [pair for state in states if isinstance(state, Pairs) for pair in state.items]
+    inner = dict(pair for pair in held if pair[0] == "__dict__").get("__dict__")  # as pydantic has it
+    attributes = inner.items if isinstance(inner, Pairs) else held
+    return [(name, child) for name, child in attributes if isinstance(name, str)]
 
 
 def module_parts(attributes: list[tuple[str, Any]]) -> list[tuple[str, Any]]:

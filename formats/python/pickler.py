@@ -21,7 +21,7 @@ from aq.formats.identity import Buffer
 from aq.formats.places import Place, placed
 from aq.formats.python.leftovers import without_addresses
 from aq.formats.python.opcodes import Tape
-from aq.formats.python.reducing import Typed, global_name, recipe, reduction, refused
+from aq.formats.python.reducing import Columnwise, Typed, columnwise, global_name, recipe, reduction, refused
 
 if TYPE_CHECKING:
     from aq.formats.models.torch_values import Tensors
@@ -69,6 +69,7 @@ class Pickler:
             FunctionType: self._global,
             pickle.PickleBuffer: self._pickle_buffer,
             Typed: self._typed,
+            Columnwise: self._columnwise,
         }
 
     @property
@@ -310,6 +311,9 @@ class Pickler:
             self._part(value.data, value.dtype)
             self._tape.write(pickle.NEXT_BUFFER)
 
+    def _columnwise(self, value: Columnwise) -> Steps:
+        yield from self._call(value, (self._numpy.asfortranarray, (value.array,)))
+
     def _native(self, value: Any) -> tuple[Any, ...] | None:
         """The call of aq's own that rebuilds the object, None where it is reduced by its library."""
         library = type(value).__module__.partition(".")[0]
@@ -333,7 +337,7 @@ class Pickler:
         if isinstance(call, str):
             yield from self._global(value, call)
             return
-        yield from self._call(value, call)
+        yield from self._call(value, columnwise(value, call))
         if tape.is_value(value):
             tape.learn(value)
 

@@ -167,8 +167,8 @@ def kind_of(value: object) -> str:
 
 def _is_state(value: dict[Any, Any]) -> bool:
     """Whether it maps names to tensors of torch alone, as `state_dict()` does."""
-    named = all(type(name) is str for name in value)
-    return bool(value) and named and all(type(held).__module__ in _TORCH for held in value.values())
+    held = dict.items(value)  # what is derived from dict may mean something else by its items and its truth
+    return bool(held) and all(type(name) is str and type(one).__module__ in _TORCH for name, one in held)
 
 
 def stored_parts(artifact: Artifact, source: Source) -> Iterator[bytearray]:

@@ -16,6 +16,8 @@ from aq.formats.identity import Buffer
 from aq.formats.python.leftovers import is_shared, settled
 
 _HINT: Final = "build it where it is used, or leave it out of the value in __getstate__"
+_WRITTEN_IN_PYTHON: Final = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE, which a class statement sets, and Cython does not."""
 _PUBLIC: Final = {"pathlib._local": "pathlib"}
 _IMMUTABLE: Final = frozenset(
     {
@@ -62,6 +64,12 @@ class Typed(NamedTuple):
     dtype: Any
 
 
+class Columnwise(NamedTuple):
+    """An array that comes back in Fortran order."""
+
+    array: Any
+
+
 def is_immutable(kind: type) -> bool:
     """Whether two equal objects of this library type can stand for each other."""
     return (kind.__module__.partition(".")[0], kind.__name__) in _IMMUTABLE
@@ -89,6 +97,26 @@ def reduction(value: object, verb: str = "cannot be stored") -> str | tuple[Any,
     if not isinstance(answer, str) and not (isinstance(answer, tuple) and 2 <= len(answer) <= 6):
         raise refused(value, None, verb)
     return answer if isinstance(answer, str) else settled(value, answer)
+
+
+def columnwise(value: object, call: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A reduction whose arrays keep their Fortran order, where a compiled type is handed them.
+
+    What is declared as `double[::1, :]` there takes no other; whatever is written in Python asks numpy.
+    """
+    kind = type(value)
+    if kind.__flags__ & _WRITTEN_IN_PYTHON or kind.__module__.partition(".")[0] in sys.stdlib_module_names:
+        return call
+    return (call[0], *map(_columnwise, call[1:3]), *call[3:])
+
+
+def _columnwise(part: Any) -> Any:
+    numpy = sys.modules.get("numpy")
+    held = part.values() if type(part) is dict else part if type(part) is tuple else ()
+    if numpy is None or not any(isinstance(one, numpy.ndarray) and one.flags.fnc for one in held):
+        return part
+    kept = [Columnwise(one) if isinstance(one, numpy.ndarray) and one.flags.fnc else one for one in held]
+    return dict(zip(part, kept, strict=True)) if type(part) is dict else tuple(kept)
 
 
 def refused(value: object, error: Exception | None, verb: str = "cannot be stored") -> Unstorable:
