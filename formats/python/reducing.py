@@ -46,14 +46,21 @@ _IMMUTABLE: Final = frozenset(
         ("zoneinfo", "ZoneInfo"),
     }
 )
-_PLANS: Final = {
-    ("polars", "LazyFrame"): ".collect()",
-    ("pyarrow", "RecordBatchReader"): ".read_all()",
-    ("duckdb", "DuckDBPyRelation"): ".df()",
-} | {
-    ("pyarrow", name): ".to_table()"
-    for name in ("FileSystemDataset", "InMemoryDataset", "UnionDataset", "Scanner")
-}
+_PLANS: Final = (
+    {
+        ("polars", "LazyFrame"): ".collect()",
+        ("pyarrow", "RecordBatchReader"): ".read_all()",
+        ("duckdb", "DuckDBPyRelation"): ".df()",
+    }
+    | {
+        ("pyarrow", name): ".to_table()"
+        for name in ("FileSystemDataset", "InMemoryDataset", "UnionDataset", "Scanner")
+    }
+    | {
+        ("dask", name): ".compute()"
+        for name in ("Array", "Bag", "DataFrame", "Delayed", "Index", "Item", "Scalar", "Series")
+    }
+)
 """How to get the rows that an object would read: some pickle as the names of files, which then change."""
 
 

@@ -14,6 +14,8 @@ import re
 import uuid
 from typing import Any
 
+import dask.array
+import dask.dataframe
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -214,7 +216,7 @@ def test_tables_are_known_by_their_class() -> None:
 
 
 def test_what_would_read_rows_later_is_refused_with_the_call_that_reads_them(tmp_path: pathlib.Path) -> None:
-    """A dataset pickles as the names of its files."""
+    """A dataset pickles as the names of its files, and so does a Dask frame of some."""
     table = pa.table({"a": [1]})
     pq.write_table(table, tmp_path / "a.parquet")
     files = pyarrow.dataset.dataset(tmp_path / "a.parquet")
@@ -223,6 +225,10 @@ def test_what_would_read_rows_later_is_refused_with_the_call_that_reads_them(tmp
         (files, "call .to_table() on it first"),
         (pyarrow.dataset.dataset([files]), "call .to_table() on it first"),
         (files.scanner(), "call .to_table() on it first"),
+        (dask.dataframe.read_parquet(tmp_path / "a.parquet"), "call .compute() on it first"),
+        (dask.dataframe.read_parquet(tmp_path / "a.parquet")["a"].sum(), "call .compute() on it first"),
+        (dask.array.ones(3), "call .compute() on it first"),
+        (dask.delayed(len)("abc"), "call .compute() on it first"),
     ):
         with pytest.raises(Unstorable, match="is a plan, not data") as caught:
             encode({"deep": [plan]}, MemoryObjects())
