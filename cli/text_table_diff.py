@@ -12,7 +12,7 @@ from typing import Any, Final
 from aq.cli.text import Cell, Row, View, columns, listed, number
 from aq.cli.text_show import value
 
-_STATISTICS: Final = ("mean", "std", "min", "max", "nulls", "distinct")
+_STATISTICS: Final = ("mean", "std", "min", "max", "nulls", "infinite", "distinct")
 _CELLS: Final = 6
 
 
@@ -103,7 +103,7 @@ def _sample(sample: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:
     for one in sample:
         change = str(one.get("change", ""))
         before, after = one.get("from") or {}, one.get("to") or {}
-        names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
+        names = list(dict.fromkeys([*before, *after]))
         if not before or not after:
             whole = list((before or after).items())[:_CELLS]
             cells = ", ".join(f"{name}={value(item)}" for name, item in whole)

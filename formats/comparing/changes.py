@@ -68,16 +68,21 @@ def describe_change(before: Side, after: Side, change: Change) -> dict[str, Any]
     """One entry of `columns`: changed rows, statistics of these cells on both sides, shift, and the guess."""
     chosen = _spread(len(change.before), SAMPLED)
     left, right = take(before, change.column, change.before), take(after, change.column, change.after)
-    guess = None
-    if is_number(left.type) and is_number(right.type):
-        guess = guess_pairs(_floats(left)[chosen], _floats(right)[chosen], change.column.name)
-    elif is_moment(left.type) and is_moment(right.type):
-        guess = guess_clock(taken(left, places(chosen)), taken(right, places(chosen)))
-    elif _is_text(left.type) and _is_text(right.type):
-        guess = guess_form(*(_texts(values) for values in (left, right)))
+    guess = _guess_changed(left, right, chosen, change.column)
     found = {"changed_rows": len(change.after), "before": statistics(left), "after": statistics(right)}
     found["shift"] = shift(left, right)
     return _entry(change.column, found, guess, "changed")
+
+
+def _guess_changed(left: pa.Array, right: pa.Array, chosen: Rows, column: Column) -> Guess | None:
+    if is_number(left.type) and is_number(right.type):
+        return guess_pairs(_floats(left)[chosen], _floats(right)[chosen], column.name)
+    if is_moment(left.type) and is_moment(right.type):
+        return guess_clock(taken(left, places(chosen)), taken(right, places(chosen)))
+    is_spelt_out = column.cast is not None and not column.cast.form  # nested values, or bytes
+    if _is_text(left.type) and _is_text(right.type) and not is_spelt_out:
+        return guess_form(_texts(left), _texts(right))
+    return None
 
 
 def describe_added(
@@ -149,14 +154,15 @@ def _texts(values: pa.Array) -> list[str | None]:
 
 
 def statistics(values: pa.Array) -> dict[str, Any]:
-    """Nulls, and for numbers mean, least and greatest, of these cells."""
+    """Nulls, NaN among them, and for numbers mean, least and greatest, of these cells."""
     if not is_number(values.type):
         return {"nulls": values.null_count}
     numbers = _floats(values)
-    numbers = numbers[np.isfinite(numbers)]
+    found: dict[str, Any] = {"nulls": int(np.isnan(numbers).sum())}
+    if is_.is_floating(values.type):
+        found["infinite"] = int(np.isinf(numbers).sum())
     moments = Moments()
-    moments.add(numbers)
-    found: dict[str, Any] = {"nulls": len(values) - len(numbers)}
+    moments.add(numbers[np.isfinite(numbers)])
     if moments.count:
         found |= {"mean": moments.mean, "min": moments.least, "max": moments.most}
     return found

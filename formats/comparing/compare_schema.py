@@ -11,7 +11,8 @@ import numpy as np
 from aq.formats.columns.sets import distinct
 from aq.formats.columns.shown import type_text
 from aq.formats.columns.types import arrow_type
-from aq.formats.comparing.sides import Column, Side, common_type
+from aq.formats.comparing.casting import Cast, cast_between, missing_alike
+from aq.formats.comparing.sides import Column, Side
 
 AGREEING: Final = 0.8
 _PROBED: Final = 4
@@ -30,8 +31,7 @@ def compare_schema(before: Side, after: Side) -> tuple[dict[str, Any], list[Colu
         was = old.get(name, origin.get(place))
         if was is None:
             continue
-        kinds = [arrow_type(side.columns[at][1]) for side, at in ((before, was), (after, place))]
-        columns.append(Column(name, was, place, common_type(*kinds)))
+        columns.append(Column(name, was, place, _cast(before, was, after, place)))
         texts = [_shown_type(side, at) for side, at in ((before, was), (after, place))]
         if texts[0] != texts[1]:
             retyped.append({"name": name, "from": texts[0], "to": texts[1]})
@@ -50,6 +50,14 @@ def compare_schema(before: Side, after: Side) -> tuple[dict[str, Any], list[Colu
         ],
     }
     return schema, columns
+
+
+def _cast(before: Side, was: int, after: Side, place: int) -> Cast | None:
+    """What makes the values of a column comparable."""
+    sides = (before, was), (after, place)
+    old, new = (arrow_type(side.columns[at][1]) for side, at in sides)
+    words = [(side.described.container, side.described.dtypes.get(at)) for side, at in sides]
+    return missing_alike(old) if old == new and words[0] != words[1] else cast_between(old, new)
 
 
 def compare_containers(before: Side, after: Side) -> list[str]:

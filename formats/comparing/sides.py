@@ -6,7 +6,7 @@ Invariant: rows are named by their number in that version; nothing is read but t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +19,7 @@ from aq.formats.columns.picking import places, taken
 from aq.formats.columns.rowhash import Words, mix, words
 from aq.formats.columns.shown import plain, shown
 from aq.formats.columns.types import arrow_type
+from aq.formats.comparing.casting import Cast, cast_for_comparing
 from aq.formats.identity import Kind, object_id
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
@@ -26,14 +27,11 @@ from aq.formats.tables.content import Reader, Segment
 from aq.formats.tables.gather import Texts, Wanted, gather_both, gather_rows, gather_texts
 from aq.formats.tables.table import read_segments, reader
 from aq.formats.threads import alone
-from pyarrow import types as is_
 
 Rows = npt.NDArray[np.int64]
 
 _TAKEN: Final = 64
 """Rows are taken from so many segments at a time: what else was read is forgotten at once."""
-_NUMBERS: Final = "numbers"
-_TEXTS: Final = "texts"
 
 
 class Pairs(NamedTuple):
@@ -50,7 +48,7 @@ class Column:
     name: str
     before: int
     after: int
-    cast: str = ""
+    cast: Cast | None = None
 
 
 @dataclass(frozen=True)
@@ -83,15 +81,22 @@ class Side:
 
     def show(self, column: Column, rows: Rows) -> list[Any]:
         """The values of one column in these rows, which ascend, as JSON has them."""
-        return [self.shown(column, value) for value in self.take(column, rows)]
+        return [self.shown(column, value) for value in self.take(replace(column, cast=None), rows)]
 
     def shown(self, column: Column, value: pa.Scalar) -> Any:
-        """A value as JSON; a Python object that Arrow has no type for as its text."""
+        """A value as JSON; as text a Python object that Arrow has no type for, and what is no finite number.
+
+        NaN is null in pandas, where it stands for what is missing.
+        """
         if value.is_valid and self.described.dtypes.get(self.place(column), [])[:2] == ["object", "cells"]:
             from aq.formats.dataframes.cells import read_cell
 
             return plain(repr(read_cell(value.as_py())))
-        return shown(value)
+        found = shown(value)
+        if found is None and value.is_valid:
+            found = str(value.as_py())
+            return None if found == "nan" and self.described.pandas is not None else found
+        return found
 
     @cached_property
     def _starts(self) -> Rows:
@@ -223,27 +228,3 @@ def numbered(segments: Sequence[Segment], positions: Rows) -> Rows:
     starts = np.array([segment.start for segment in segments])
     offsets = np.cumsum([0, *(segment.stop - segment.start for segment in segments)])[:-1]
     return np.asarray(positions + (starts - offsets)[np.searchsorted(offsets, positions, side="right") - 1])
-
-
-def common_type(before: pa.DataType, after: pa.DataType) -> str:
-    """What values of two types are cast to before they are compared; empty: nothing."""
-    if before == after:
-        return ""
-    if _is_number(before) and _is_number(after):
-        return _NUMBERS
-    return _TEXTS
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(is_.is_integer(kind) or is_.is_floating(kind) or is_.is_boolean(kind) or is_.is_decimal(kind))
-
-
-def cast_for_comparing(values: pa.ChunkedArray, cast: str) -> pa.ChunkedArray:
-    """Values of a retyped column in the type that both versions are compared in."""
-    if not cast:
-        return values
-    try:
-        return values.cast(pa.float64() if cast == _NUMBERS else pa.string(), safe=False)
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        texts = [None if value is None else str(value) for value in values.to_pylist()]
-        return pa.chunked_array([pa.array(texts, pa.string())])

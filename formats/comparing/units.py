@@ -103,7 +103,8 @@ def unit_name(factor: float, column: str) -> str:
 
 def _scaled(factor: float, column: str) -> Guess:
     name = unit_name(factor, column)
-    number = f"{factor:.3g}" if factor < 1000 else f"{factor:,.0f}"
+    digits = 3 if abs(factor - 1) > 0.01 else 6
+    number = f"{factor:.{digits}g}" if factor < 1000 else f"{factor:,.0f}"
     return Guess(f"× {number}" + (f": {name}?" if name else "?"), factor)
 
 
@@ -123,11 +124,13 @@ def guess_pairs(before: Floats, after: Floats, column: str) -> Guess | None:
     before, after = before[known], after[known]
     if len(np.unique(before)) < PAIRS_LEAST:
         return None
+    if (rounded := _guess_rounded(before, after)) is not None:
+        return rounded
     slack = np.abs(after) * 1e-6 + _grid(after) * 0.501 + 1e-12
     if before.any():
         factor = _snap(float((before * after).sum() / (before * before).sum()))
         if factor and _agree(after, before * factor, slack):
-            return Guess("the sign turned?", -1.0) if factor == -1 else _scaled(factor, column)
+            return _guess_factor(factor, column)
     offset = float(np.median(after - before))
     if _agree(after, before + offset, slack):
         return _shifted(1.0, offset)
@@ -137,6 +140,29 @@ def guess_pairs(before: Floats, after: Floats, column: str) -> Guess | None:
     if abs(slope) > 1e-9 and _agree(after, before * slope + intercept, slack):
         return _shifted(slope, intercept)
     return None
+
+
+def _guess_factor(factor: float, column: str) -> Guess | None:
+    """None for values that hardly moved."""
+    if factor == -1:
+        return Guess("the sign turned?", -1.0)
+    return _scaled(factor, column) if abs(factor - 1) > 1e-6 else None
+
+
+def _guess_rounded(before: Floats, after: Floats) -> Guess | None:
+    """Numbers that lost digits: those behind a decimal place, or those that a float of 32 bits lacks."""
+    with np.errstate(over="ignore"):
+        if _agree(after, before.astype(np.float32).astype(np.float64), np.zeros(len(after))):
+            return Guess("rounded to 32 bits?")
+    step = _grid(after)
+    if not step or step == _grid(before) or len(np.unique(after)) < PAIRS_LEAST:
+        return None
+    places = round(-np.log10(step))
+    left = f"{places} decimal place{'s' if places > 1 else ''}" if places else "whole numbers"
+    if _agree(after, before, np.full(len(after), step * 0.500001)):  # halves may go either way
+        return Guess(f"rounded to {left}?")
+    is_cut = _agree(after, np.trunc(before / step) * step, np.full(len(after), step * 1e-3))
+    return Guess(f"cut to {left}?") if is_cut else None
 
 
 def _agree(found: Floats, expected: Floats, slack: Floats) -> bool:
