@@ -29,8 +29,10 @@ IN_FULL: Final = frozenset({RAW, ZSTD, PLANES, WORDS})
 _SMALLEST: Final = {Kind.CHUNK: 256, Kind.ARTIFACT: 4_096, Kind.SUMMARY: 16_384}
 """Shorter ones are not worth a try, and history and its facts are to be read without zstandard."""
 LEVEL: Final = 1
-PACKED_LEVEL: Final = 3
-"""Of a packed segment: in columns of few distinct numbers side by side the lowest level finds little."""
+_BETTER: Final = 3
+_PACKED_MOST: Final = 64 << 10
+"""Packed segments of so many bytes are compressed at `_BETTER` too: in columns of few distinct numbers side
+by side the lowest level finds little; of numbers that ascend evenly it finds more."""
 LENGTH_MOST: Final = 256 << 20
 """Longer chunks are not compressed, so that nothing that is has to be unpacked to more."""
 RATIO_MOST: Final = 32_768
@@ -51,9 +53,9 @@ def pack(kind: Kind, data: Buffer) -> tuple[int, Buffer]:
     size = len(data)
     if not _SMALLEST.get(kind, LENGTH_MOST + 1) <= size <= LENGTH_MOST:
         return RAW, data
-    compressor = _compressor(PACKED_LEVEL if growth.is_packed(data) else LEVEL)
+    compressor = _compressor(LEVEL)
     if size < _SAMPLED_FROM:
-        payload = compressor.compress(data)
+        payload = _compress(data)
         shape = planes.shape(data) if size >= _SPLIT_FROM else None
         parted = payload if shape is None else compressor.compress(planes.split(data, shape))
         if len(parted) < len(payload) and _pays(len(parted), size):
@@ -67,8 +69,15 @@ def pack(kind: Kind, data: Buffer) -> tuple[int, Buffer]:
     if found is not None and split < plain:
         payload = compressor.compress(planes.split(view, found))
         return (PLANES, payload) if _pays(len(payload), size) else (RAW, data)
-    payload = compressor.compress(data)
+    payload = _compress(data)
     return (ZSTD, payload) if _pays(len(payload), size) else (RAW, data)
+
+
+def _compress(data: Buffer) -> bytes:
+    payload = _compressor(LEVEL).compress(data)
+    if len(data) <= _PACKED_MOST and growth.is_packed(data):
+        return min(payload, _compressor(_BETTER).compress(data), key=len)
+    return payload
 
 
 def _sampled(data: memoryview, found: planes.Shape | None) -> tuple[int, int]:
