@@ -77,7 +77,7 @@ class Prefetch:
         window = self._buffer[: run[-1][1] + run[-1][2] - start]
         try:
             size = os.preadv(self._file(pack), [window], start)
-        except OSError:
+        except (OSError, OverflowError):  # an index may name a byte that no file has
             return None
         return window if size == len(window) else None
 

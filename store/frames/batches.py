@@ -31,6 +31,8 @@ PARALLEL_FROM: Final = 1 << 20
 
 _HELD_MOST: Final = 64 << 20
 """Bytes of bases that are kept, all in all, for objects that are made from several."""
+_FRAME_MOST: Final = 64 << 20
+"""What would be longer is left to `get`: a damaged place may say anything, and memory is filled first."""
 _spare: list[tuple[bytearray, codecs.Room, list[_Rooms]]] = []
 """What nobody reads or unpacks into now: fresh memory costs more than filling it."""
 
@@ -242,6 +244,8 @@ def _frames(files: Files, run: list[_Wanted], memory: bytearray) -> Iterator[tup
     """Id, head and bytes of each frame of a run that holds; they are overwritten by the next run."""
     first = run[0].place
     size = max(one.place.offset + one.place.size for one in run) - first.offset
+    if size > _FRAME_MOST:
+        return
     buffer = memoryview(memory if size <= RUN else bytearray(size))[:size]
     try:
         size = files.read_into(first.pack, first.offset, buffer)
@@ -259,6 +263,8 @@ def _frames(files: Files, run: list[_Wanted], memory: bytearray) -> Iterator[tup
 def _checked(frame: memoryview, seed: int, id: bytes, place: Place) -> Head | None:
     """The head of a frame that is whole, right, and what was asked for."""
     head = decode_head(frame)
-    if head is None or head.id != id or head.kind != place.kind or not head.size == place.size == len(frame):
+    if head is None or head.id != id or not head.size == place.size == len(frame):
+        return None
+    if (head.kind, head.codec, head.bases) != (place.kind, place.codec, place.bases):
         return None
     return head if holds(seed, frame) else None

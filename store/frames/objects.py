@@ -341,7 +341,7 @@ class Objects:
         if frame is not None:
             return Kind(frame.kind)
         place = self.place(id)
-        return None if place is None else Kind(place.kind)
+        return Kind(place.kind) if place is not None and place.kind in tuple(Kind) else None
 
     def size_of(self, id: bytes) -> int | None:
         """The length of an object's canonical bytes, or None if it is not here."""

@@ -125,8 +125,8 @@ class PackFiles:
                 if not count:
                     break
                 filled += count
-        except OSError as error:
-            raise Damaged(f"{self.path(name)}: {error.strerror}") from error
+        except (OSError, OverflowError) as error:
+            raise Damaged(f"{self.path(name)}: {getattr(error, 'strerror', error)}") from error
         return filled
 
     def head(self, id: bytes, place: Place) -> Head:

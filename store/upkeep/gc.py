@@ -20,6 +20,7 @@ from aq.store.store import Store
 from aq.store.system import lease, litter
 from aq.store.transactions.recover import catch_up, is_behind
 from aq.store.upkeep.compact import compact
+from aq.store.upkeep.confirming import require_confirmed
 from aq.store.upkeep.marking import Marked
 
 DAY: Final = 86_400 * 10**9
@@ -62,13 +63,17 @@ def collect(
 ) -> Collection:
     """Collect. Times in ns, `now` since 1970 UTC. `dry_run` changes nothing and says what would be freed.
 
-    Raises Damaged where something that is needed cannot be read, Temporary where another one is at work.
+    Raises Damaged where something that is needed cannot be read, or the index is wrong about where anything
+    lies; Temporary where another one is at work.
     """
     now = max(now, 0)  # a clock may say anything; the index counts from 1970
     store.flush()
     with lease.alone(f"{store.control}/leases"):
+        if not store.index.is_current():
+            store.index.reopen()
         store.index.require_sound()  # what damage hides there would be taken for unneeded
         marked = Marked(store, now, retention)
+        require_confirmed(store, marked.ids())
         before = store.bytes_on_disk()
         if dry_run:
             return _foreseen(store, marked, now - grace)

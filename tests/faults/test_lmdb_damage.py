@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import signal
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import pytest
 from aq.formats.errors import Damaged
 from aq.formats.identity import Kind
-from aq.formats.packing.packs import HEADER_SIZE
+from aq.formats.packing.packs import HEADER_SIZE, Place
+from aq.store.folder.worktree import Worktree
 from aq.store.frames import pages, sums
-from aq.store.frames.environment import CHECKED_MOST, DamagedIndex, open_environment
+from aq.store.frames.environment import CHECKED_MOST, REBUILD, DamagedIndex, open_environment
 from aq.store.frames.index import Change, State
+from aq.store.frames.place_rows import decode_place, encode_place
 from aq.store.frames.unopened import problem_before_opening, somebody_died
 from aq.store.store import Store
 from aq.store.upkeep.fsck import fsck
@@ -252,6 +256,82 @@ def test_a_row_whose_value_is_cut_short(small: tuple[Path, Truth]) -> None:
         except AssertionError as error:
             raise AssertionError(f"{database} {key.hex()} {wrong.hex()}: {error}") from None
     assert met == {Outcome.RIGHT, Outcome.DAMAGED}
+
+
+def places(root: Path, *kinds: Kind) -> dict[bytes, Place]:
+    with Store.open(root) as store:
+        found = {id: decode_place(value) for id, value in store.index.items("objects")}
+    return {id: place for id, place in found.items() if place.kind in kinds}
+
+
+NOWHERE = [
+    {"offset": 1 << 62},
+    {"offset": 1 << 63},
+    {"size": 1 << 36},
+    {"size": 1 << 63},
+    {"size": (1 << 64) - 1},
+    {"offset": 1 << 63, "codec": 3, "bases": (bytes(32),)},
+    {"codec": 3, "bases": (bytes(32),)},
+    {"kind": 99},
+]
+
+
+@pytest.mark.parametrize(
+    "wrong", NOWHERE, ids=["far", "too far", "long", "too long", "longest", "far delta", "delta", "kind"]
+)
+def test_a_place_that_no_pack_has(small: tuple[Path, Truth], wrong: dict[str, Any]) -> None:
+    """Whoever reads many objects at once tells of damage, and takes no memory for what is not there."""
+    root = copy_of(small[0], small[0].parent / "damaged")
+    found = places(root, Kind.CHUNK, Kind.ARTIFACT)
+    chunks = [id for id, place in found.items() if place.kind == Kind.CHUNK]
+    rows = [(id, encode_place(place._replace(**wrong))) for id, place in found.items()]
+    (root / "out").mkdir()
+
+    def ask() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+        with Store.open(root) as store:
+            store.index.put_many("objects", rows)
+            store.origins(chunks)
+            assert fsck(store).problems
+            with pytest.raises(Damaged):
+                store.visit(Kind.CHUNK, chunks, lambda at, data: None)
+            with pytest.raises(Damaged):
+                Worktree(store).export(Worktree(store).head(), root / "out")
+
+    assert outcome(ask) is Outcome.RIGHT
+    assert survives(root, small[1])[-1] is Outcome.RIGHT
+
+
+def wrong_rows(id: bytes, place: Place) -> dict[str, list[tuple[bytes, bytes | None]]]:
+    """One bit of the row of a place, its key, or the whole row."""
+    changes: list[dict[str, Any]] = [
+        {"offset": place.offset ^ 8},
+        {"size": place.size ^ 8},
+        {"codec": place.codec ^ 1},
+        {"kind": place.kind ^ 8},
+        {"pack": bytes([place.pack[0] ^ 1]) + place.pack[1:]},
+    ]
+    found: dict[str, list[tuple[bytes, bytes | None]]] = {
+        next(iter(one)): [(id, encode_place(place._replace(**one)))] for one in changes
+    }
+    other = bytes([id[0] ^ 1]) + id[1:]
+    return found | {"gone": [(id, None)], "key": [(id, None), (other, encode_place(place))]}
+
+
+def test_a_collector_drops_nothing_that_a_wrong_row_hides(small: tuple[Path, Truth]) -> None:
+    template, truth = small
+    chunks, runs = places(template, Kind.CHUNK), places(template, Kind.RUN)
+    (run, lying), some = next(iter(runs.items())), list(chunks.items())[:2]
+    rows = [rows for id, place in some for rows in wrong_rows(id, place).items()]
+    for what, changed in [*rows, ("codec of a run", wrong_rows(run, lying)["codec"])]:
+        root = copy_of(template, template.parent / "damaged")
+        with Store.open(root) as store:
+            store.index.put_many("objects", changed)
+        with Store.open(root) as store, pytest.raises(Damaged) as raised:
+            collect(store, now=10, user="ada")
+        assert REBUILD in raised.value.hints, what
+        assert mend(root) == []
+        ask_all(root, truth)
 
 
 def test_a_meta_page_that_could_not_be_written_is_no_damage(small: tuple[Path, Truth]) -> None:
