@@ -49,7 +49,8 @@ _FLOAT8: Final = {
     "float8_e4m3fnuz": _Float8(4, 8, True, True),
     "float8_e5m2fnuz": _Float8(5, 16, True, True),
 }
-OTHERS: Final = {"bfloat16": 2, "complex32": 4, "float8_e8m0fnu": 1, **dict.fromkeys(_FLOAT8, 1)}
+_PAIRS: Final = "float4_e2m1fn_x2"
+OTHERS: Final = {"bfloat16": 2, "complex32": 4, "float8_e8m0fnu": 1, _PAIRS: 1, **dict.fromkeys(_FLOAT8, 1)}
 """Names of dtypes that numpy lacks, and bytes an element."""
 
 
@@ -97,6 +98,9 @@ def _converted(data: Buffer, name: str) -> np.ndarray[Any, Any]:
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
     if name == "complex32":
         return np.frombuffer(data, "<f2")
+    if name == _PAIRS:
+        both = np.frombuffer(data, "u1")
+        return np.take(_table(name), np.stack([both & 15, both >> 4], axis=-1).reshape(-1))
     return np.take(_table(name), np.frombuffer(data, "u1"))
 
 
@@ -106,6 +110,9 @@ def _table(name: str) -> np.ndarray[Any, Any]:
 
     if name == "float8_e8m0fnu":
         found = [2.0 ** (byte - 127) for byte in range(255)] + [float("nan")]
+    elif name == _PAIRS:  # OCP Microscaling Formats 1.0, 2023: E2M1
+        halves = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
+        found = [*halves, *(-half for half in halves)]
     else:
         found = [_float8(byte, _FLOAT8[name]) for byte in range(256)]
     return np.array(found)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from aq.formats.errors import Unstorable
 from aq.formats.identity import Buffer
 from aq.formats.models.dtypes import name_of, text_of
 from aq.formats.python.reducing import Typed
@@ -103,6 +104,8 @@ class Tensors:
         torch = self._torch
         dtype = text_of(str(value.dtype).removeprefix("torch."))
         strided = value.layout is torch.strided and not value.is_nested
+        if dtype is None and str(value.dtype).startswith("torch.bits"):
+            raise Unstorable(f"a tensor of {value.dtype} cannot be stored", hint="tensor.view(torch.uint8)")
         if dtype is None or not strided or value.is_quantized or value.device.type == "meta":
             return None
         kind, shape = type(value), tuple(value.shape)

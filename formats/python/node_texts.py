@@ -15,8 +15,10 @@ EXTENDED: Final = "aq.formats.models.numpy_values.rebuild"
 TORCH: Final = "aq.formats.models.torch_values.rebuild"
 _SCALAR: Final = "aq.formats.arrays.rebuild_scalar"
 ONNX: Final = "aq.formats.models.onnx_values.rebuild"
-_MADE_AS: Final = (TORCH, ONNX, "aq.formats.models.torch_values.view")
+_VIEW: Final = "aq.formats.models.torch_values.view"
+_MADE_AS: Final = (TORCH, ONNX, _VIEW)
 """Calls whose first argument is the class of what they make; so it is where a function `_…` is given one."""
+_TENSORS: Final = (REBUILD, EXTENDED, TORCH, _VIEW)
 _OWN: Final = {
     REBUILD: "numpy.ndarray",
     EXTENDED: "numpy.ndarray",
@@ -27,6 +29,7 @@ _OWN: Final = {
     _SCALAR: "numpy.generic",
     "aq.formats.arrays.empty_objects": "numpy.ndarray",
     "aq.formats.arrays.dtype_of": "numpy.dtype",
+    "aq.formats.models.torch_values.storage": "torch.Storage",
     "re._compile": "re.Pattern",
 }
 _TEXT_MOST: Final = 200
@@ -39,12 +42,8 @@ def class_of(node: Any) -> str:
     match node:
         case Made(function=Global() as function, arguments=tuple() as arguments) if str(function) in _MADE_AS:
             return class_of(Made(arguments[0], ())) if arguments else "object"
-        case Made(function=Global(name=name) as function, arguments=(Global() as kind, *_)) if (
-            name[:1] == "_"
-        ):
-            return _OWN.get(str(function)) or str(kind)
         case Made(function=Global() as function):
-            return _OWN.get(str(function), str(function))
+            return _OWN.get(str(function)) or _class_made(function, node.arguments)
         case Pairs():
             return "dict"
         case Group():
@@ -55,6 +54,19 @@ def class_of(node: Any) -> str:
             return "global"
         case _:
             return type(node).__name__
+
+
+def _class_made(function: Global, arguments: Any) -> str:
+    """The class of what a library's function makes, as far as that can be told from its name."""
+    match arguments:
+        case (_, Global() as kind, *_) if function.name == "_rebuild_from_type_v2":
+            return str(kind)
+        case _ if function.module == "torch._utils" and "tensor" in function.name:
+            return "torch.Tensor"
+        case (Global() as kind, *_) if function.name.startswith("_"):
+            return str(kind)
+        case _:
+            return str(function)
 
 
 def in_short(value: Any) -> tuple[bool, Any]:
@@ -68,7 +80,7 @@ def in_short(value: Any) -> tuple[bool, Any]:
             return True, value if len(value) <= _TEXT_MOST else value[: _TEXT_MOST - 1] + "…"
         case Made(function=Global() as function) if str(function) == _SCALAR:
             return True, _scalar(value)
-        case Made(function=Global() as function) if str(function) == REBUILD:
+        case Made(function=Global() as function) if str(function) in _TENSORS:
             return False, None
         case list() | tuple() | Pairs() | Group() | Made() | Global() | bytes():
             return True, show(value)
@@ -123,16 +135,23 @@ def inner_text(node: Any, depth: int = _SHOWN_DEPTH) -> str:
             return str(node)
         case Made(function=Global() as function) if str(function) == _SCALAR:
             return repr(_scalar(node))
-        case Made(Global() as function, (_, str() as dtype, tuple() as shape)) if str(function) == REBUILD:
-            return f"ndarray({dtype[:_TEXT_MOST]}{_sizes(shape)})"
+        case Made(function=Global() as function) if str(function) in _TENSORS:
+            return _tensor(node)
         case Made():
             return f"{class_of(node).rpartition('.')[2]}({inner(_listed(node.arguments))})"
         case _:
             return "…"
 
 
-def _sizes(shape: tuple[Any, ...]) -> str:
-    return ", " + "×".join(str(size) for size in shape[:_SHOWN_ITEMS] if type(size) is int) if shape else ""
+def _tensor(node: Made) -> str:
+    """A tensor without its elements: class, dtype and shape."""
+    match node.arguments:
+        case (_, str() as dtype, tuple() as shape) | (_, _, str() as dtype, tuple() as shape, _):
+            sizes = "×".join(str(size) for size in shape[:_SHOWN_ITEMS] if type(size) is int)
+            said = ", ".join(part for part in (dtype[:_TEXT_MOST], sizes) if part)
+        case _:
+            said = "…"
+    return f"{class_of(node).rpartition('.')[2]}({said})"
 
 
 def _listed(arguments: Any) -> Any:

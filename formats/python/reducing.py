@@ -62,6 +62,14 @@ _PLANS: Final = (
     }
 )
 """How to get the rows that an object would read: some pickle as the names of files, which then change."""
+_FILES: Final = {
+    **dict.fromkeys(
+        ("RecursiveScriptModule", "ScriptFunction", "ScriptModule", "TopLevelTracedModule", "TracedModule"),
+        "torch.jit.save(model, 'model.pt')",
+    ),
+    "ExportedProgram": "torch.export.save(model, 'model.pt2')",
+}
+"""How torch writes what it compiled, which does not pickle, or only until somebody loads it."""
 
 
 class Typed(NamedTuple):
@@ -88,10 +96,7 @@ def reduction(value: object, verb: str = "cannot be stored") -> str | tuple[Any,
     Raises Unstorable where the object, or its own code, refuses.
     """
     kind = type(value)
-    if (call := _PLANS.get((kind.__module__.partition(".")[0], kind.__name__))) is not None:
-        raise Unstorable(
-            f"{with_article(kind.__name__)} is a plan, not data: it {verb}", hint=f"call {call} on it first"
-        )
+    _require_data(kind, verb)
     if is_shared(value):
         return "_rand"
     reduce = copyreg.dispatch_table.get(kind)
@@ -126,6 +131,18 @@ def _columnwise(part: Any) -> Any:
     return dict(zip(part, kept, strict=True)) if type(part) is dict else tuple(kept)
 
 
+def _require_data(kind: type, verb: str) -> None:
+    """Raises Unstorable for what is read later, or compiled."""
+    library, name = kind.__module__.partition(".")[0], kind.__name__
+    if (call := _PLANS.get((library, name))) is not None:
+        raise Unstorable(
+            f"{with_article(name)} is a plan, not data: it {verb}", hint=f"call {call} on it first"
+        )
+    if library == "torch" and (save := _FILES.get(name)) is not None:
+        hints = f"{save}, then track the file", "commit its .state_dict()"
+        raise Unstorable(f"{with_article(name)} is compiled: it {verb} as a value", hint=hints)
+
+
 def refused(value: object, error: Exception | None, verb: str = "cannot be stored") -> Unstorable:
     """The error for an object that cannot be reduced."""
     kind = type(value)
@@ -133,7 +150,7 @@ def refused(value: object, error: Exception | None, verb: str = "cannot be store
     text = f"{with_article(name)} {verb}"
     if error is not None and not (isinstance(error, TypeError) and "pickle" in str(error)):
         text += f" ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
-    return Unstorable(text, hint=_HINT)
+    return Unstorable(text, hint="commit its .state_dict()" if hasattr(kind, "state_dict") else _HINT)
 
 
 def global_name(value: Any, name: str | None = None) -> tuple[str, str]:

@@ -148,10 +148,10 @@ def _children(node: Any, *, at_top: bool) -> Iterator[tuple[str, Any]]:
         case list() | tuple():
             yield from ((f"[{at}]", child) for at, child in enumerate(node) if type(child) not in _LEAVES)
         case Pairs():
-            held = [(key, child) for key, child in node.items if type(child) not in _LEAVES]
-            for key, child in held:
-                plain = at_top and isinstance(key, str) and key
-                yield (key if plain else f"[{inner_text(key)}]"), child
+            for at, (key, child) in enumerate(node.items):
+                if type(child) not in _LEAVES:
+                    plain = at_top and isinstance(key, str) and key
+                    yield (key if plain else f"[{at if type(key) is Made else inner_text(key)}]"), child
         case Group():
             yield from (("{}", child) for child in node.items)
         case Made(Global() as function, (_, _, Pairs() as weights)) if str(function) == ONNX:
