@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WORDS: Final = 5
 """The codec."""
+LONGEST: Final = 16 << 20
+"""Bytes of a chunk, four times those of a table's longest: of a few words a frame could make ever so many."""
 _head: Final = Struct("<IBBH")
 _LEVEL: Final = 1
 _PLANES: Final = 4
@@ -37,7 +39,7 @@ def pack(data: Buffer, base: Buffer = b"") -> bytes | None:
 
     view = memoryview(data)
     found = array_of(view)
-    if found is None or not _is_known(found):
+    if found is None or not _is_known(found) or len(view) > LONGEST:
         return None
     values = _array(view, found)
     coded = values.dictionary_encode()
@@ -94,6 +96,8 @@ def pieces(payload: Buffer, base: Buffer | Base, length: int) -> list[Buffer]:
     import numpy as np
     import pyarrow as pa
 
+    if length > LONGEST:
+        raise Damaged(f"a frame of words holds no {length} bytes")
     told = memoryview(_decompress(payload, length))
     new = array_at(told)
     if new is None or not _is_known(new) or new.has_nulls or new.stop == len(told):

@@ -11,14 +11,17 @@ from typing import Any
 
 import msgspec
 import pandas as pd
+import pyarrow as pa
 import pytest
+import zstandard
 from aq.formats import records
 from aq.formats.artifacts import json_values, values
+from aq.formats.columns.layout import write_array
 from aq.formats.dataframes import cells
 from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import MemoryObjects, get_record
-from aq.formats.packing import codecs, packs
+from aq.formats.packing import codecs, packs, words
 from aq.formats.records import Artifact, Commit, Node, Operation, Run, RunStep, Step, encode
 from aq.pipeline.change.context import redact
 from aq.store.commits import refs, snapshots
@@ -144,6 +147,17 @@ def hostile() -> Iterator[tuple[str, Callable[[], object]]]:
     small = bytes(codecs.pack(Kind.CHUNK, bytes(9_000))[1])
     for length in (8_999, 9_001, 1 << 32, 1 << 62):
         yield f"a frame that says {length}", lambda length=length: codecs.unpack(1, small, length)  # type: ignore[misc]
+    many = often(8 << 20)
+    yield "a word that comes very often", lambda: codecs.unpack(words.WORDS, many, 8 + 8 * (8 << 20))
+
+
+def often(count: int) -> bytes:
+    """A frame of words, a few KB: one number, which comes so often."""
+    compressor = zstandard.ZstdCompressor().compressobj(size=16 + 4 * count)
+    told = compressor.compress(write_array(pa.array([7], pa.int64())))
+    for value, size in ((b"\1", count), (b"\0", 3 * count)):
+        told += b"".join(compressor.compress(value * (1 << 20)) for _ in range(size >> 20))
+    return told + compressor.flush()
 
 
 @pytest.mark.parametrize(("name", "parse"), list(hostile()), ids=[name for name, _ in hostile()])
