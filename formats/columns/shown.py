@@ -28,8 +28,21 @@ def shown(value: pa.Scalar) -> Any:
         return str(np.timedelta64(value.value, kind.unit))
     try:
         return plain(value.as_py())
-    except (OverflowError, ValueError):
-        return plain(str(value.cast(pa.string())))
+    except (OverflowError, ValueError):  # a moment, or two fields of one name, which Python has no object for
+        return plain(_text(value) if is_.is_nested(kind) else str(value.cast(pa.string())))
+
+
+def _text(value: Any) -> str:
+    """About what `str` of the Python object would be, each value inside as a reader sees it."""
+    kind = value.type
+    if not value.is_valid or not is_.is_nested(kind):
+        return repr(shown(value))
+    if is_.is_union(kind):
+        return _text(value.value)
+    if is_.is_struct(kind):
+        parts = (f"{kind.field(at).name!r}: {_text(value[at])}" for at in range(kind.num_fields))
+        return "{" + ", ".join(parts) + "}"
+    return "[" + ", ".join(map(_text, value.values)) + "]"
 
 
 def _moment(value: Any) -> str:

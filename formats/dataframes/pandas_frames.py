@@ -64,7 +64,7 @@ def convert(table: pa.Table) -> pd.DataFrame:
     """An Arrow table as a frame with pandas's own dtypes. Raises Unstorable where pandas has none."""
     try:
         return table.to_pandas()
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+    except (pa.ArrowException, ValueError, OverflowError) as error:
         reason = str(error).partition("\n")[0]
         raise Unstorable(f"pandas cannot hold this table ({reason}); read it as Arrow") from None
 

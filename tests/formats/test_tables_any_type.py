@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pyarrow as pa
 import pytest
+from aq.formats.columns.shown import shown
 from aq.formats.comparing.compare import compare_tables
 from aq.formats.errors import Unstorable
 from aq.formats.objects import MemoryObjects
@@ -62,3 +63,37 @@ def test_nested_columns_of_polars_come_back(name: str) -> None:
     assert back.equals(frame)
     pieces = pl.concat([frame[:1], frame[1:]], rechunk=False)
     assert encode_table(pieces, store).artifact == encode_table(frame, store).artifact
+
+
+FAR = 2**40
+"""Seconds until a year that Python's calendar does not reach."""
+UNLIKE_PYTHON: dict[str, tuple[pa.Array, str]] = {
+    "a list": (pa.array([[FAR, None]], pa.list_(pa.timestamp("s"))), "['36812-02-20T00:36:16', None]"),
+    "a map": (
+        pa.array([[("a", FAR)]], pa.map_(pa.string(), pa.timestamp("s", "UTC"))),
+        "[{'key': 'a', 'value': '36812-02-20T00:36:16Z'}]",
+    ),
+    "fields of one name": (
+        pa.StructArray.from_arrays([pa.array([1]), pa.array([[0.5]])], ["a", "a"]),
+        "{'a': 1, 'a': [0.5]}",
+    ),
+    "a union": (
+        pa.UnionArray.from_sparse(
+            pa.array([0], pa.int8()), [pa.array([[FAR]], pa.list_(pa.timestamp("s")))]
+        ),
+        "['36812-02-20T00:36:16']",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNLIKE_PYTHON)
+def test_what_python_has_no_object_for_is_shown_and_compared(name: str) -> None:
+    array, text = UNLIKE_PYTHON[name]
+    store = MemoryObjects()
+    assert shown(array[0]) == text
+    one, none = stored(array, store, ["i"]), stored(array[:0], store, ["i"])
+    assert compare_tables(none, one, store)["rows"]["added"] == 1
+    try:
+        to_pandas(one, store)
+    except Unstorable as error:
+        assert "read it as Arrow" in error.message
