@@ -88,8 +88,13 @@ def _counts(detail: Mapping[str, Any]) -> str:
             told += [f"{nouns}: {listed(counts)}"] if any(count for count, _ in counts) else []
     if isinstance(detail.get("keys"), list):
         told.append(f"keys: {len(detail['keys'])} changed" if detail["keys"] else "keys: the same")
-    if not told and isinstance(rows := detail.get("rows"), Mapping):
-        told.append("rows: in another order" if rows.get("reordered") else "rows: the same")
+    rows = detail.get("rows")
+    if isinstance(rows, Mapping) and rows.get("reordered"):
+        told.append("rows: in another order")
+    if detail.get("other"):
+        told.append(f"also: {', '.join(detail['other'])}")
+    if not told and isinstance(rows, Mapping):
+        told.append("rows: the same")
     return ", ".join(told) or _sizes(detail.get("size"))
 
 

@@ -20,6 +20,8 @@ def table_diff(detail: Mapping[str, Any], view: View) -> Iterator[str]:
     """What differs between two versions of a table."""
     yield from _schema(detail.get("schema") or {}, view)
     yield from _rows(detail.get("rows") or {}, view)
+    if detail.get("other"):
+        yield f"    also: {', '.join(detail['other'])}"
     found = detail.get("columns") or []
     if found:
         yield from _columns(found, view)
@@ -53,6 +55,8 @@ def _rows(rows: Mapping[str, Any], view: View) -> Iterator[str]:
     if counted or before != after:
         span = f"{number(before)} → {number(after)}" if before != after else f"of {number(after)}"
         yield f"    rows: {counted or 'none changed'} ({span})"
+    if rows.get("reordered"):
+        yield "    rows: in another order"
 
 
 def _columns(found: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:

@@ -61,9 +61,11 @@ def _cast(before: Side, was: int, after: Side, place: int) -> Cast | None:
 
 
 def compare_containers(before: Side, after: Side) -> list[str]:
-    """What else differs in the type information: the declared key, the container and what it keeps."""
+    """What else differs in the type information: columns in order, declared key, container, what it keeps."""
     old, new = before.described, after.described
     found = []
+    if _order(before, after) != _order(after, before):
+        found.append("the order of the columns")
     if old.key != new.key:
         found.append(f"key: {', '.join(old.key) or 'none'} → {', '.join(new.key) or 'none'}")
     if old.container != new.container:
@@ -80,6 +82,12 @@ _KEPT: Final = {
     "dtypes": "dtypes, categories or missing markers of columns",
     "markers": "missing markers of columns",
 }
+
+
+def _order(side: Side, other: Side) -> list[str]:
+    """The columns that the other one has too, in order."""
+    there = {other.columns[at][0] for at in other.described.shown}
+    return [name for at in side.described.shown if (name := side.columns[at][0]) in there]
 
 
 def _described(side: Side, at: int) -> dict[str, str]:

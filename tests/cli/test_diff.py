@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aq
 import pandas as pd
+import polars as pl
 import pytest
 
 from tests.cli.shell import Shell
@@ -167,3 +168,24 @@ def test_a_table_in_a_file_is_shown_by_its_columns(shell: Shell) -> None:
     assert "rows" not in shell.data("show", "main:conf.json")["summary"]
     shell.commit("broken.parquet", "PAR1", "no table")
     assert shell.data("show", "HEAD:broken.parquet")["summary"] == {"text": True}
+
+
+def test_what_is_neither_a_column_nor_a_row_is_told_too(tmp_path: Path) -> None:
+    """A key no longer declared, another order, another container: each was a change without a word."""
+    frame = pd.DataFrame({"id": [1, 2], "x": [1.0, 2.0]})
+    versions = [frame, frame, frame[["x", "id"]], frame[["x", "id"]][::-1].reset_index(drop=True)]
+    with aq.init(tmp_path) as repo:
+        repo.commit({"t": frame}, keys={"t": ["id"]})
+        for version in versions[1:]:
+            repo.commit({"t": version})
+        repo.commit({"t": pl.from_pandas(versions[-1])})
+    shell = Shell(tmp_path)
+    for back, said in (
+        (4, "also: key: id → none"),
+        (3, "also: the order of the columns"),
+        (2, "rows: in another order"),
+        (1, "also: container: pandas → polars"),
+    ):
+        span = f"main~{back}..main~{back - 1}"
+        assert shell.aq("diff", span).out.splitlines()[3:] == ["  changed     t  table", f"    {said}"]
+        assert shell.aq("diff", "--stat", span).out.splitlines()[0] == f"changed  t  table  {said}"
