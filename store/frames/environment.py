@@ -149,7 +149,7 @@ class Environment:
                 return
             if self.key is not None and _opened.get(self.key) is self:
                 del _opened[self.key]
-            if self._writes and not self._inherited:
+            if self._writes and not self._inherited and is_current(self):
                 self._write_sums()
             self._env.close()
             os.close(self._fd)

@@ -7,11 +7,13 @@ look is one short transaction, copied out. Writes other than `stat` go through `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
 import lmdb
+from aq.formats.errors import AqError
 from aq.formats.identity import Kind
 from aq.formats.packing.packs import Place
 from aq.store.frames.environment import DamagedIndex, Environment, explain, is_current, open_environment
@@ -230,6 +232,12 @@ class Index:
         self.environment = open_environment(self.folder, readonly=self.readonly)
         old.close()
 
+    def _follow(self) -> None:
+        """Whoever only reads would see nothing new in one that another process has replaced."""
+        if not self.is_current():
+            with suppress(AqError, OSError):  # it is being put into its place: what was there serves
+                self.reopen()
+
     def is_current(self) -> bool:
         """Whether nobody has rebuilt the index since it was opened here."""
         return is_current(self.environment)
@@ -264,6 +272,7 @@ class Index:
 
     def state(self) -> State | None:
         """How far the index has followed the journal."""
+        self._follow()
         with self.look() as look:
             return look.state()
 
@@ -274,6 +283,7 @@ class Index:
 
     def refs(self, *, unless: bytes) -> tuple[bytes, list[tuple[bytes, bytes]] | None]:
         """The root of the refs map, and the refs as they are listed here; None if the root is `unless`."""
+        self._follow()
         with self.look() as look:
             state = look.state()
             root = bytes(32) if state is None else state.refs

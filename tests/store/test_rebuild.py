@@ -14,6 +14,7 @@ from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
 from aq.formats.records import Run, Step
 from aq.store.commits import snapshots
+from aq.store.frames import sums
 from aq.store.frames.index import State
 from aq.store.frames.statblocks import Rows, joined
 from aq.store.frames.unopened import problem_before_opening
@@ -140,6 +141,35 @@ def test_a_store_that_is_open_elsewhere_follows_the_new_index(root: Path) -> Non
             id = commit(other, 6)
         assert store.get(Kind.CHUNK, id) == content(6)
     assert check(root, 6, 6) == 6
+
+
+def test_who_only_reads_follows_the_new_index(root: Path) -> None:
+    """A notebook that keeps a repository would see nothing new for as long as it is open."""
+    with Store.open(root) as store:
+        assert store.refs()
+        rebuild(str(root / ".aq"))
+        with Store.open(root) as other:
+            commit(other, 5)
+            assert store.refs() == other.refs()
+            assert next(store.operations()) == next(other.operations())
+
+
+def test_who_reads_while_there_is_no_index_sees_what_there_was(root: Path) -> None:
+    with Store.open(root) as store:
+        before = store.refs()
+        (root / ".aq" / "index").rename(root / "away")
+        assert store.refs() == before
+        (root / "away").rename(root / ".aq" / "index")
+        assert store.refs() == before
+
+
+def test_who_closes_the_old_index_leaves_no_sums_beside_the_new_one(root: Path) -> None:
+    folder = root / ".aq" / "index"
+    with Store.open(root) as store:
+        commit(store, 5)
+        rebuild(str(root / ".aq"))
+        before = sums.load(str(folder))
+    assert sums.load(str(folder)) == before
 
 
 def test_a_step_whose_outputs_are_missing_does_not_count(root: Path) -> None:
