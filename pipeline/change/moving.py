@@ -197,6 +197,8 @@ def _copy(
         inside = quote(str(output / Path(artifact.path).name))
         raise UsageError(f"{output} is a folder", hint=f"aq restore {again.format(inside)}")
     is_inside = target.resolve().is_relative_to(repo.root.resolve())
+    if target.resolve().is_relative_to(repo.store.control.resolve()):
+        raise UsageError(f"{output} lies in {repo.store.control}", hint="aq restore --help")
     if is_inside and target.is_file():
         return _overwritten(repo, artifact, repo.worktree.relative(target, repo.context.cwd), output)
     if target.is_file() and not force and not _holds(target, artifact):

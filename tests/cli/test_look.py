@@ -283,6 +283,10 @@ def test_a_copy_over_a_file_can_be_undone_or_is_refused(branches: Shell) -> None
     assert (branches.folder / "notes.txt").read_text() == "mine\n"
     outside = branches.folder.parent / "outside.txt"
     outside.write_text("theirs\n")
+    for inside in ".aq/config", ".aq/format":
+        refused = branches.aq("restore", "-o", inside, "a.txt", code=2).err
+        assert refused.startswith(f"error: {inside} lies in ")
+    assert not (branches.folder / ".aq" / "config").exists()
     refused = branches.aq("restore", "-o", "../outside.txt", "a.txt", code=4).err
     assert "where `aq undo` cannot bring it back" in refused
     assert refused.endswith("hint: aq restore -f --from HEAD -o ../outside.txt a.txt\n")
