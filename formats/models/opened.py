@@ -84,8 +84,9 @@ def compare(old: Opened, new: Opened) -> dict[str, Any]:
 def _without_bytes(opened: Opened) -> dict[str, Any]:
     if opened.top is None:
         return opened.facts
-    summary = summarise_node(opened.top, (), lambda tensor: Facts("", None))
-    return {name: item for name, item in (summary | opened.facts).items() if name not in ("tensors", "shown")}
+    tensors = [stored.tensor for stored in opened.tensors]
+    summary = summarise_node(opened.top, tensors, lambda tensor: Facts("", None))
+    return {name: item for name, item in (summary | opened.facts).items() if name != "tensors"}
 
 
 def changed_facts(

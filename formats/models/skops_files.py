@@ -54,6 +54,7 @@ class _Schema:
 
     def __init__(self, array: Callable[[str], Stored | None]) -> None:
         self._array = array
+        self._known: dict[Any, Any] = {}
 
     def node(self, found: Any, depth: int) -> Any:
         """One part, with all that is inside."""
@@ -68,7 +69,9 @@ class _Schema:
         name = Global(str(found.get("__module__")), str(found.get("__class__")))
         if loader in ("TypeNode", "FunctionNode"):
             return name
-        return self._container(loader, name, inside, depth + 1)
+        made = self._container(loader, name, inside, depth + 1)
+        # An object that is held twice stands there twice, under one number.
+        return self._known.setdefault(str(found.get("__id__")), made) if type(made) is Made else made
 
     def _scalar(self, file: str) -> Any:
         """A numpy scalar, which lies in a file of its own, as a number or text."""

@@ -29,6 +29,8 @@ _TENSORS: Final = (
     "torch._utils._rebuild_tensor_v3",
 )
 _PARAMETERS: Final = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
+_OF_TYPE: Final = "torch._tensor._rebuild_from_type_v2"
+"""What makes a tensor with attributes or of another class: a function, that class, its arguments, a state."""
 _STORAGES: Final = {
     "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "LongStorage": "int64",
     "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
@@ -70,6 +72,8 @@ def _recognise(name: str, node: Any) -> Tensor | None:
     function, arguments = str(node.function), node.arguments
     if function in _PARAMETERS and isinstance(arguments, tuple) and arguments:
         return _recognise(name, arguments[0])
+    if function == _OF_TYPE and isinstance(arguments, tuple) and len(arguments) == 4:
+        return _recognise(name, Made(arguments[0], arguments[2]))
     if function not in _TENSORS or not isinstance(arguments, tuple) or len(arguments) < 4:
         return foreign_tensor(name, node)
     storage, offset, shape, strides = arguments[:4]

@@ -18,7 +18,7 @@ ONNX: Final = "aq.formats.models.onnx_values.rebuild"
 _VIEW: Final = "aq.formats.models.torch_values.view"
 _MADE_AS: Final = (TORCH, ONNX, _VIEW)
 """Calls whose first argument is the class of what they make; so it is where a function `_…` is given one."""
-_TENSORS: Final = (REBUILD, EXTENDED, TORCH, _VIEW)
+_TENSORS: Final = ("numpy.ndarray", "torch.Tensor", "torch.nn.parameter.Parameter")
 _OWN: Final = {
     REBUILD: "numpy.ndarray",
     EXTENDED: "numpy.ndarray",
@@ -48,6 +48,8 @@ def class_of(node: Any) -> str:
             return "dict"
         case Group():
             return "frozenset" if node.frozen else "set"
+        case Outside(name=("storage", *_)):
+            return "torch.Storage"
         case Outside():
             return "table"
         case Global():
@@ -63,6 +65,8 @@ def _class_made(function: Global, arguments: Any) -> str:
             return str(kind)
         case _ if function.module == "torch._utils" and "tensor" in function.name:
             return "torch.Tensor"
+        case _ if function.module == "torch._utils" and "parameter" in function.name:
+            return "torch.nn.parameter.Parameter"
         case (Global() as kind, *_) if function.name.startswith("_"):
             return str(kind)
         case _:
@@ -80,7 +84,7 @@ def in_short(value: Any) -> tuple[bool, Any]:
             return True, value if len(value) <= _TEXT_MOST else value[: _TEXT_MOST - 1] + "…"
         case Made(function=Global() as function) if str(function) == _SCALAR:
             return True, _scalar(value)
-        case Made(function=Global() as function) if str(function) in _TENSORS:
+        case Made() if class_of(value) in _TENSORS:
             return False, None
         case list() | tuple() | Pairs() | Group() | Made() | Global() | bytes():
             return True, show(value)
@@ -135,7 +139,7 @@ def inner_text(node: Any, depth: int = _SHOWN_DEPTH) -> str:
             return str(node)
         case Made(function=Global() as function) if str(function) == _SCALAR:
             return repr(_scalar(node))
-        case Made(function=Global() as function) if str(function) in _TENSORS:
+        case Made() if class_of(node) in _TENSORS:
             return _tensor(node)
         case Made():
             return f"{class_of(node).rpartition('.')[2]}({inner(_listed(node.arguments))})"
@@ -147,11 +151,13 @@ def _tensor(node: Made) -> str:
     """A tensor without its elements: class, dtype and shape."""
     match node.arguments:
         case (_, str() as dtype, tuple() as shape) | (_, _, str() as dtype, tuple() as shape, _):
-            sizes = "×".join(str(size) for size in shape[:_SHOWN_ITEMS] if type(size) is int)
-            said = ", ".join(part for part in (dtype[:_TEXT_MOST], sizes) if part)
+            said = [dtype[:_TEXT_MOST]]
+        case (Outside(), int(), tuple() as shape, *_):  # as torch has it in its files
+            said = []
         case _:
-            said = "…"
-    return f"{class_of(node).rpartition('.')[2]}({said})"
+            return f"{class_of(node).rpartition('.')[2]}(…)"
+    sizes = "×".join(str(size) for size in shape[:_SHOWN_ITEMS] if type(size) is int)
+    return f"{class_of(node).rpartition('.')[2]}({', '.join([*said, *([sizes] if sizes else [])])})"
 
 
 def _listed(arguments: Any) -> Any:

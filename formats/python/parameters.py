@@ -61,6 +61,23 @@ def hyperparameters(node: Any, prefix: str = "", nested: int = 0) -> Iterator[tu
         yield from hyperparameters(held, f"{prefix}{name[1:]}.", nested + 1)
 
 
+def entries(node: Pairs, prefix: str = "", nested: int = 0) -> Iterator[tuple[str, Any]]:
+    """What stands beside the tensors in a dict such as a checkpoint: its plain entries by their names.
+
+    Dicts inside are entered as `optimizer.lr`, models as `model__depth`.
+    """
+    for name, value in node.items if nested <= _NESTED_MOST else ():
+        if not isinstance(name, str):
+            continue
+        if isinstance(value, Pairs):
+            yield from entries(value, f"{prefix}{name}.", nested + 1)
+            continue
+        found, plain = in_short(value)
+        if found:
+            yield prefix + name, plain
+        yield from hyperparameters(value, f"{prefix}{name}__", nested + 1)
+
+
 def _named_steps(value: Any) -> list[tuple[str, Made]]:
     """The estimators of a pipeline or a union: a list of (name, estimator, …)."""
     if not isinstance(value, list):

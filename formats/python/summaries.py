@@ -14,6 +14,7 @@ from aq.formats.python.node_texts import EXTENDED, ONNX, REBUILD, TORCH, class_o
 from aq.formats.python.parameters import (
     MODULE,
     attributes_of,
+    entries,
     fitted,
     hyperparameters,
     library_of,
@@ -69,10 +70,11 @@ def summarise_node(top: Any, found: Iterable[Tensor], facts: Callable[[Tensor], 
         if count <= TENSORS_MOST:
             entry = {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
             tensors.append(entry | facts(tensor)._asdict())
+    chosen = entries(top) if isinstance(top, Pairs) and tensors else hyperparameters(top)
     summary: dict[str, Any] = {
         "class": class_of(top),
         "library": library_of(top),
-        "hyperparameters": dict(islice(hyperparameters(top), _PARAMETERS_MOST)),
+        "hyperparameters": dict(islice(chosen, _PARAMETERS_MOST)),
         "fitted": dict(islice(fitted(top, (node for _, node in walk(top))), _PARAMETERS_MOST)),
         "tensors": tensors,
     }

@@ -156,9 +156,9 @@ def _lines(asked: _Asked, text: list[str]) -> _Found:
 
 
 def _items(asked: _Asked) -> _Found:
-    found = items(asked.tip.artifact, asked.store)
+    found = items(asked.tip.artifact, asked.store, asked.path)
     owner: dict[str, str | None] = {}
-    for id, parts in asked.walk(ItemTracer(asked.store), {name: name for name in found}):
+    for id, parts in asked.walk(ItemTracer(asked.store, asked.path), {name: name for name in found}):
         owner.update(dict.fromkeys(parts.values(), _text(id)))
     told = [ItemBlame(name=name, commit=owner[name], value=one.shown) for name, one in found.items()]
     return _Found("items", 0, [], [], [], told)

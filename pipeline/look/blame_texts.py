@@ -65,12 +65,13 @@ class ItemTracer:
     """Traces the entries of a document or a model: {name in a version: name in the newest one}."""
 
     source: Source
+    path: str
 
     def inherited(
         self, parent: Version, child: Version, parts: dict[str, str]
     ) -> tuple[dict[str, str], dict[str, str]]:
         """See `Tracer`."""
-        old, new = (items(one.artifact, self.source) for one in (parent, child))
+        old, new = (items(one.artifact, self.source, self.path) for one in (parent, child))
         kept = {name for name in parts if name in old and old[name].same == new[name].same}
         return (
             {name: final for name, final in parts.items() if name in kept},
@@ -86,15 +87,23 @@ class ItemTracer:
         return not parts
 
 
-def items(record: Artifact, source: Source) -> dict[str, Item]:
+def items(record: Artifact, source: Source, path: str) -> dict[str, Item]:
     """The entries of a value: keys of a document, hyperparameters and tensors of a model, else the whole."""
-    if record.format in ("json", "metric") or (record.format == "bytes" and is_document(record, source)):
-        return dict(_inside("", _document(record, source)))
-    if record.kind == "model" or record.format == "pickle":
-        return dict(_model(record, source))
-    return {
+    return dict(_entries(record, source, path)) or {
         "": Item(json.dumps([str(record.root), str(record.data), str(record.type)]), f"{record.size:,} bytes")
     }
+
+
+def _entries(record: Artifact, source: Source, path: str) -> Iterator[tuple[str, Item]]:
+    from aq.formats.artifacts import values
+    from aq.formats.models.files import is_model_file, summarise_file
+
+    if record.format in ("json", "metric") or (record.format == "bytes" and is_document(record, source)):
+        yield from _inside("", _document(record, source))
+    elif record.kind == "model" or record.format == "pickle":
+        yield from _model(values.summarise(record, source))
+    elif record.format == "bytes" and is_model_file(path):
+        yield from _model(summarise_file(path, record, source) or {})
 
 
 def is_document(record: Artifact, source: Source) -> bool:
@@ -127,13 +136,10 @@ def _inside(name: str, value: Any) -> Iterator[tuple[str, Item]]:
         yield name, Item(json.dumps(value, sort_keys=True), value)
 
 
-def _model(record: Artifact, source: Source) -> Iterator[tuple[str, Item]]:
-    from aq.formats.artifacts import values
-
-    summary = values.summarise(record, source)
+def _model(summary: dict[str, Any]) -> Iterator[tuple[str, Item]]:
     for name, value in (summary.get("hyperparameters") or {}).items():
         yield name, Item(json.dumps(value, sort_keys=True, default=str), value)
-    for tensor in summary.get("tensors") or ():
+    for tensor in (one for one in summary.get("tensors") or () if one.get("digest")):
         shape = "×".join(map(str, tensor["shape"])) or "scalar"
         same = json.dumps([tensor.get("digest"), tensor["dtype"], shape])
         yield f"tensor {tensor['name'] or 'itself'}", Item(same, f"{tensor['dtype']} {shape}")

@@ -216,6 +216,46 @@ def test_skops_without_skops() -> None:
     assert grown["class"].endswith("RandomForestClassifier")
 
 
+def test_skops_tells_a_model_that_is_held_twice_once() -> None:
+    library = pytest.importorskip("skops.io")
+    ensemble, tree = pytest.importorskip("sklearn.ensemble"), pytest.importorskip("sklearn.tree")
+    rows = np.arange(40.0).reshape(20, 2) % 7
+    inner = tree.DecisionTreeClassifier(random_state=0)
+    votes = ensemble.VotingClassifier([("one", inner), ("two", inner)]).fit(rows, rows[:, 0] > 3)
+    found = summary("m.skops", library.dumps(votes))
+    assert found is not None
+    assert found["fitted"] == encode(votes, MemoryObjects()).summary["fitted"] != {}
+
+
+def test_a_checkpoint_in_a_file_reads_like_one_in_the_store() -> None:
+    torch = pytest.importorskip("torch")
+    layers = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    optimizer = torch.optim.SGD(layers.parameters(), lr=0.1, momentum=0.9)
+    layers(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    state = {"model": layers.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}
+    buffer = {"mean": torch.nn.Buffer(torch.ones(3)), "loss": 0.5}
+    for value in (state, buffer, layers.state_dict()):
+        stream = io.BytesIO()
+        torch.save(value, stream)
+        found, expected = summary("m.pt", stream.getvalue()), encode(value, MemoryObjects()).summary
+        assert found is not None
+        for fact in ("class", "hyperparameters", "tensors"):
+            assert found[fact] == expected[fact]
+    assert expected["hyperparameters"] == {}
+    after = io.BytesIO()
+    torch.save({**state, "epoch": 4}, after)
+    before = io.BytesIO()
+    torch.save(state, before)
+    changed = compared("m.pt", before.getvalue(), after.getvalue())
+    assert changed == {"parsed": "torch", "hyperparameters": [{"name": "epoch", "from": 3, "to": 4}]}
+
+
+def test_a_pickle_without_tensors_says_how_it_differs() -> None:
+    changed = compared("m.pkl", pickle.dumps(frozenset({1})), pickle.dumps(frozenset({2})))
+    assert changed == {"parsed": "pickle", "shown": {"from": "{1}", "to": "{2}"}}
+
+
 def test_a_module_of_torch_in_a_file() -> None:
     torch = pytest.importorskip("torch", reason="`make test TORCH=torch==2.13.0` runs the tests of torch")
     weights = torch.arange(20.0).reshape(4, 5)

@@ -103,6 +103,26 @@ def test_small_objects_are_shown() -> None:
     assert summary(1 << 70_000)["shown"] == "int of 70001 bits"
 
 
+def test_a_checkpoint_tells_what_stands_beside_its_tensors() -> None:
+    weights = np.arange(4.0)
+    value = {
+        "epoch": 3,
+        "state": {"layer": weights, 0: weights},
+        "optimizer": {"lr": 0.1, "groups": [{"decay": 0.01, "of": weights}]},
+        "scaler": Model(depth=2),
+        7: "no name",
+    }
+    found = summary(value)
+    assert found["hyperparameters"] == {
+        "epoch": 3,
+        "optimizer.lr": 0.1,
+        "optimizer.groups": "[{'decay': 0.01, 'of': ndarray(<f8, 4)}]",
+        "scaler": "Model()",
+        "scaler__depth": 2,
+    }
+    assert "shown" not in found
+
+
 def test_a_table_inside_is_an_artifact_of_its_own() -> None:
     objects = MemoryObjects()
     frame = pd.DataFrame({"a": np.arange(50_000), "s": "x"})

@@ -233,6 +233,22 @@ def test_a_model_by_its_tensors(repo: Repo) -> None:
     assert {found[name] for name in found if name.endswith("[1]")} == {ids[1]}
 
 
+def test_a_model_file_by_its_tensors_and_what_has_no_parts_as_a_whole(repo: Repo) -> None:
+    commits = []
+    for scale in (1.0, 2.0):
+        np.savez(repo.root / "w.npz", fixed=np.ones(30), moved=np.ones(30) * scale)
+        repo.add(["w.npz"])
+        commits.append(repo.commit({"odd": frozenset({scale})}, message=f"values {scale}").id)
+        commits.append(repo.commit(message=f"file {scale}").id)
+    found = repo.blame("w.npz")
+    assert {one.name: one.commit for one in found.items} == {
+        "tensor fixed": str(commits[1]),
+        "tensor moved": str(commits[3]),
+    }
+    (whole,) = repo.blame("odd").items
+    assert (whole.name, whole.commit) == ("", str(commits[2]))
+
+
 def test_unchanged_segments_are_not_read(repo: Repo) -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"id": range(60_000), "x": rng.normal(size=60_000)})
