@@ -17,7 +17,7 @@ import pyarrow as pa
 from aq.formats.columns import physical
 from aq.formats.columns.encodings import plain
 from aq.formats.columns.layout import Layout, layout_of
-from aq.formats.columns.rowhash import words
+from aq.formats.columns.rowhash import compared
 from aq.formats.comparing.inherited import unknown
 from aq.formats.comparing.sequence import Blocks, Positions, paired
 from aq.formats.comparing.sides import Column, Side, is_text, texts_of_both, values_of_both
@@ -170,7 +170,7 @@ def _values(left: pa.ChunkedArray, right: pa.ChunkedArray, blocks: Blocks) -> Ma
         return np.zeros(int(blocks[:, 2].sum()), bool)
     if layout is Layout.FIXED and kind.bit_width in (1, 8, 16, 32, 64):
         return _fixed(left, right, blocks)
-    mine, theirs = (np.concatenate([words(piece) for piece in side.chunks]) for side in (left, right))
+    mine, theirs = (np.concatenate([compared(piece) for piece in side.chunks]) for side in (left, right))
     return np.asarray(_on(mine, blocks, 0) != _on(theirs, blocks, 1))
 
 
@@ -217,7 +217,7 @@ class _Text:
         """Of each text; of a null as of an empty one."""
         ends = self.ends[first : first + size + 1]
         buffers = [None, pa.py_buffer(ends - ends[0]), pa.py_buffer(self.bytes[ends[0] : ends[-1]])]
-        return words(pa.Array.from_buffers(pa.large_binary(), size, buffers))
+        return compared(pa.Array.from_buffers(pa.large_binary(), size, buffers))
 
 
 def _texts(mine: _Text, theirs: _Text, blocks: Blocks) -> Mask:

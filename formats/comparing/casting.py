@@ -73,7 +73,7 @@ def cast_for_comparing(values: pa.ChunkedArray, cast: Cast | None) -> pa.Chunked
     kind = values.type
     try:
         if is_.is_floating(kind) and not is_.is_float16(kind):
-            values = pc.if_else(pc.is_nan(values), pa.scalar(None, kind), values)
+            values = pc.if_else(pc.is_nan(values), pa.nulls(len(values), kind), values)
         if is_.is_string(cast.kind):
             return _texts(values, cast.form)
         return _numbers(values) if is_.is_float64(cast.kind) else _in_unit(values, cast.kind)
@@ -154,4 +154,4 @@ def _texts(values: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
         return found
     for pattern, text in _FORMS[form]:
         found = pc.replace_substring_regex(found, pattern, text)
-    return pc.if_else(pc.equal(found, ""), pa.scalar(None, pa.string()), found)
+    return pc.if_else(pc.equal(found, ""), pa.nulls(len(found), pa.string()), found)

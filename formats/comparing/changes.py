@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from aq.formats.columns import physical
 from aq.formats.columns.picking import places, taken
-from aq.formats.columns.rowhash import words
+from aq.formats.columns.rowhash import compared
 from aq.formats.columns.sets import distinct
 from aq.formats.comparing.clocks import guess_clock, is_moment
 from aq.formats.comparing.drift import ks, number_psi, text_psi
@@ -60,7 +60,7 @@ def changed_cells(before: Side, after: Side, columns: Sequence[Column], matching
 def _paired_changes(before: Side, after: Side, column: Column, pairs: Pairs) -> Pairs:
     if not len(pairs.before):
         return pairs
-    differs = words(take(before, column, pairs.before)) != words(take(after, column, pairs.after))
+    differs = compared(take(before, column, pairs.before)) != compared(take(after, column, pairs.after))
     return Pairs(pairs.before[differs], pairs.after[differs])
 
 

@@ -2,7 +2,7 @@
 
 Invariant: each row is in at most one pair; rows in no pair were removed or added. Rows match by
 the declared key; without one, by their whole content wherever they stand, then by the columns
-that cut the table, or by all columns but one.
+that `naming` finds, or by all columns but one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from aq.formats.columns.rowhash import Words, mix, words
+from aq.formats.columns.rowhash import Words, compared, mix
 from aq.formats.columns.sets import common, without
 from aq.formats.comparing.blockwise import differing
 from aq.formats.comparing.match_segments import Aligned, align_segments, changed_rows, differing_segments
@@ -57,7 +57,8 @@ def match_rows(
 ) -> Matching:
     """Pair the rows of two versions; `cut` serves where no key is declared."""
     left, right, is_reordered = differing_segments(before, after, columns)
-    aligned, left, right = align_segments(before, after, columns, key or cut, left, right, is_keyed=bool(key))
+    is_keyed = bool(key) or (bool(cut) and [column.after for column in cut] != after.described.cut)
+    aligned, left, right = align_segments(before, after, columns, key or cut, left, right, is_keyed=is_keyed)
     steady = key or cut or columns
     steps = in_step(before, left, after, right, steady)
     blocks = steps.blocks
@@ -115,7 +116,7 @@ class Search:
         found = np.zeros(len(rows.before), np.uint64), np.zeros(len(rows.after), np.uint64)
         for place, column in enumerate(self.columns if len(rows.before) else []):
             mine, theirs = take(self.before, column, rows.before), take(self.after, column, rows.after)
-            found = found[0] + salted(words(mine), place), found[1] + salted(words(theirs), place)
+            found = found[0] + salted(compared(mine), place), found[1] + salted(compared(theirs), place)
         return found
 
     def by_key(self, left: Words, right: Words, changed: Pairs, loose: Pairs) -> Settled:

@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from aq.formats.columns.picking import kept, taken
-from aq.formats.columns.rowhash import Words, mix, words
+from aq.formats.columns.rowhash import Words, compared
 from aq.formats.columns.sets import common, distinct
 from aq.formats.columns.types import arrow_field
 from aq.formats.comparing.compare import KEY_MOST
 from aq.formats.comparing.lineup import line_up
 from aq.formats.comparing.merge_columns import Conflict, Facts, Merged, merge_columns, merged_type
 from aq.formats.comparing.merge_rows import NONE, Added, Order, merged_order
-from aq.formats.comparing.sides import Column, Rows, Side, take
+from aq.formats.comparing.sides import Column, Rows, Side, salted, take
 from aq.formats.dataframes.columns import Columns
 from aq.formats.objects import Like, Sink, Source
 from aq.formats.records import Artifact
@@ -142,7 +142,7 @@ class _Rows:
             return
         places = [self._at(side)[rows] for side in (0, 1)]
         values = [take(self._side(side), own(one, side), places[side]) for side in (0, 1)]
-        differ = words(values[0]) != words(values[1])
+        differ = compared(values[0]) != compared(values[1])
         before = take(self.facts[0].lineup.before, Column(one.name, base, base), rows[differ])
         yield from self._told(one, rows[differ], before, [kept(side, pa.array(differ)) for side in values])
 
@@ -162,7 +162,7 @@ class _Rows:
             if None in one.sides:
                 continue
             values = [take(self._side(side), own(one, side), rows[side]) for side in (0, 1)]
-            for at in np.flatnonzero(words(values[0]) != words(values[1])).tolist():
+            for at in np.flatnonzero(compared(values[0]) != compared(values[1])).tolist():
                 key = self._shown_key(self._side(0), 0, rows[0][at : at + 1])[0]
                 shown = (self._side(0).shown(own(one, 0), side[at]) for side in values)
                 yield Conflict("cell", one.name, key, None, *shown)
@@ -174,8 +174,8 @@ class _Rows:
 
     def _key_words(self, side: int, rows: Rows) -> Words:
         found = np.zeros(len(rows), np.uint64)
-        for at in self.key:
-            found = mix(found ^ words(take(self._side(side), self.facts[side].columns[at], rows)))
+        for place, at in enumerate(self.key):
+            found += salted(compared(take(self._side(side), self.facts[side].columns[at], rows)), place)
         return found
 
     def _keys(self, rows: Rows) -> list[dict[str, Any]]:

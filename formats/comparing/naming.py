@@ -14,8 +14,9 @@ import numpy as np
 from aq.formats.columns.rowhash import Words
 from aq.formats.columns.sets import distinct
 from aq.formats.columns.types import arrow_type
-from aq.formats.comparing.match_segments import differing_segments
+from aq.formats.comparing.match_segments import align_segments, differing_segments
 from aq.formats.comparing.sides import Column, Rows, Side, hashes_of_both
+from aq.formats.comparing.steady import steadier
 from aq.formats.tables.content import Segment
 from pyarrow import types as is_
 
@@ -48,14 +49,30 @@ def identifying(before: Side, after: Side, columns: Sequence[Column]) -> tuple[l
 
 
 def naming(before: Side, after: Side, columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
-    """As `identifying`, with a column that names the rows, if there is one, in place of those that cut."""
+    """As `identifying`, with columns that name the rows, or line them up, in place of those that cut."""
     key, cut = identifying(before, after, columns)
     if key:
         return key, cut
     left, right, _ = differing_segments(before, after, columns)
-    sizes = [sum(segment.stop - segment.start for segment in side) for side in (left, right)]
-    if min(sizes) == 0 or max(sizes) > LOOKED_AT_MOST:
+    _, left, right = align_segments(before, after, columns, cut, left, right, is_keyed=False)
+    if not (left and right and columns):
         return key, cut
+    named = _named(before, left, after, right, columns, cut)
+    return key, steadier(before, left, after, right, columns, named)
+
+
+def _named(
+    before: Side,
+    left: Sequence[Segment],
+    after: Side,
+    right: Sequence[Segment],
+    columns: Sequence[Column],
+    cut: list[Column],
+) -> list[Column]:
+    """The column that names the rows of these segments, if they are few and there is one, else `cut`."""
+    sizes = [sum(segment.stop - segment.start for segment in side) for side in (left, right)]
+    if max(sizes) > LOOKED_AT_MOST:
+        return cut
     search = _Search(before, left, after, right, columns)
     best, most = cut, min(sizes) * _SHARED
     if cut and (found := search.shared(cut)) is not None:
@@ -66,7 +83,7 @@ def naming(before: Side, after: Side, columns: Sequence[Column]) -> tuple[list[C
         found = None if [column] == best else search.shared([column])
         if found is not None and len(found.before) > most and search.is_told(column, found):
             best, most = [column], len(found.before)
-    return key, best
+    return best
 
 
 class _Search:

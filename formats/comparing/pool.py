@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from aq.formats.columns.rowhash import Words, words
+from aq.formats.columns.rowhash import Words, compared
 from aq.formats.comparing.sides import Column, Pairs, Rows, Side, salted, take
 
 Places = tuple[Rows, Rows]
@@ -55,7 +55,7 @@ class Pool:
         new = at[~known[at]]
         if len(new):
             found = take(self._sides[side], self._columns[place], self._rows[side][new])
-            values[new], known[new] = words(found), True
+            values[new], known[new] = compared(found), True
         return salted(values[at], place)
 
     def _column(self, place: int, side: int) -> tuple[Words, npt.NDArray[np.bool_]]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from aq.formats.columns.described import Described
 from aq.formats.columns.layout import Layout, layout_of, write_array
 from aq.formats.columns.picking import places, taken
-from aq.formats.columns.rowhash import Words, words
+from aq.formats.columns.rowhash import Words, compared
 from aq.formats.columns.sets import distinct, without
 from aq.formats.columns.types import arrow_type
 from aq.formats.comparing.blockwise import differing
@@ -203,7 +203,7 @@ class _Search:
             if not (len(free) and len(left)):
                 return
             for part, side, rows in zip(hashes, (self._before, self._after), (free, left), strict=True):
-                part += salted(words(side.take(column, rows)), place)
+                part += salted(compared(side.take(column, rows)), place)
             more = place + 1 - len(self._steady)
             if more >= 0 and more & (more - 1) == 0 and column is not columns[-1]:
                 kept = _may_be_among(hashes[0], hashes[1]), _may_be_among(hashes[1], hashes[0])

@@ -16,7 +16,7 @@ import pyarrow as pa
 from aq.formats.columns.described import Described, described
 from aq.formats.columns.encodings import whole
 from aq.formats.columns.picking import places, taken
-from aq.formats.columns.rowhash import Words, mix, words
+from aq.formats.columns.rowhash import Words, compared, mix
 from aq.formats.columns.shown import plain, shown
 from aq.formats.columns.types import arrow_type
 from aq.formats.comparing.casting import Cast, cast_for_comparing
@@ -123,7 +123,7 @@ class Side:
 
     def words(self, column: Column, segments: Sequence[Segment]) -> Words:
         """The words of one column of these segments."""
-        return one_after_the_other([words(piece) for piece in self.values(column, segments).chunks])
+        return one_after_the_other([compared(piece) for piece in self.values(column, segments).chunks])
 
     def hashes(self, columns: Sequence[Column], segments: Sequence[Segment]) -> Words:
         """A hash of each row over some columns."""
@@ -189,7 +189,7 @@ def hashes_of_both(
     if len(columns) != 1:
         return before.hashes(columns, left), after.hashes(columns, right)
     found = [
-        [words(piece) for piece in side.chunks]
+        [compared(piece) for piece in side.chunks]
         for side in values_of_both(before, left, after, right, columns[0])
     ]
     mine, theirs = map(one_after_the_other, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sysconfig
+from decimal import Decimal
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -348,3 +349,36 @@ def test_a_null_is_another_value_than_an_empty_text() -> None:
     before = pd.DataFrame({"k": range(9), "s": [None, "", "x"] * 3, "f": [1.0, float("nan"), 0.0] * 3})
     after = before.assign(s=["", None, "x"] * 3, f=[1.0, float("nan"), -0.0] * 3)
     assert columns(diff(before, after, "k")) == {"s": 6, "f": 3}
+
+
+def _cents(*values: int) -> list[Decimal]:
+    return [Decimal(value) / 100 for value in values]
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        (pa.list_(pa.decimal128(9, 2)), _cents(0, 0), _cents(1, 1)),
+        (pa.list_(pa.struct({"a": pa.int64()})), [{"a": 0}, {"a": 0}], [{"a": 1}, {"a": 1}]),
+        (pa.map_(pa.int64(), pa.decimal128(9, 2)), [(0, Decimal(0))], [(1, Decimal(1) / 100)]),
+        (
+            pa.struct({"a": pa.int64(), "b": pa.decimal128(9, 2)}),
+            {"a": 1, "b": Decimal("0.02")},
+            {"a": 2, "b": Decimal("0.01")},
+        ),
+    ],
+    ids=str,
+)
+def test_small_decimals_inside_others_are_told_apart(kind: pa.DataType, old: Any, new: Any) -> None:
+    """Their words are a mix of small numbers, as are those of the places where they stand."""
+    before, after = (pa.table({"id": [1, 2], "x": pa.array([one, one], kind)}) for one in (old, new))
+    assert columns(diff(before, after)) == {"x": 2}
+
+
+def test_small_decimals_side_by_side_are_told_apart() -> None:
+    def at(*values: int) -> pa.Array:
+        return pa.array(_cents(*values), pa.decimal128(9, 2))
+
+    before = pa.table({"a": at(1, 9), "flag": [True, False], "b": at(1, 9)})
+    after = pa.table({"a": at(3, 9), "flag": [True, False], "b": at(3, 9)})
+    assert diff(before, after)["rows"]["removed"] == 1
