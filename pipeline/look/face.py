@@ -10,10 +10,11 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aq.formats import arguments
-from aq.formats.errors import NotFound, UsageError
+from aq.formats.errors import NotFound, UsageError, with_article
 from aq.formats.identity import Digest
 from aq.formats.objects import Overlay, get_record
 from aq.formats.records import Artifact as Record
@@ -127,7 +128,7 @@ class Artifact:
             yield
         except NotFound as error:
             raise NotFound(
-                error.message, hint=error.hints or f"aq show {self.revision}:{self.path}"
+                error.message, hint=error.hints or f"aq show {quote(f'{self.revision}:{self.path}')}"
             ) from None
 
     def bytes(self) -> builtins.bytes:
@@ -154,7 +155,8 @@ class Artifact:
         """
         if self.record.kind != "file":
             raise UsageError(
-                f"{self.path} is a {self.kind}, no file", hint=f"aq cat {self.revision}:{self.path}"
+                f"{self.path} is {with_article(self.kind)}, no file",
+                hint=f"aq cat {quote(f'{self.revision}:{self.path}')}",
             )
         from aq.formats.contents.seeking import StoredFile
 
@@ -165,7 +167,7 @@ class Artifact:
     ) -> Path:
         """Write the value to a file: tables by suffix (.csv .parquet .arrow .json .jsonl), files as they are.
 
-        Raises UsageError where the folder does not exist, or a table has no form of that suffix.
+        Raises UsageError where the folder does not exist, or the value has no form of that suffix.
         """
         from aq.pipeline.look import outputs
 

@@ -6,11 +6,14 @@ unpickled: a model leaves as its pickle, whole, only when a file is asked for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from shlex import quote
+from stat import S_IMODE
 from typing import Any, Final
 
-from aq.formats.errors import UsageError
+from aq.formats.errors import UsageError, with_article
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.pipeline.look import exporting
@@ -18,6 +21,8 @@ from aq.pipeline.look.exporting import FORMS, Held, exported
 from aq.pipeline.look.selection import Rows, as_table, span
 from aq.store.system import disk
 
+_ONLY: Final = {"array": ".npy", "items": ".json", "json": ".json", "metric": ".json", "pickle": ".pkl"}
+"""What a value leaves as; files and bytes may be anything."""
 _SUFFIXES: Final = {
     ".csv": "csv",
     ".parquet": "parquet",
@@ -35,7 +40,12 @@ def form_of(record: Artifact, target: Path, *, part: bool = False) -> str | None
 
     Raises UsageError where the name asks for one that there is not.
     """
-    return table_form(target, "csv") if record.kind == "table" or part else None
+    if record.kind == "table" or part:
+        return table_form(target, "csv")
+    only, asked = _ONLY.get(record.format), target.suffix.lower()
+    if only is not None and asked in _SUFFIXES and asked != only:
+        raise UsageError(f"{with_article(record.kind)} is written as {only}, not as {asked}")
+    return None
 
 
 def table_form(target: Path, default: str) -> str:
@@ -91,10 +101,19 @@ def _stored(
 
 
 def write(target: Path, pieces: Iterable[bytes]) -> None:
-    """Write an answer to a file, whole or not at all. Raises UsageError where its folder does not exist."""
+    """Write an answer to a file, whole or not at all, through links; to a device or pipe as it comes.
+
+    A file that it replaces hands on its permissions. Raises UsageError where there is no such folder.
+    """
     if not target.parent.is_dir():
-        raise UsageError(f"no folder {target.parent}", hint=f"mkdir -p {target.parent}")
-    disk.write_stream(str(target), pieces)
+        raise UsageError(f"no folder {target.parent}", hint=f"mkdir -p {quote(str(target.parent))}")
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder: name a file in it")
+    if target.exists() and not target.is_file():
+        disk.write_into(str(target), pieces)
+        return
+    mode = S_IMODE(target.stat().st_mode) if target.exists() else 0o644
+    disk.write_stream(os.path.realpath(target), pieces, mode=mode)
 
 
 def _plain(store: Source, record: Artifact, path: str) -> Iterator[bytes]:

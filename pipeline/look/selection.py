@@ -10,7 +10,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from aq.formats.errors import AqError, NotFound, UsageError
+from aq.formats.errors import AqError, NotFound, UsageError, with_article
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.pipeline.flow.hints import Form
@@ -36,6 +36,8 @@ def span(rows: Rows, total: int) -> tuple[int, int]:
         rows = slice(rows.start, max(rows.start, rows.stop), rows.step)
         if rows.start < 0:
             raise UsageError("a range of rows starts at 0 or later")
+    if not all(edge is None or hasattr(edge, "__index__") for edge in (rows.start, rows.stop, rows.step)):
+        raise UsageError("rows are counted: slice(0, 100) is the first hundred")
     if rows.step not in (None, 1):
         raise UsageError("rows are read without steps: take every n-th of what is loaded")
     start, stop, _ = rows.indices(total)
@@ -86,10 +88,11 @@ def as_table(
         read = getattr(tables, f"to_{form}")
         return read(record, source, columns=columns, rows=None if rows is None else span(rows, _rows(record)))
     if record.kind != "file":
-        raise UsageError(f"{path} is a {record.kind}, no table")
+        raise UsageError(f"{path} is {with_article(record.kind)}, no table")
+    if (found := parsing.file_kind(path)) is None:
+        raise UsageError(f"{path} is no table by its name (as {', '.join(parsing.SUFFIXES)} are)")
     if columns is None and rows is None:
         return inputs.as_table(source, record, path, form)
-    found = parsing.file_kind(path)
     if found == ("parquet", ""):
         return _from_parquet(source, record, path, form, columns, rows)
     whole = inputs.as_table(source, record, path, "pandas" if form == "pandas" else "arrow")
@@ -122,6 +125,8 @@ def _of_arrow(table: pa.Table, columns: Sequence[str] | None, rows: Rows | None)
 
 
 def _require(columns: Sequence[str], names: Sequence[str]) -> None:
+    if len(set(columns)) < len(columns):
+        raise UsageError("a column is named twice")
     for name in columns:
         if name not in names:
             raise NotFound(f"no column {name!r}; the table has {', '.join(names[:20])}")

@@ -32,6 +32,8 @@ _KINDS: Final = {
     ".feather": "feather",
     ".arrow": "feather",
 }
+SUFFIXES: Final = tuple(_KINDS)
+"""The names of table files end so."""
 _TEXTUAL: Final = frozenset({"csv", "tsv", "jsonl", "json"})
 
 
@@ -64,7 +66,7 @@ def parser_for(filename: str, form: Form) -> Parser:
     """The parser of a file for an op that wants this form. Raises UsageError where there is none."""
     found = file_kind(filename)
     if found is None:
-        known = ", ".join(_KINDS)
+        known = ", ".join(SUFFIXES)
         raise UsageError(f"{filename} is no table file (these are: {known}): annotate the argument as Path")
     kind, compression = found
     arrow = form in ("arrow", "polars")

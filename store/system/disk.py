@@ -335,13 +335,25 @@ def write_stream(path: str, pieces: Iterable[Buffer], *, mode: int = 0o644) -> N
     unlink(temporary)
     fd = create(temporary, mode=mode)
     try:
-        for piece in pieces:
-            write(fd, piece, path=temporary)
-        fsync(fd, path=temporary)
+        try:
+            for piece in pieces:
+                write(fd, piece, path=temporary)
+            fsync(fd, path=temporary)
+        finally:
+            os.close(fd)
+        rename(temporary, path)
     except BaseException:
         unlink(temporary)
         raise
+    fsync_folder(os.path.dirname(path) or ".")
+
+
+def write_into(path: str, pieces: Iterable[Buffer]) -> None:
+    """Hand the pieces to a device or a pipe, as they come."""
+    with _Doing("open", path):
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        for piece in pieces:
+            write(fd, piece, path=path)
     finally:
         os.close(fd)
-    rename(temporary, path)
-    fsync_folder(os.path.dirname(path) or ".")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from aq.formats.contents.chunking import cut
-from aq.formats.errors import NotFound, UsageError
+from aq.formats.errors import AqError, NotFound, UsageError
 from aq.formats.identity import Kind
 from aq.formats.tables.table import reader
 from aq.pipeline.look import outputs
@@ -175,6 +177,10 @@ def test_wrong_parts_are_refused_with_what_there_is(repo: Repo) -> None:
         repo.get("plain").load(columns=["x", "x"])
     with pytest.raises(UsageError, match="is a file"):
         repo.get("t.csv").load(columns=["x"])
+    with pytest.raises(UsageError, match="twice"):
+        repo.get("t.parquet").to_pandas(columns=["x", "x"])
+    with pytest.raises(UsageError, match="rows are counted"):
+        repo.get("plain").load(rows=slice("a", None))
     with pytest.raises(UsageError, match="is a value, no table"):
         repo.get("number").load(rows=slice(0, 1))
     with pytest.raises(UsageError, match="is no table"):
@@ -221,6 +227,58 @@ def test_the_suffix_of_a_file_says_its_form_and_one_that_says_none_is_refused(
         assert not (tmp_path / name).exists()
     part = repo.get("t.csv").save(tmp_path / "part.parquet", rows=slice(0, 2))
     assert len(pd.read_parquet(part)) == 2
+
+
+def test_a_file_is_replaced_as_a_whole_and_as_it_was(repo: Repo, tmp_path: Path) -> None:
+    plain, target = repo.get("plain"), tmp_path / "kept" / "a.csv"
+    target.parent.mkdir()
+    target.write_text("old")
+    target.chmod(0o600)
+    link = tmp_path / "link.csv"
+    link.symlink_to(target)
+    plain.save(link)
+    assert link.is_symlink() and len(pd.read_csv(target)) == len(frame())
+    assert target.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(UsageError, match="is a folder"):
+        plain.save(target.parent)
+    with pytest.raises(UsageError, match="no folder"):
+        plain.save(tmp_path / "no such" / "a.csv")
+    assert [one.name for one in target.parent.iterdir()] == ["a.csv"]
+    assert sorted(one.name for one in tmp_path.iterdir() if one.suffix == ".new") == []
+
+
+def test_a_pipe_or_device_is_written_to_and_stays(repo: Repo, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        repo.get("plain").save(pipe)
+        assert read.result() == repo.cat("plain", format="csv")
+    assert pipe.is_fifo()
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")
+    with pytest.raises(AqError, match=r"^no space left for "):
+        repo.get("plain").save(full)
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_value_is_saved_under_no_name_that_says_otherwise(tmp_path: Path) -> None:
+    with create(tmp_path / "r") as repo:
+        repo.commit({"array": np.arange(3), "value": {"a": 1}, "set": frozenset([1]), "raw": b"a,b\n"})
+        names = {"array": ".npy", "value": ".json", "set": ".pkl"}
+        for path, only in names.items():
+            with pytest.raises(UsageError, match=f"is written as {only}, not as .csv"):
+                repo.get(path).save(tmp_path / "a.csv")
+            for name in (only, ".bin", ""):
+                assert repo.get(path).save(tmp_path / f"b{name}").read_bytes() == repo.get(path).bytes()
+        assert repo.get("raw").save(tmp_path / "raw.csv").read_bytes() == b"a,b\n"
+        with pytest.raises(UsageError, match="array is an array, no table"):
+            repo.get("array").to_pandas()
+        (repo.root / "plain.txt").write_text("x")
+        repo.add(["plain.txt"])
+        repo.commit(message="a text")
+        with pytest.raises(UsageError, match=r"^plain.txt is no table by its name \(as .csv, .*are\)$"):
+            repo.get("plain.txt").to_polars()
 
 
 def test_every_form_holds_the_part_that_is_asked_for(repo: Repo) -> None:
