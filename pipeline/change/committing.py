@@ -16,7 +16,7 @@ from aq.formats.objects import Like, get_record
 from aq.formats.partitions import flow_of
 from aq.formats.records import Artifact, Commit, Run
 from aq.formats.trees.prolly import map_diff
-from aq.pipeline.change import git
+from aq.pipeline.change import columnar, git
 from aq.pipeline.change.finishing import finishing
 from aq.pipeline.change.recording import Proposal, Recorded, Taken, record
 from aq.pipeline.flow.partitions import of_run
@@ -29,6 +29,7 @@ from aq.store.commits import snapshots
 from aq.store.commits.refs import TRACKING, Ref
 from aq.store.commits.snapshots import Entry, Mode, Origin
 from aq.store.system import paths as path_rules
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from aq.pipeline.repo import Repo
@@ -47,7 +48,9 @@ def folder(
     rules = repo.store.refs().get(TRACKING) if wanted is None else None
     root, tally = repo.worktree.take(at.snapshot, paths=wanted)
     text = message or _default(path for path, _, _ in map_diff(repo.store, at.snapshot, root))
-    return _propose(repo, at, Taken(root, tally), text, time, before, followed=rules)
+    done = _propose(repo, at, Taken(root, tally), text, time, before, followed=rules)
+    notes = columnar.told_of_changed(repo.store, at.snapshot, root, done.bytes.new)
+    return replace(done, notes=[*done.notes, *notes]) if notes else done
 
 
 def values(

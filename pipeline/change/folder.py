@@ -14,6 +14,7 @@ from aq.formats import partitions
 from aq.formats.errors import NotFound, UsageError
 from aq.formats.objects import Overlay, get_record
 from aq.formats.records import Run
+from aq.pipeline.change import columnar
 from aq.pipeline.change.finishing import finishing
 from aq.pipeline.change.present import present, sources
 from aq.pipeline.history import facts, freshness
@@ -45,7 +46,7 @@ def add(repo: Repo, paths: Sequence[str | Path], *, force: bool) -> Tracked:
         move = repo.transaction("add", " ".join(wanted))
         move.set("tracking", change.ref, expect=change.expect)
         move.commit()
-    return Tracked(added=change.paths, notes=change.notes)
+    return Tracked(added=change.paths, notes=[*change.notes, *columnar.told_of_new(change.paths)])
 
 
 def _refuse_made(repo: Repo, at: Head, wanted: Sequence[str]) -> None:
