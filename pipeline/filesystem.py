@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import finalize
 
 from aq.formats.contents.seeking import StoredFile
-from aq.formats.errors import AqError
+from aq.formats.errors import AqError, NotARepository
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
 from aq.formats.trees.prolly import map_items
@@ -65,7 +65,11 @@ class AqFileSystem(AbstractFileSystem):  # type: ignore[misc]
         super().__init__(repo=repo, **options)
         import aq
 
-        self._repo: Repo = aq.open(os.fspath(repo or "."))
+        try:
+            self._repo: Repo = aq.open(os.fspath(repo or "."))
+        except NotARepository as error:
+            hint = 'storage_options={"repo": "FOLDER"}'
+            raise NotARepository(error.message, hint=hint) from None
         self._lock = RLock()
         self._held: OrderedDict[str, _Made] = OrderedDict()
         self._sizes: dict[str, int] = {}

@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from aq.formats.errors import NotARepository
 from aq.pipeline.filesystem import AqFileSystem
 from aq.pipeline.repo import Repo
 from fsspec.tests import abstract
@@ -185,6 +186,22 @@ def test_it_goes_to_other_processes_and_threads(repo: Repo) -> None:
             lambda at: fs.cat_file("main/data/f.parquet", at, at + 999), range(0, len(data), 999)
         )
         assert b"".join(parts) == data
+
+
+@pytest.mark.parametrize("cache", ["simplecache", "filecache"])
+def test_it_stands_behind_the_caches_of_fsspec(repo: Repo, tmp_path: Path, cache: str) -> None:
+    options: dict[str, Any] = {cache: {"cache_storage": str(tmp_path / "cache")}}
+    for path in ("main/data/f.csv", "main/sales"):
+        with fsspec.open(f"{cache}::aq://{path}", **options) as stream:
+            assert stream.read(3) == fsspec.filesystem("aq").cat(path)[:3]
+            stream.seek(100)
+            assert stream.read(50) == fsspec.filesystem("aq").cat(path)[100:150]
+
+
+def test_outside_a_repository_it_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(NotARepository) as found:
+        fsspec.filesystem("aq", repo=tmp_path)
+    assert found.value.hints == ('storage_options={"repo": "FOLDER"}',)
 
 
 def test_the_entry_point_names_it() -> None:
