@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Set
+from typing import Final
 
 from aq.formats.identity import Kind
 from aq.formats.packing.packs import Bases, Place, frame_at, seed_of
@@ -19,11 +20,15 @@ from aq.store.frames.packs import PackFiles
 from aq.store.frames.place_rows import bases_in, encode_place
 from aq.store.store import Store
 
+_KIND: Final = 24
+"""Where the kind stands in the row of a place."""
+
 
 def require_confirmed(store: Store, kept: Set[bytes]) -> None:
     """Raise DamagedIndex where a place is in no pack, or something that is kept is in one and has no place.
 
-    Every row that is right is met just once, so that they need only be counted.
+    Every row that is right is met just once, so that they need only be counted. A run that is not listed
+    would keep nothing.
     """
     files = PackFiles(f"{store.control}/packs")
     try:
@@ -40,11 +45,16 @@ def require_confirmed(store: Store, kept: Set[bytes]) -> None:
 
 def _rows(look: Look) -> tuple[int, dict[bytes, Bases]]:
     """How many places there are, and the bases of what is made from others."""
-    count, deltas = sum(1 for _ in look.items("summaries")), dict[bytes, Bases]()
+    count, deltas, runs = sum(1 for _ in look.items("summaries")), dict[bytes, Bases](), set[bytes]()
     for id, value in look.items("objects"):
         count += 1
         if bases := bases_in(value):
             deltas[id] = bases
+        if value[_KIND] == Kind.RUN:
+            runs.add(id)
+    runs.difference_update(id for _position, id in look.items("runs"))
+    if any(look.get("lost", id) is None for id in runs):
+        raise DamagedIndex(f"run {min(runs).hex()} is not listed")
     return count, deltas
 
 

@@ -323,10 +323,12 @@ def test_a_collector_drops_nothing_that_a_wrong_row_hides(small: tuple[Path, Tru
     chunks, runs = places(template, Kind.CHUNK), places(template, Kind.RUN)
     (run, lying), some = next(iter(runs.items())), list(chunks.items())[:2]
     rows = [rows for id, place in some for rows in wrong_rows(id, place).items()]
-    for what, changed in [*rows, ("codec of a run", wrong_rows(run, lying)["codec"])]:
+    rows.append(("codec of a run", wrong_rows(run, lying)["codec"]))
+    for what, changed in [*rows, ("a run is not listed", [])]:
         root = copy_of(template, template.parent / "damaged")
         with Store.open(root) as store:
             store.index.put_many("objects", changed)
+            store.index.put_many("runs", [] if changed else [(store.index.items("runs")[-1][0], None)])
         with Store.open(root) as store, pytest.raises(Damaged) as raised:
             collect(store, now=10, user="ada")
         assert REBUILD in raised.value.hints, what
