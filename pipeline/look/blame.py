@@ -90,7 +90,7 @@ def _authors(store: Source, ids: Iterable[str | None]) -> Iterator[tuple[str, Au
 
 def _found(asked: _Asked, column: str | None) -> _Found:
     """The parts of the path, by what it is."""
-    from aq.pipeline.look.filediff import is_table_file
+    from aq.pipeline.look.table_files import is_table_file
 
     record, store = asked.tip.artifact, asked.store
     if record.kind == "table":

@@ -20,8 +20,8 @@ from aq.formats.comparing.spans import coalesced, overlap, uncovered, without
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import MemoryObjects, Source
 from aq.formats.records import Artifact
-from aq.formats.tables import encode_table
 from aq.pipeline.look.blame_walk import Version, steps
+from aq.pipeline.look.table_files import encoded
 
 _PARSED_KEPT: Final = 4
 
@@ -56,14 +56,11 @@ class Tables:
         if version.artifact.kind == "table":
             return version.artifact, self._store
         if version.id not in self._parsed:
-            from aq.pipeline.step.parsing import parse, parser_for
-
             memory = MemoryObjects()
-            parser = parser_for(self._path, "arrow")
-            table = parse(version.artifact, self._store, parser, {}, label=self._path)
+            table = encoded(self._path, version.artifact, self._store, memory)
             while len(self._parsed) >= _PARSED_KEPT:
                 del self._parsed[next(iter(self._parsed))]
-            self._parsed[version.id] = encode_table(table, memory).artifact, memory
+            self._parsed[version.id] = table, memory
         return self._parsed[version.id]
 
     def links(self, parent: Version, child: Version) -> Links:

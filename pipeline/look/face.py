@@ -80,9 +80,9 @@ class Artifact:
             if is_model_file(self.path):
                 known = summarise_file(self.path, self.record, self._store) or known
             else:
-                from aq.pipeline.look.filediff import summarise_table_file
+                from aq.pipeline.look.table_files import summarised
 
-                known = known | (summarise_table_file(self.path, self.record, self._store) or {})
+                known = known | (summarised(self.path, self.record, self._store) or {})
         return known
 
     def load(self, *, columns: Sequence[str] | None = None, rows: Rows | None = None) -> Any:

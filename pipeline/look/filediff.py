@@ -15,13 +15,10 @@ from typing import Any, Final
 from aq.formats.errors import AqError
 from aq.formats.objects import MemoryObjects, Source
 from aq.formats.records import Artifact
+from aq.pipeline.look.table_files import is_table_file, parsed
 
 TEXT_MOST: Final = 4 << 20
 """Bytes: larger files are not compared line by line."""
-PARSED_MOST: Final = 1 << 30
-SUMMARISED_MOST: Final = 32 << 20
-"""Bytes of a file that `show` parses, which takes about a second."""
-"""Bytes: larger files are not parsed as tables."""
 _SNIFFED: Final = 8_192
 _NO_END: Final = "\\ No newline at end of file"
 
@@ -29,9 +26,9 @@ _NO_END: Final = "\\ No newline at end of file"
 def file_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any]:
     """The `detail` of a file's diff."""
     size = {"from": before.size, "to": after.size}
-    parsed = _model_detail(path, before, after, source) or _table_detail(path, before, after, source)
-    if parsed is not None:
-        return {"size": size, **parsed}
+    inside = _model_detail(path, before, after, source) or _table_detail(path, before, after, source)
+    if inside is not None:
+        return {"size": size, **inside}
     if before.size > TEXT_MOST or after.size > TEXT_MOST:
         return {"size": size, "binary": True}
     old, new = text_of(before, source), text_of(after, source)
@@ -49,45 +46,17 @@ def _model_detail(path: str, before: Artifact, after: Artifact, source: Source) 
 
 
 def _table_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any] | None:
-    """As tables, read as an op would get them; None where one of them is no table."""
-    from aq.pipeline.step.parsing import parse, parser_for
-
+    """As tables; None where one of them is no table."""
     if not all(is_table_file(path, record, source) for record in (before, after)):
         return None
     from aq.formats.comparing.compare import compare_tables
     from aq.formats.tables import encode_table
 
-    parser, memory = parser_for(path, "arrow"), MemoryObjects()
+    memory = MemoryObjects()
     with suppress(AqError):
-        sides = [parse(record, source, parser, {}, label=path) for record in (before, after)]
-        old, new = (encode_table(side, memory).artifact for side in sides)
-        return {"parsed": parser.name, **compare_tables(old, new, memory)}
-    return None
-
-
-def is_table_file(path: str, record: Artifact, source: Source) -> bool:
-    """Whether a file is a table by its name; JSON only where it is an array, since objects have keys."""
-    from aq.formats.artifacts import values
-    from aq.pipeline.step.parsing import file_kind
-
-    kind = file_kind(path)
-    if kind is None or record.format != "bytes" or record.size > PARSED_MOST:
-        return False
-    start = next(values.file_bytes(record, source), b"") if kind == ("json", "") else b"["
-    return start.lstrip()[:1] == b"["
-
-
-def summarise_table_file(path: str, record: Artifact, source: Source) -> dict[str, Any] | None:
-    """What a table in a file holds, as `show` tells of one in the store; None of what is none or long."""
-    if record.size > SUMMARISED_MOST or not is_table_file(path, record, source):
-        return None
-    from aq.formats.tables import encode_table
-    from aq.pipeline.step.parsing import parse, parser_for
-
-    parser = parser_for(path, "arrow")
-    with suppress(AqError):
-        table = parse(record, source, parser, {}, label=path)
-        return {"parsed": parser.name, **encode_table(table, MemoryObjects()).summary}
+        (name, _), *_ = sides = [parsed(path, record, source) for record in (before, after)]
+        old, new = (encode_table(table, memory).artifact for _, table in sides)
+        return {"parsed": name, **compare_tables(old, new, memory)}
     return None
 
 

@@ -15,8 +15,7 @@ from aq.formats.records import Artifact
 from aq.pipeline.look import outputs
 from aq.pipeline.look.compare import Side, differing
 from aq.pipeline.look.exporting import Held, exported
-from aq.pipeline.look.filediff import is_table_file
-from aq.pipeline.step.parsing import parse, parser_for
+from aq.pipeline.look.table_files import encoded, is_table_file
 from aq.store.system.paths import show
 
 if TYPE_CHECKING:
@@ -46,11 +45,9 @@ def save(before: Side, after: Side, paths: Sequence[str], target: Path, asked: s
 
 def _rows(path: str, sides: Sequence[Artifact], after: Side) -> pa.Table:
     from aq.formats.comparing.changed import changed_rows
-    from aq.formats.tables import encode_table
 
     if all(side.kind == "table" for side in sides):
         return changed_rows(sides[0], sides[1], after.source)
     memory = MemoryObjects()
-    parsed = [parse(side, after.source, parser_for(path, "arrow"), {}, label=path) for side in sides]
-    old, new = (encode_table(one, memory).artifact for one in parsed)
+    old, new = (encoded(path, side, after.source, memory) for side in sides)
     return changed_rows(old, new, memory)

@@ -118,3 +118,35 @@ def test_text_and_bytes(repo: aq.Repo) -> None:
     found = detail(repo, "notes.txt", b"one\ntwo\n", b"one\n2\nthree\n")
     assert found["lines"] == {"added": 2, "removed": 1}
     assert detail(repo, "blob", b"\0\1", b"\0\2") == {"size": {"from": 2, "to": 2}, "binary": True}
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|", ";,"])
+def test_a_csv_file_may_have_another_separator(repo: aq.Repo, separator: str) -> None:
+    """As spreadsheets write them where the comma is in numbers; two versions may have two."""
+    separator, decimal = separator[0], separator[1:] or "."
+    changed = FRAME.drop(index=7).replace({"hours": {3.0: 99.5}})
+    old, new = (
+        frame.to_csv(index=False, sep=separator, decimal=decimal).encode() for frame in (FRAME, changed)
+    )
+    found = detail(repo, "t.csv", old, new)
+    assert found["rows"] | {"by": "", "reordered": False} == {
+        "added": 0,
+        "removed": 1,
+        "changed": 1,
+        "from": 50,
+        "to": 49,
+        "by": "",
+        "reordered": False,
+    }
+    assert [column["name"] for column in found["columns"]] == ["hours"]
+    summary = repo.show("main:t.csv").summary
+    assert [column["name"] for column in summary["columns"]] == ["id", "hours", "name"]
+    if decimal == ".":
+        found = detail(repo, "t.csv", FRAME.to_csv(index=False).encode(), old)
+        assert found["rows"]["changed"] == found["rows"]["added"] == found["rows"]["removed"] == 0
+    assert [line.name for line in repo.blame("t.csv", column="hours").columns] == ["hours"]
+
+
+def test_one_column_stays_one(repo: aq.Repo) -> None:
+    found = detail(repo, "t.csv", b"a;b\n1\n2\n", b"a;b\n1\n3\n")
+    assert found["rows"]["from"] == found["rows"]["to"] == 2
