@@ -57,11 +57,15 @@ def _conflicts(record: Merged, view: View) -> Iterator[str]:
 
 def _inside(one: InsideConflict) -> Row:
     """One cell, row, column or run of lines: where it is, and what each side has there."""
+    where = " ".join(f"{name}={value(item)}" for name, item in (one.key or {}).items())
+    if one.kind == "key" and where:
+        return [where, "several rows have this key: which of them changed cannot be told"]
     if one.kind == "key":
+        could = f"; {one.column!r} could be one" if one.column else ""
         return [
             "no columns name its rows on all sides: tables merge by the key that a commit declares (keys=)"
+            + could
         ]
-    where = " ".join(f"{name}={value(item)}" for name, item in (one.key or {}).items())
     if one.kind == "lines":
         where = f"line {(one.key or {}).get('line')}"
     base, ours, theirs = (_shown(side) for side in (one.base, one.ours, one.theirs))

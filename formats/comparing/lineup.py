@@ -85,14 +85,19 @@ class Lineup:
         return Pairs(mine[at], theirs[to])
 
 
-def line_up(a: Artifact, b: Artifact, source: Source) -> Lineup:
-    """Line up version `a` with the later version `b`. Cost: the segments that differ."""
+def line_up(a: Artifact, b: Artifact, source: Source, *, key: Sequence[str] | None = None) -> Lineup:
+    """Line up version `a` with the later version `b`, as `diff` does. Cost: the segments that differ.
+
+    `key`: for merges, the names of columns that name the rows; empty: those declared, or that cut the table.
+    """
     before, after = Side(a, source, is_after=False), Side(b, source, is_after=True)
     schema, columns = compare_schema(before, after)
-    key, cut = identifying(before, after, columns)
-    if not (key or cut):
-        key, cut = naming(before, after, columns)
-    return Lineup(before, after, schema, columns, key, match_rows(before, after, columns, key, cut))
+    named, cut = [one for name in key or () for one in columns if one.name == name], list[Column]()
+    if not named and key is not None:
+        named, cut = identifying(before, after, columns)
+    if not (named or cut):
+        named, cut = naming(before, after, columns)
+    return Lineup(before, after, schema, columns, named, match_rows(before, after, columns, named, cut))
 
 
 def _rows(segment: Segment) -> int:

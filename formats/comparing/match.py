@@ -57,8 +57,7 @@ def match_rows(
 ) -> Matching:
     """Pair the rows of two versions; `cut` serves where no key is declared."""
     left, right, is_reordered = differing_segments(before, after, columns)
-    is_keyed = bool(key) or (bool(cut) and [column.after for column in cut] != after.described.cut)
-    aligned, left, right = align_segments(before, after, columns, key or cut, left, right, is_keyed=is_keyed)
+    aligned, left, right = align_segments(before, after, columns, key or cut, left, right)
     steady = key or cut or columns
     steps = in_step(before, left, after, right, steady)
     blocks = steps.blocks

@@ -57,16 +57,19 @@ def align_segments(
     steady: Sequence[Column],
     left: list[Segment],
     right: list[Segment],
-    *,
-    is_keyed: bool,
 ) -> tuple[list[Aligned], list[Segment], list[Segment]]:
-    """Pair segments of as many rows in which the steady columns, or without a key half of all, are equal."""
+    """Pair segments of as many rows in which the steady columns are equal, or half of all.
+
+    Half of them do not suffice where the steady ones are a key, or were chosen in place of those that cut.
+    """
     parts = {segment.at: before.part_ids(segment, columns) for segment in left}
     owners: dict[tuple[int, int, bytes], list[int]] = defaultdict(list)
     for segment in left:
         for at, part in enumerate(parts[segment.at]):
             owners[segment.stop - segment.start, at, part].append(segment.at)
     places = {columns.index(column) for column in steady}
+    is_chosen = bool(steady) and [column.after for column in steady] != after.described.cut
+    is_strict = is_chosen or bool(after.described.key)
     free = {segment.at: segment for segment in left}
     aligned, rest = [], []
     for segment in right:
@@ -75,7 +78,7 @@ def align_segments(
             votes.update(owners.get((segment.stop - segment.start, at, part), [])[:_SHARED_MOST])
         best = next((at for at, _ in votes.most_common(_SHARED_MOST) if at in free), -1)
         same = {at for at, (a, b) in enumerate(zip(parts.get(best, ()), mine, strict=False)) if a == b}
-        if (places and places <= same) or (not is_keyed and same and 2 * len(same) >= len(columns)):
+        if (places and places <= same) or (not is_strict and same and 2 * len(same) >= len(columns)):
             differing = [column for at, column in enumerate(columns) if at not in same]
             aligned.append(Aligned(free.pop(best), segment, differing))
         else:

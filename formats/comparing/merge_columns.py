@@ -23,8 +23,8 @@ _NULLABLE: Final = ("float32", "float64", "string", "timestamp", "binary")
 class Conflict(NamedTuple):
     """What two sides of a merge cannot both have.
 
-    `kind`: cell, row (changed here, removed there), column, table, key (nothing names the rows).
-    `key` names the row; values as JSON.
+    `kind`: cell, row (changed here, removed there), column, table, key (nothing names the rows, but `column`
+    could; or several rows have this `key`). `key` names the row; values as JSON.
     """
 
     kind: str

@@ -19,9 +19,9 @@ from aq.formats.columns.picking import kept, taken
 from aq.formats.columns.rowhash import Words, compared
 from aq.formats.columns.sets import common, distinct
 from aq.formats.columns.types import arrow_field
-from aq.formats.comparing.compare import KEY_MOST
 from aq.formats.comparing.lineup import line_up
 from aq.formats.comparing.merge_columns import Conflict, Facts, Merged, merge_columns, merged_type
+from aq.formats.comparing.merge_keys import candidate, declared, doubled, key_of
 from aq.formats.comparing.merge_rows import NONE, Added, Order, merged_order
 from aq.formats.comparing.sides import Column, Rows, Side, salted, take
 from aq.formats.dataframes.columns import Columns
@@ -40,51 +40,38 @@ def merge_tables(
 ) -> TableMerge | list[Conflict]:
     """Look at a merge: what can be built, or the conflicts, at most `CONFLICTS_MOST` of them.
 
-    A table that has no key, nor columns that name each row, is one conflict of the kind `key`.
+    A table that has no key, nor columns that name each row, is one conflict of the kind `key`, with a column
+    that could be one; so is each key of several rows of which a side touched one.
     """
-    facts = tuple(Facts.of(line_up(base, side, source)) for side in (ours, theirs))
+    given = declared(base, ours, theirs)
+    facts = tuple(Facts.of(line_up(base, side, source, key=given)) for side in (ours, theirs))
     assert len(facts) == 2
     columns, conflicts = merge_columns(*facts)
     container = merged_type(columns, (base, ours, theirs))
-    key = _key(facts)
+    key = key_of(facts, given)
     if key is None:
-        return [*conflicts, Conflict("key")]
+        return [*conflicts, Conflict("key", candidate(facts))]
     if isinstance(container, Conflict):
         return [*conflicts, container]
     rows = _Rows(facts, columns, key)
-    conflicts += islice(rows.conflicts(), CONFLICTS_MOST)
+    conflicts += list(islice(_doubled(facts, key), CONFLICTS_MOST)) or islice(
+        rows.conflicts(), CONFLICTS_MOST
+    )
     order = None if conflicts else rows.order()
     if order is None:
         return conflicts or [Conflict("table")]
     names = [one.name for at in key for one in columns if one.base == at]
-    declared = names if facts[0].lineup.after.described.key else []
-    return TableMerge(facts, columns, order, container, declared)
+    is_declared = given or facts[0].lineup.before.described.key
+    return TableMerge(facts, columns, order, container, names if is_declared else [])
 
 
-def _key(facts: tuple[Facts, Facts]) -> list[int] | None:
-    """The places in the base of the columns that name a row; None where there are none on all sides."""
-    found = facts[0].lineup.before.described
-    declared = [found.names.index(name) for name in found.key]
-    places = declared or found.cut
-    if not 0 < len(places) <= (len(places) if declared else KEY_MOST):
-        return None
-    for one in facts:
-        columns = [one.columns.get(at) for at in places]
-        if any(column is None or column.cast for column in columns):
-            return None
-        key = one.lineup.after.described.key
-        if key != ([column.name for column in columns if column] if declared else []):
-            return None
-    sides = [(one.lineup.after, [one.columns[at] for at in places]) for one in facts]
-    sides.append((facts[0].lineup.before, sides[0][1]))
-    if not declared and not all(_is_unique(side, columns) for side, columns in sides):
-        return None
-    return places
-
-
-def _is_unique(side: Side, columns: Sequence[Column]) -> bool:
-    found = side.hashes(columns, side.content.segments)
-    return len(distinct(found)) == len(found)
+def _doubled(facts: tuple[Facts, Facts], key: list[int]) -> Iterator[Conflict]:
+    """A conflict for each key of several rows of which a side touched one."""
+    told = []
+    for one in doubled(facts, key):
+        if one not in told:
+            told.append(one)
+            yield Conflict("key", None, one)
 
 
 class _Twins(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from aq.formats.columns.rowhash import Words
@@ -54,11 +54,11 @@ def naming(before: Side, after: Side, columns: Sequence[Column]) -> tuple[list[C
     if key:
         return key, cut
     left, right, _ = differing_segments(before, after, columns)
-    _, left, right = align_segments(before, after, columns, cut, left, right, is_keyed=False)
     if not (left and right and columns):
         return key, cut
-    named = _named(before, left, after, right, columns, cut)
-    return key, steadier(before, left, after, right, columns, named)
+    cut = _named(before, left, after, right, columns, cut)
+    _, left, right = align_segments(before, after, columns, cut, left, right)
+    return key, steadier(before, left, after, right, columns, cut) if left and right else cut
 
 
 def _named(
@@ -86,6 +86,13 @@ def _named(
     return best
 
 
+def may_name(descriptor: Any) -> bool:
+    """Whether a column of this type may name rows: integers, texts and times, but no measures."""
+    kind = arrow_type(descriptor)
+    texts = is_.is_string(kind) or is_.is_binary(kind) or is_.is_fixed_size_binary(kind)
+    return bool(texts or is_.is_integer(kind) or is_.is_timestamp(kind) or is_.is_date(kind))
+
+
 class _Search:
     """The rows that may differ, read a column at a time."""
 
@@ -106,9 +113,7 @@ class _Search:
         return islice(found, _COLUMNS_MOST)
 
     def _may_name(self, column: Column) -> bool:
-        kind = arrow_type(self._sides[0].columns[column.before][1])
-        texts = is_.is_string(kind) or is_.is_binary(kind) or is_.is_fixed_size_binary(kind)
-        return bool(texts or is_.is_integer(kind) or is_.is_timestamp(kind) or is_.is_date(kind))
+        return may_name(self._sides[0].columns[column.before][1])
 
     def shared(self, columns: Sequence[Column]) -> _Shared | None:
         """The rows whose values are on both sides; None where one is there twice."""

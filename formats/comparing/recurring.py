@@ -86,9 +86,7 @@ class _Search:
         left, right = self._segments()
         if not (left and right):
             return
-        aligned, mine, theirs = align_segments(
-            before, after, columns, self._steady, left, right, is_keyed=bool(key)
-        )
+        aligned, mine, theirs = align_segments(before, after, columns, self._steady, left, right)
         changed = self._in_place(aligned)
         self._in_step(mine, theirs)
         self._elsewhere(left, changed)

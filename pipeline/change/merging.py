@@ -133,7 +133,10 @@ def _conflict(
     given = "".join(f" --{side} {_typed(repo, path)}" for path, side in sides.items())
     error = Conflict(
         f"both sides changed {names}{more}; nothing was merged",
-        hint=[f"aq diff HEAD..{quote(rev)} -- {first}", f"aq merge {quote(rev)}{given} --theirs {first}"],
+        hint=[
+            _declaring(found.open, inside) or f"aq diff HEAD..{quote(rev)} -- {first}",
+            f"aq merge {quote(rev)}{given} --theirs {first}",
+        ],
     )
     error.result = Merged(
         status="conflict",
@@ -143,6 +146,21 @@ def _conflict(
         settled=len(found.settled),
     )
     return error
+
+
+def _declaring(open: Sequence[PathConflict], inside: Inside) -> str:
+    """What declares a key for the tables that have none, but a column that could be one."""
+    keys = {
+        one.path: [clash.column]
+        for one in open
+        for clash in inside.clashes.get(one.path, [])
+        if clash.kind == "key" and clash.column is not None
+    }
+    if not keys:
+        return ""
+    values = ", ".join(f"{path!r}: repo.get({path!r}).load()" for path in keys)
+    code = f"import aq; repo = aq.open(); repo.commit({{{values}}}, keys={keys!r}, message='declare keys')"
+    return f"python -c {quote(code)}"
 
 
 def _typed(repo: Repo, path: str) -> str:

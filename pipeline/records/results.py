@@ -280,9 +280,10 @@ class Moved(Result, frozen=True, kw_only=True):
 class InsideConflict(Result, frozen=True, kw_only=True):
     """What inside a path both sides of a merge changed.
 
-    `kind`: cell, row (changed on one side, removed on the other), column, lines; key: no columns name
-    the rows on all sides, so that nothing was looked at. `key` names the row by the table's key, or the
-    `line` of ours. A side is a value, or what it did; `base` None where nothing was.
+    `kind`: cell, row (changed on one side, removed on the other), column, lines; key: several rows that a
+    side touched have this `key`, or, without one, no columns name the rows on all sides (`column` could), so
+    that nothing was looked at. `key` names the row by the table's key, or the `line` of ours. A side is a
+    value, or what it did; `base` None where nothing was.
     """
 
     kind: str

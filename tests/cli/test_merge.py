@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -152,3 +153,22 @@ def test_a_table_without_a_key_says_so(tmp_path: Path) -> None:
     assert "Both changed in t:\n  no columns name its rows" in shell.aq("merge", "dev", code=4).out
     (conflict,) = shell.aq("--json", "merge", "dev", code=4).data["conflicts"]
     assert [one["kind"] for one in conflict["inside"]] == ["key"]
+
+
+def test_a_table_without_a_key_says_how_to_declare_one(shell: Shell) -> None:
+    def commit(*cells: str) -> None:
+        code = VALUES.replace(', keys={"sales": ["id"]}', "")
+        subprocess.run([sys.executable, "-c", code, *cells], cwd=shell.folder, check=True)
+
+    commit()
+    shell.aq("switch", "-c", "side")
+    commit("1", "7")
+    shell.aq("switch", "main")
+    commit("3", "4")
+    refused = shell.aq("merge", "side", code=4)
+    assert "  no columns name its rows" in refused.out and "'id' could be one" in refused.out
+    hint = next(line for line in refused.err.splitlines() if "python -c" in line)
+    command = shlex.split(hint.partition("hint: ")[2])
+    subprocess.run([sys.executable, *command[1:]], cwd=shell.folder, check=True)
+    shell.aq("merge", "side")
+    assert shell.aq("cat", "sales").out.splitlines()[1:] == ["0,0.5", "1,7.0", "2,0.5", "3,4.0", "4,0.5"]

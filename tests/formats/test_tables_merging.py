@@ -231,3 +231,34 @@ def test_only_segments_that_differ_are_looked_at() -> None:
     assert len(read) <= 6
     both = to_native(found.build(MEMORY, MEMORY).artifact, MEMORY)
     assert (both.loc[100, "a"], both.loc[50_000, "b"]) == (1.0, 1.0)
+
+
+def rows_of(*rows: tuple[int, int]) -> pa.Table:
+    return pa.table({"id": [one for one, _ in rows], "x": [other for _, other in rows]})
+
+
+def test_rows_of_one_key_are_told_apart_by_nothing() -> None:
+    """One side removed the first row with the key 1, the other the second: neither is there any more."""
+    base = rows_of((1, 1), (1, 2), (3, 3))
+    found = merged(base, rows_of((1, 2), (3, 3)), rows_of((1, 1), (3, 3)), "id")
+    assert [(one.kind, one.key) for one in found] == [("key", {"id": 1})]
+    ours, theirs = rows_of((1, 1), (1, 2), (3, 4)), rows_of((1, 1), (1, 2), (3, 3), (5, 5))
+    assert merged(base, ours, theirs, "id")["x"].to_pylist() == [1, 2, 4, 5]
+
+
+def test_a_key_that_a_side_declares_names_rows() -> None:
+    base, ours, theirs = sales(), sales(), sales()
+    ours.loc[1, "x"], theirs.loc[4, "x"] = 9.0, 8.0
+    plain, keyed = table(base), [table(ours, "id"), table(theirs)]
+    [refused] = merge_tables(plain, table(ours), table(theirs), MEMORY)  # type: ignore[misc]
+    assert (refused.kind, refused.column) == ("key", "id")
+    for sides in (keyed, keyed[::-1], [keyed[0], table(theirs, "id")]):
+        found = merge_tables(plain, *sides, MEMORY)
+        assert isinstance(found, TableMerge)
+        built = found.build(MEMORY, MEMORY).artifact
+        assert to_native(built, MEMORY)["x"].tolist() == [0, 9, 1, 1.5, 8, 2.5]
+        assert built.type["key"] == ["id"]
+    other = merge_tables(plain, keyed[0], table(theirs, "s"), MEMORY)
+    assert [one.kind for one in other] == ["key"]  # type: ignore[union-attr]
+    twice = base.assign(id=7)
+    assert [one.kind for one in merge_tables(table(twice), keyed[0], table(theirs), MEMORY)] == ["key"]  # type: ignore[union-attr]
