@@ -231,13 +231,13 @@ class _Drain(io.RawIOBase):
 def _parquet(rows: Rows) -> Iterator[bytes]:
     import pyarrow.parquet as pq
 
-    drain, schema = _Drain(), _schema(rows)
+    drain, (schema, known) = _Drain(), _schema(rows)
     with pq.ParquetWriter(
         drain, schema, compression="zstd", **_content_defined(), store_schema=True
     ) as writer:
         for start, stop in _pieces(rows, _group(rows)):
             if stop > start:
-                writer.write_table(_of_schema(rows.arrow(start, stop), schema))
+                writer.write_table(_of_schema(rows.arrow(start, stop), schema, known))
             yield from drain.taken()
     yield from drain.taken()
 
@@ -258,30 +258,55 @@ def _content_defined() -> dict[str, Any]:
 def _ipc(rows: Rows) -> Iterator[bytes]:
     import pyarrow as pa
 
-    drain, schema = _Drain(), _schema(rows)
+    drain, (schema, known) = _Drain(), _schema(rows)
     with pa.ipc.new_file(drain, schema) as writer:
         for start, stop in _pieces(rows):
             if stop > start:
-                writer.write_table(_of_schema(rows.arrow(start, stop), schema).combine_chunks())
+                writer.write_table(_of_schema(rows.arrow(start, stop), schema, known).combine_chunks())
             yield from drain.taken()
     yield from drain.taken()
 
 
-def _of_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+Dictionaries = dict[str, "pa.DictionaryArray"]
+
+
+def _of_schema(table: pa.Table, schema: pa.Schema, known: Dictionaries) -> pa.Table:
     """A piece with the types of the first one, which may be narrower, and with its metadata."""
+    for name, of in known.items():
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, schema.field(at), _encoded(table.column(at), of))
     if table.schema.equals(schema.remove_metadata()):
         return table.replace_schema_metadata(schema.metadata)
     return table.cast(schema)
 
 
-def _schema(rows: Rows) -> pa.Schema:
-    """Names and types; with what pandas needs to make its index and dtypes again, where it made the table."""
+def _encoded(column: pa.ChunkedArray, of: pa.DictionaryArray) -> pa.ChunkedArray:
+    """Values as numbers of theirs in a dictionary that every piece shares."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    pieces = [pc.index_in(chunk, value_set=of.dictionary) for chunk in column.chunks]
+    encoded = [
+        pa.DictionaryArray.from_arrays(codes, of.dictionary, ordered=of.type.ordered) for codes in pieces
+    ]
+    return pa.chunked_array(encoded, of.type)
+
+
+def _schema(rows: Rows) -> tuple[pa.Schema, Dictionaries]:
+    """Names and types, and the categories of columns; with what pandas needs to make its index and dtypes
+    again, where it made the table.
+    """
     found = rows.arrow(0, 0).schema
     if isinstance(rows, Held):
-        return found
-    from aq.pipeline.look.pandas_metadata import pandas_metadata
+        return found, {}
+    from aq.pipeline.look.pandas_metadata import categories, pandas_metadata
 
-    return found.with_metadata(pandas_metadata(rows, found))
+    known = categories(rows, found)
+    metadata = pandas_metadata(rows, found)
+    for name, of in known.items():
+        at = found.get_field_index(name)
+        found = found.set(at, found.field(at).with_type(of.type))
+    return found.with_metadata(metadata), known
 
 
 _WRITERS: Final[dict[str, Callable[[Rows], Iterator[bytes]]]] = {

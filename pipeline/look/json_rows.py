@@ -23,8 +23,9 @@ def json_rows(names: Sequence[str], frame: pd.DataFrame, between: bytes = b",\n"
     levels = [frame.index.get_level_values(at) for at in range(len(names) - frame.shape[1])]
     columns = [_values(frame.iloc[:, at]) for at in range(frame.shape[1])] + [_values(one) for one in levels]
     encode = msgspec.json.Encoder(enc_hook=_plain, decimal_format="number").encode
+    rows = zip(*columns, strict=True) if columns else [()] * len(frame)
     try:
-        return between.join(encode(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
+        return between.join(encode(dict(zip(names, row, strict=True))) for row in rows)
     except UnicodeEncodeError as error:
         raise UsageError(
             f"the table cannot be written as json: it holds a text that is no Unicode ({error})"

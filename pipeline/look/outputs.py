@@ -82,7 +82,7 @@ def chunks(
     if (form is not None or part) and record.format == "bytes":
         held = Held(as_table(store, record, path, "arrow", columns, rows))
         return exported(held, form or "csv")
-    if part or (form is not None and form != "json"):
+    if part or (form is not None and (form, _ONLY.get(record.format)) != ("json", ".json")):
         what = "columns and rows" if part else f"{form} form"
         raise UsageError(f"{path} is no table: it has no {what}", hint=f"aq show {path}")
     return _plain(store, record, path)

@@ -30,11 +30,46 @@ def pandas_metadata(table: Stored, schema: pa.Schema) -> dict[bytes, bytes] | No
     if len(found["columns"]) != len(schema.names):
         return None
     _rename(found, schema.names)
+    for column in found["columns"]:
+        if not _is_dtype(column["numpy_type"]):
+            column["numpy_type"] = "object"
     first, last = table.span
     for index in found["index_columns"]:
         if isinstance(index, dict):
             index["stop"] = index["start"] + (last - first) * index["step"]
     return {b"pandas": json.dumps(found, separators=(",", ":")).encode()}
+
+
+def _is_dtype(name: str) -> bool:
+    """Whether pandas knows its own dtype again by the name that it writes: of lists of Arrow it does not."""
+    import pandas as pd
+
+    try:
+        return pd.api.types.pandas_dtype(name) is not None
+    except (TypeError, ValueError, NotImplementedError):
+        return False
+
+
+def categories(table: Stored, schema: pa.Schema) -> dict[str, pa.DictionaryArray]:
+    """The categories of a frame's columns that have such, in their order: a dictionary of no rows each."""
+    import pandas as pd
+    import pyarrow as pa
+    from aq.formats.columns.described import described
+
+    if described(table.record).pandas is None:
+        return {}
+    frame = table.frame(0, 0)
+    levels = [frame.index.get_level_values(at) for at in range(len(schema) - frame.shape[1])]
+    columns = [*(frame.iloc[:, at] for at in range(frame.shape[1])), *levels]
+    found = {}
+    for field, column in zip(schema, columns, strict=True):
+        if isinstance(column.dtype, pd.CategoricalDtype) and not pa.types.is_nested(field.type):
+            dictionary = pa.array(column.dtype.categories, field.type)
+            codes = pa.array([], pa.int32())
+            found[field.name] = pa.DictionaryArray.from_arrays(
+                codes, dictionary, ordered=bool(column.dtype.ordered)
+            )
+    return found
 
 
 def _rename(found: dict[str, Any], names: list[str]) -> None:

@@ -45,10 +45,13 @@ def span(rows: Rows, total: int) -> tuple[int, int]:
 
 
 def names_of(text: str) -> list[str]:
-    """The names in `a,b`, as a line of CSV has them: one with a comma stands in quotes."""
+    """The names in `a,b`, as a line of CSV has them: one with a comma stands in quotes. Raises UsageError."""
     import csv
 
-    return next(csv.reader([text]), [])
+    found = next(csv.reader([text]), [])
+    if not found:
+        raise UsageError("columns are A,B, not ''")
+    return found
 
 
 def rows_of(text: str, asked: str) -> slice:

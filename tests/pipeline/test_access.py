@@ -201,6 +201,31 @@ def test_an_exported_parquet_file_is_read_as_the_frame_that_it_was(
     assert target.read_bytes() == repo.cat(path, format="parquet", rows=rows)
 
 
+def test_an_exported_file_has_the_categories_and_dtypes_of_the_frame(tmp_path: Path) -> None:
+    words = pd.CategoricalDtype(["low", "high", "none of these"], ordered=True)
+    frame = pd.DataFrame(
+        {
+            "level": pd.Series(["high", None, "low"] * 30_000, dtype=words),
+            "code": pd.Categorical([3, 1, 3] * 30_000, categories=[3, 2, 1]),
+            "when": pd.Series([0, 1, None] * 30_000).astype("datetime64[s]").astype("category"),
+            "list": pd.Series([[1], [], None] * 30_000, dtype=pd.ArrowDtype(pa.list_(pa.int32()))),
+        }
+    )
+    frame.index = pd.CategoricalIndex(["b", "a", "b"] * 30_000, categories=["b", "a"], name="kind")
+    with create(tmp_path / "r") as repo:
+        repo.commit({"t": frame})
+        arrow = pd.read_feather(repo.get("t").save(tmp_path / "t.arrow"))
+        parquet = pd.read_parquet(repo.get("t").save(tmp_path / "t.parquet"))
+        part = repo.get("t").save(tmp_path / "p.parquet", columns=["level"], rows=slice(1, 2))
+    plain = frame.assign(list=frame["list"].astype(object))
+    for found, whole in ((arrow, ["level", "code", "when"]), (parquet, ["level"])):
+        pd.testing.assert_frame_equal(found[whole], plain[whole])
+        assert found["list"].iloc[0].tolist() == [1]
+    assert parquet["code"].tolist() == frame["code"].tolist()
+    assert pd.read_parquet(part)["level"].dtype == words
+    assert pl.read_parquet(tmp_path / "t.parquet")["level"].to_list()[:3] == ["high", None, "low"]
+
+
 def test_the_suffix_of_a_file_says_its_form_and_one_that_says_none_is_refused(
     repo: Repo, tmp_path: Path
 ) -> None:
@@ -272,6 +297,10 @@ def test_a_value_is_saved_under_no_name_that_says_otherwise(tmp_path: Path) -> N
             for name in (only, ".bin", ""):
                 assert repo.get(path).save(tmp_path / f"b{name}").read_bytes() == repo.get(path).bytes()
         assert repo.get("raw").save(tmp_path / "raw.csv").read_bytes() == b"a,b\n"
+        for path in ("array", "set", "raw"):
+            with pytest.raises(UsageError, match="has no json form"):
+                repo.cat(path, format="json")
+        assert repo.cat("value", format="json") == repo.cat("value") == b'{"a": 1}\n'
         with pytest.raises(UsageError, match="array is an array, no table"):
             repo.get("array").to_pandas()
         (repo.root / "plain.txt").write_text("x")
@@ -354,6 +383,7 @@ def test_json_has_what_a_frame_shows(tmp_path: Path) -> None:
         wanted = [{"mixed": 1, "row": "r"}, {"mixed": "a", "row": "s"}]
         assert json.loads(repo.cat("one", format="json")) == wanted
         assert json.loads(repo.cat("t", format="json", columns=["count"], rows=slice(0, 0))) == []
+        assert json.loads(repo.cat("t", format="json", columns=[])) == [{"row": "r"}, {"row": "s"}]
         assert json.loads(repo.cat("t", format="json", columns=["mixed"], rows=slice(1, 2))) == wanted[1:]
 
 
