@@ -7,14 +7,14 @@ changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Final
 
 from aq.formats.identity import Digest
 from aq.store.commits import snapshots
-from aq.store.commits.snapshots import Origin
+from aq.store.commits.snapshots import Entry, Origin
 from aq.store.store import Store
 from aq.store.system.paths import show
 
@@ -28,6 +28,13 @@ def told_of_new(paths: Sequence[str]) -> list[str]:
     """A note where some of these newly tracked files are Parquet."""
     found = [path for path in paths if _is_parquet(path)]
     return [f"{_files(found)}: each version costs its own bytes; {_as_value(found[0])}"] if found else []
+
+
+def told_of_edits(store: Store, before: Digest, edits: Mapping[str, Entry | None]) -> list[str]:
+    """The same of the files among edits that a snapshot does not have."""
+    files = [path for path, entry in edits.items() if entry and entry.origin is Origin.FILE]
+    found = filter(_is_parquet, files)
+    return told_of_new([path for path in found if snapshots.get_entry(store, before, path) is None])
 
 
 def told_of_changed(store: Store, before: Digest, after: Digest, new: int) -> list[str]:

@@ -15,6 +15,7 @@ from aq.formats.identity import Digest, Kind, object_id
 from aq.formats.objects import put_record
 from aq.formats.partitions import flow_of
 from aq.formats.records import Run, encode
+from aq.pipeline.change import columnar
 from aq.pipeline.change.recording import Proposal, record
 from aq.pipeline.history.head import Head, head
 from aq.pipeline.records.outcomes import RunDone
@@ -66,7 +67,10 @@ def publish(repo: Repo, request: Request, at: Head, outcomes: Sequence[Outcome])
             put_record(repo.store, one.run),
             one.run,
             commit if one.run.status == "committed" else _holder(one.run),
-            [*_notes(request, one), *rested(request.rest, one.job.name, last=one is last[one.job.name])],
+            [
+                *_notes(repo, at, request, one),
+                *rested(request.rest, one.job.name, last=one is last[one.job.name]),
+            ],
         )
         for one in told
     ]
@@ -111,9 +115,11 @@ def _commit(
     return str(recorded.id) if recorded else None
 
 
-def _notes(request: Request, one: Outcome) -> list[str]:
-    """What the steps noted, and the params that were taken over from the last run."""
-    return [*kept(request, one.job), *one.execution.notes]
+def _notes(repo: Repo, at: Head, request: Request, one: Outcome) -> list[str]:
+    """Params that were taken over from the last run, what the steps noted, and what new files will cost."""
+    edits = one.edits if one.run.status == "committed" else {}
+    tracked = columnar.told_of_edits(repo.store, at.snapshot, edits)
+    return [*kept(request, one.job), *one.execution.notes, *tracked]
 
 
 def rested(rest: Iterable[str], flow: str = "", *, last: bool = True) -> list[str]:

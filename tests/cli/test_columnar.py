@@ -54,3 +54,15 @@ def test_it_is_said_when_a_version_cost_them(shell: Shell, tmp_path: Path) -> No
     write(tmp_path / "small.parquet", 3, 10)
     assert shell.aq("commit", "-m", "a small one").err == ""
     assert shell.data("commit", "-m", "nothing")["notes"] == []
+
+
+def test_it_is_said_once_when_a_run_tracks_a_file(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import aq\nimport pandas as pd\n\n@aq.op\ndef total(sales: pd.DataFrame) -> float:\n"
+        '    return float(sales["x"].sum())\n\n@aq.flow\ndef shop():\n    total(aq.read("sales.parquet"))\n'
+    )
+    write(tmp_path / "sales.parquet", 1, 10)
+    told = "note: sales.parquet is kept as a file: each version costs its own bytes; "
+    assert told in shell.aq("run", "shop.py").err
+    write(tmp_path / "sales.parquet", 2, 10)
+    assert told not in shell.aq("run").err
