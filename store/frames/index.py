@@ -232,11 +232,17 @@ class Index:
         self.environment = open_environment(self.folder, readonly=self.readonly)
         old.close()
 
-    def _follow(self) -> None:
-        """Whoever only reads would see nothing new in one that another process has replaced."""
-        if not self.is_current():
-            with suppress(AqError, OSError):  # it is being put into its place: what was there serves
-                self.reopen()
+    def follow(self) -> bool:
+        """Open the files that are in the folder now, if they are others, and can be: whether so.
+
+        Whoever only reads would see nothing new in an index that another process has replaced.
+        """
+        if self.is_current():
+            return False
+        with suppress(AqError, OSError):  # it is being put into its place: what was there serves
+            self.reopen()
+            return True
+        return False
 
     def is_current(self) -> bool:
         """Whether nobody has rebuilt the index since it was opened here."""
@@ -272,7 +278,7 @@ class Index:
 
     def state(self) -> State | None:
         """How far the index has followed the journal."""
-        self._follow()
+        self.follow()
         with self.look() as look:
             return look.state()
 
@@ -283,7 +289,7 @@ class Index:
 
     def refs(self, *, unless: bytes) -> tuple[bytes, list[tuple[bytes, bytes]] | None]:
         """The root of the refs map, and the refs as they are listed here; None if the root is `unless`."""
-        self._follow()
+        self.follow()
         with self.look() as look:
             state = look.state()
             root = bytes(32) if state is None else state.refs

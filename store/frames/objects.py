@@ -302,13 +302,13 @@ class Objects:
 
     def _indexed(self, kind: Kind, id: bytes) -> Place | None:
         place = self.index.place(id, kind)
-        if place is None and not self.index.is_current():
-            self.index.reopen()
+        if place is None and self.index.follow():
             place = self.index.place(id, kind)
         return place
 
     def _read_again(self, kind: Kind, id: bytes, depth: int) -> bytes:
         """The pack went away between the look and the read: gc has moved its frames, or it is lost."""
+        self.index.follow()
         place = self.index.place(id, kind)
         if place is None:
             raise self._missing(kind, id, place)

@@ -22,6 +22,7 @@ from aq.store.commits.refs import Ref
 from aq.store.commits.snapshots import Entry, Origin
 from aq.store.store import Store
 from aq.store.system import disk, lease
+from aq.store.transactions.rebuild import rebuild
 from aq.store.upkeep.fsck import fsck
 from aq.store.upkeep.gc import DAY, Collection, collect
 from aq.store.upkeep.mend import mend
@@ -253,6 +254,23 @@ def test_a_reader_finds_what_was_moved_under_it(bench: Bench) -> None:
         assert root is not None and reader.get(Kind.ARTIFACT, root.artifact)
         with pytest.raises(Damaged):
             reader.get(Kind.COMMIT, dropped)
+
+
+def test_a_reader_finds_what_was_moved_since_the_index_was_made_anew(bench: Bench) -> None:
+    kept = commit_file(bench, 1, 1_500_000)
+    commit_file(bench, 2, 1_500_000)
+    for name in "ab":
+        bench.refs({"branch/main": Ref(kept), f"tag/{name}": Ref(kept)})
+    with Store.open(bench.root) as reader:
+        known = {id: Kind(value[24]) for id, value in reader.index.items("objects")}
+        rebuild(str(bench.root / ".aq"))
+        bench.reopen()
+        gc(bench.store)
+        live = [id for id, _value in bench.store.index.items("objects") if id in known]
+        assert live and reader.index.environment is not bench.store.index.environment
+        reader._files.close()  # as when many other packs were read meanwhile
+        for id in live:
+            assert reader.get(known[id], id) == bench.store.get(known[id], id)
 
 
 @pytest.fixture(scope="module")
