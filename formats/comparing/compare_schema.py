@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
 import numpy as np
+from aq.formats.columns.described import Described
 from aq.formats.columns.sets import distinct
 from aq.formats.columns.shown import type_text
 from aq.formats.columns.types import arrow_type
@@ -70,8 +72,9 @@ def compare_containers(before: Side, after: Side) -> list[str]:
         found.append(f"key: {', '.join(old.key) or 'none'} → {', '.join(new.key) or 'none'}")
     if old.container != new.container:
         return [*found, f"container: {old.container} → {new.container}"]
-    names = [name for name in _KEPT if getattr(old.pandas, name, None) != getattr(new.pandas, name, None)]
-    return found + [_KEPT[name] for name in names]
+    shared = {*old.names} & {*new.names}
+    kept = _kept(old, shared), _kept(new, shared)
+    return found + [text for name, text in _KEPT.items() if kept[0][name] != kept[1][name]]
 
 
 _KEPT: Final = {
@@ -82,6 +85,19 @@ _KEPT: Final = {
     "dtypes": "dtypes, categories or missing markers of columns",
     "markers": "missing markers of columns",
 }
+
+
+def _kept(found: Described, shared: set[str]) -> dict[str, Any]:
+    """What pandas keeps, by the names of columns that both versions have: positions move."""
+    kept = {name: getattr(found.pandas, name, None) for name in _KEPT}
+    if found.pandas is None:
+        return kept
+    names, index = found.names, found.pandas.index
+    kept["dtypes"] = {names[at]: dtype for at, dtype in found.pandas.dtypes if names[at] in shared}
+    kept["markers"] = {names[at] for at, _ in found.pandas.markers if names[at] in shared}
+    if index is not None:
+        kept["index"] = msgspec.structs.replace(index, levels=[]), [names[at] for at in index.levels]
+    return kept
 
 
 def _order(side: Side, other: Side) -> list[str]:

@@ -254,6 +254,20 @@ def test_another_key_or_container_is_told() -> None:
     assert diff(objects, nans)["other"] == ["dtypes, categories or missing markers of columns"]
 
 
+def test_what_pandas_keeps_of_columns_is_told_of_those_that_stayed() -> None:
+    frame = pd.DataFrame({"s": pd.Categorical(list("aba")), "x": pd.array([1, None, 3], "Int64")})
+    frame.index = pd.date_range("2026", periods=3, name="day")
+    for after in (
+        frame.assign(y=pd.array([1, 2, None], "Int8")),
+        frame[["x"]],
+        frame.rename(columns={"s": "t"}),
+    ):
+        assert diff(frame, after)["other"] == []
+    for after in (frame.assign(s=["a", "b", "c"]), frame.assign(x=[1.0, None, 3.0])):
+        assert diff(frame, after)["other"] == ["dtypes, categories or missing markers of columns"]
+    assert diff(frame, frame.rename_axis("date"))["other"] == ["the index of pandas"]
+
+
 def test_tables_without_rows_or_columns() -> None:
     empty = sales(0)
     assert diff(empty, sales(3))["rows"]["added"] == 3
