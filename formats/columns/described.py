@@ -6,6 +6,7 @@ does not look at the content; types and dtypes are read where they are used.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -57,7 +58,7 @@ class PolarsPart(msgspec.Struct, frozen=True):
     dtypes: list[tuple[int, Dtype]] = []
 
 
-class Described(msgspec.Struct, frozen=True):
+class Described(msgspec.Struct, frozen=True, dict=True):
     """A table's type: names and types of its columns, key, cut, and its container."""
 
     rows: int
@@ -67,23 +68,23 @@ class Described(msgspec.Struct, frozen=True):
     pandas: PandasPart | None = None
     polars: PolarsPart | None = None
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """The names of all columns, hidden ones too."""
         return [name for name, _ in self.columns]
 
-    @property
+    @cached_property
     def hidden(self) -> list[int]:
         """The positions of columns that only mark missing values of others."""
         return [] if self.pandas is None else [at for _, at in self.pandas.markers]
 
-    @property
+    @cached_property
     def shown(self) -> list[int]:
         """The positions of all other columns."""
         hidden = set(self.hidden)
         return [at for at in range(len(self.columns)) if at not in hidden]
 
-    @property
+    @cached_property
     def dtypes(self) -> dict[int, Dtype]:
         """What pandas needs to know of columns beyond their type, by position."""
         return {} if self.pandas is None else dict(self.pandas.dtypes)

@@ -24,8 +24,8 @@ from aq.formats.identity import Kind, object_id
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.formats.tables.content import Reader, Segment
-from aq.formats.tables.gather import Texts, Wanted, gather_both, gather_rows, gather_texts
-from aq.formats.tables.table import read_segments, reader
+from aq.formats.tables.gather import Texts, Wanted, gather, gather_both, gather_rows, gather_texts
+from aq.formats.tables.table import reader
 from aq.formats.threads import alone
 
 Rows = npt.NDArray[np.int64]
@@ -113,7 +113,8 @@ class Side:
 
     def values(self, column: Column, segments: Sequence[Segment]) -> pa.ChunkedArray:
         """One column of these segments, in this order, cast for comparing."""
-        [found] = read_segments(self.artifact, self.content, segments, [self.place(column)])
+        place = self.place(column)
+        [found] = gather(self.content, segments, [place], [self.columns[place][1]])
         return cast_for_comparing(found, column.cast)
 
     def wanted(self, column: Column, segments: Sequence[Segment]) -> Wanted:

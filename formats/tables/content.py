@@ -294,6 +294,9 @@ class Reader:
         if not segment.is_packed:
             for place, column in enumerate(columns):
                 yield self._references(column)[segment.at], partial(see, at, place)
+        elif (held := self._held.get(segment.at)) is not None:
+            for place, column in enumerate(columns):
+                see(at, place, held[column])
         elif self.artifact.data is None:
             yield self._segment_reference(segment), partial(self._see_packed, at, segment, columns, see)
         else:
@@ -330,9 +333,13 @@ class Reader:
         return self._unpacked(segment, columns, data)
 
     def _unpacked(self, segment: Segment, columns: Sequence[int], data: Buffer) -> list[bytes | memoryview]:
-        rows, blobs = references.unpack(data)
+        is_part = len(columns) < self.width
+        rows, blobs = references.unpack(bytes(data) if is_part else data)
         if rows != segment.stop - segment.start or len(blobs) != self.width:
             raise Damaged("a packed table segment has other rows or columns than its table")
+        if is_part:
+            self._held.clear()
+            self._held[segment.at] = blobs
         return [blobs[at] for at in columns]
 
     def _segment_reference(self, segment: Segment) -> bytes:
@@ -350,6 +357,11 @@ class Reader:
 
     @cached_property
     def _loaded(self) -> dict[int, list[bytes]]:
+        return {}
+
+    @cached_property
+    def _held(self) -> dict[int, list[memoryview]]:
+        """All columns of the packed segment that some were last asked of: the others mostly follow."""
         return {}
 
     def _root(self, key: bytes) -> bytes:

@@ -14,9 +14,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from aq.formats.comparing.compare import compare_tables
+from aq.formats.identity import Kind
 from aq.formats.objects import MemoryObjects
 from aq.formats.packing import codecs
-from aq.formats.records import encode
+from aq.formats.records import Artifact, encode
 from aq.formats.tables import encode_table, to_arrow
 from aq.formats.tables.table import reader
 
@@ -157,3 +159,28 @@ def test_a_row_of_thousands_keeps_no_statistics_and_few_columns_do() -> None:
     assert summary["columns"][7] == {"name": "7", "type": "int64", "nulls": 0}
     narrow = encode_table(wide.iloc[:, :900], MemoryObjects()).summary
     assert narrow["columns"][7]["max"] == 7
+
+
+class Counting(MemoryObjects):
+    """Objects that count how often they are read."""
+
+    reads = 0
+
+    def get(self, kind: Kind, id: bytes) -> bytes:
+        self.reads += 1
+        return super().get(kind, id)
+
+
+def differing(width: int) -> tuple[Artifact, Artifact, Counting]:
+    """Two tables of three rows and so many columns, of which the last differs."""
+    store, numbers = Counting(), np.arange(3.0 * width).reshape(3, width)
+    one = encode_table(pd.DataFrame(numbers), store).artifact
+    numbers[:, -1] += 1
+    return one, encode_table(pd.DataFrame(numbers), store).artifact, store
+
+
+def test_comparing_reads_a_row_of_thousands_some_times_and_not_once_for_each_column() -> None:
+    one, other, store = differing(500)
+    found = compare_tables(one, other, store)
+    assert found["rows"]["changed"] == 3
+    assert store.reads < 100
