@@ -10,6 +10,7 @@ import io
 import pickle
 import pickletools
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, Final
@@ -211,7 +212,11 @@ def decode_pickle(artifact: Artifact, source: Source, load: Callable[[Any], obje
             hint=f"pip install {module}" if module else (),
         ) from error
     except AttributeError as error:
-        raise AqError(f"the stored value needs a class or function that is gone: {error}") from error
+        home = repr(sys.modules["__main__"]) in str(error)
+        raise AqError(
+            f"the stored value needs a class or function that is gone: {error}",
+            hint="define it in a file that can be imported, not in the script or notebook" if home else (),
+        ) from error
     except Exception as error:
         raise AqError(f"the stored value cannot be loaded: {type(error).__name__}: {error}") from error
 

@@ -14,7 +14,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aq.formats import arguments
-from aq.formats.errors import NotFound, UsageError, with_article
+from aq.formats.errors import AqError, NotFound, UsageError, with_article
 from aq.formats.identity import Digest
 from aq.formats.objects import Overlay, get_record
 from aq.formats.records import Artifact as Record
@@ -123,13 +123,22 @@ class Artifact:
 
     @contextmanager
     def _hinting(self) -> Iterator[None]:
-        """Who names a column that is not there is told where they are listed."""
+        """Who names a column that is not there is told where they are listed; whose class is in a project
+        file that cannot be imported, where it lies.
+        """
         try:
             yield
         except NotFound as error:
             raise NotFound(
                 error.message, hint=error.hints or f"aq show {quote(f'{self.revision}:{self.path}')}"
             ) from None
+        except AqError as error:
+            if not isinstance(error.__cause__, ImportError) or isinstance(self._store, Overlay):
+                raise
+            name, root = (error.__cause__.name or "").partition(".")[0], self._store.root
+            if not (root / f"{name}.py").is_file() and not (root / name).is_dir():
+                raise
+            raise AqError(error.message, hint=f"export PYTHONPATH={quote(str(root))}") from error.__cause__
 
     def bytes(self) -> builtins.bytes:
         """The raw bytes of a file; a table as CSV, a value as JSON, an array as .npy, a model as a pickle."""

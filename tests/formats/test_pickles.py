@@ -482,7 +482,7 @@ def test_a_getstate_that_fails_is_told() -> None:
         encode(Failing(), MemoryObjects())
 
 
-def test_a_class_that_is_gone_is_told() -> None:
+def test_a_class_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     objects = MemoryObjects()
     module = type(sys)("passing_by")
     exec("class Thing: pass", module.__dict__)
@@ -491,6 +491,13 @@ def test_a_class_that_is_gone_is_told() -> None:
     del module.Thing
     with pytest.raises(AqError, match="needs a class or function that is gone"):
         decode(artifact, objects)
+    module.Thing = type("Thing", (), {"__module__": "__main__", "__qualname__": "Thing"})
+    monkeypatch.setattr(sys.modules["__main__"], "Thing", module.Thing, raising=False)
+    of_script = encode(module.Thing(), objects).artifact
+    monkeypatch.undo()
+    with pytest.raises(AqError, match="gone") as caught:
+        decode(of_script, objects)
+    assert "notebook" in caught.value.hint
     del sys.modules["passing_by"]
     with pytest.raises(AqError, match="No module named 'passing_by'") as caught:
         decode(artifact, objects)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +309,20 @@ def test_a_value_is_saved_under_no_name_that_says_otherwise(tmp_path: Path) -> N
         repo.commit(message="a text")
         with pytest.raises(UsageError, match=r"^plain.txt is no table by its name \(as .csv, .*are\)$"):
             repo.get("plain.txt").to_polars()
+
+
+def test_a_class_of_the_project_is_told_from_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with create(tmp_path / "r") as repo:
+        (repo.root / "shop_models.py").write_text("class Model:\n    pass\n")
+        monkeypatch.syspath_prepend(str(repo.root))
+        repo.commit({"model": import_module("shop_models").Model()})
+        monkeypatch.undo()
+        monkeypatch.delitem(sys.modules, "shop_models")
+        with pytest.raises(AqError, match="No module named 'shop_models'") as found:
+            repo.get("model").load()
+        assert found.value.hints == (f"export PYTHONPATH={repo.root}",)
 
 
 def test_every_form_holds_the_part_that_is_asked_for(repo: Repo) -> None:
