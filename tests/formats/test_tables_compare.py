@@ -254,6 +254,29 @@ def test_another_key_or_container_is_told() -> None:
     assert diff(objects, nans)["other"] == ["dtypes, categories or missing markers of columns"]
 
 
+@pytest.mark.parametrize("key", [(), ("id",)])
+def test_columns_of_few_values_are_renamed_only_where_rows_agree(key: tuple[str, ...]) -> None:
+    random, before = np.random.default_rng(2), sales(2_000).assign(late=lambda frame: frame.price < 20)
+    other = before.drop(columns=["late", "city"])
+    drawn = other.assign(early=random.permutation(before.late), town=random.permutation(before.city))
+    assert diff(before, drawn, *key)["schema"]["renamed"] == []
+    edited = before.assign(late=before.late ^ (random.random(2_000) < 0.1))
+    for after in (edited, edited.drop(index=range(50)), edited.sample(frac=1, random_state=1)):
+        found = diff(before, after.rename(columns={"late": "early"}), *key)
+        [renamed] = found["schema"]["renamed"]
+        assert (renamed["from"], renamed["to"]) == ("late", "early")
+        assert 85 < float(renamed["evidence"].partition("%")[0]) < 95
+
+
+def test_many_columns_may_be_renamed_at_once() -> None:
+    numbers = np.random.default_rng(4).normal(size=(300, 400))
+    before = pd.DataFrame(numbers[:200].T, columns=[f"f{at}" for at in range(200)])
+    after = before.rename(columns=lambda name: f"x{name}").assign(new=1.5)[::-1].reset_index(drop=True)
+    found = diff(before, after)["schema"]
+    assert {one["from"]: one["to"] for one in found["renamed"]} == {name: f"x{name}" for name in before}
+    assert [one["name"] for one in found["added"]] == ["new"] and not found["removed"]
+
+
 def test_what_pandas_keeps_of_columns_is_told_of_those_that_stayed() -> None:
     frame = pd.DataFrame({"s": pd.Categorical(list("aba")), "x": pd.array([1, None, 3], "Int64")})
     frame.index = pd.date_range("2026", periods=3, name="day")
