@@ -2,7 +2,7 @@
 
 python read_without_aq.py FOLDER ID FILE: a table becomes a file of Arrow's (Feather is another name for it),
 all else its bytes, of a pickle the buffers as FILE.1, …, of the results of a map ids and keys. Nothing is
-verified.
+verified. A table without columns, which only its record gives a number of rows, has none in the file.
 """
 
 # ruff: noqa: B905
