@@ -26,6 +26,8 @@ def shown(value: pa.Scalar) -> Any:
         return _moment(value)
     if is_.is_duration(kind):
         return str(np.timedelta64(value.value, kind.unit))
+    if isinstance(value, pa.ListScalar) and len(value) > TEXT_MOST:
+        return plain(_text(value))
     try:
         return plain(value.as_py())
     except (OverflowError, ValueError):  # a moment, or two fields of one name, which Python has no object for
@@ -42,7 +44,7 @@ def _text(value: Any) -> str:
     if is_.is_struct(kind):
         parts = (f"{kind.field(at).name!r}: {_text(value[at])}" for at in range(kind.num_fields))
         return "{" + ", ".join(parts) + "}"
-    return "[" + ", ".join(map(_text, value.values)) + "]"
+    return "[" + ", ".join(map(_text, value.values[:TEXT_MOST])) + "]"  # each takes a character at least
 
 
 def _moment(value: Any) -> str:

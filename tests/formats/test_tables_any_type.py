@@ -97,3 +97,14 @@ def test_what_python_has_no_object_for_is_shown_and_compared(name: str) -> None:
         to_pandas(one, store)
     except Unstorable as error:
         assert "read it as Arrow" in error.message
+
+
+LISTS = [pa.list_(pa.float64()), pa.large_list(pa.float64()), pa.list_(pa.float64(), 200)]
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_of_a_long_list_only_the_beginning_is_looked_at(kind: pa.DataType) -> None:
+    short, long = pa.array([1.5] * 40), pa.array([[1.5] * 200], kind)
+    text = shown(pa.scalar(short.to_pylist(), pa.list_(pa.float64())))
+    assert shown(long[0]) == text
+    assert len(text) == 80
