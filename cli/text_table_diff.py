@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from aq.cli.text import Cell, Row, View, columns, listed, number
+from aq.cli.text import MINUS, Cell, Row, View, columns, listed, number
 from aq.cli.text_show import value
 
 _STATISTICS: Final = ("mean", "std", "min", "max", "nulls", "infinite", "distinct")
@@ -93,7 +93,15 @@ def _pair(column: Mapping[str, Any], fact: str) -> str:
     old, new = _statistic(column, "before", fact), _statistic(column, "after", fact)
     if old == new:
         return ""
-    return f"{value(old)} → {value(new)}"
+    return _change(old, new)
+
+
+def _change(old: Any, new: Any) -> str:
+    """Both sides, with all their digits where short ones look alike."""
+    shown = value(old), value(new)
+    if shown[0] == shown[1] and isinstance(old, float) and isinstance(new, float):
+        shown = str(old).replace("-", MINUS), str(new).replace("-", MINUS)
+    return f"{shown[0]} → {shown[1]}"
 
 
 def _statistic(column: Mapping[str, Any], side: str, fact: str) -> Any:
@@ -112,7 +120,7 @@ def _sample(sample: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:
             whole = list((before or after).items())[:_CELLS]
             cells = ", ".join(f"{name}={value(item)}" for name, item in whole)
         else:
-            cells = ", ".join(f"{n}: {value(before.get(n))} → {value(after.get(n))}" for n in names[:_CELLS])
+            cells = ", ".join(f"{n}: {_change(before.get(n), after.get(n))}" for n in names[:_CELLS])
         rows.append([Cell(change, "dim"), _key(one), cells])
     if rows:
         yield f"    {view.paint('sample', 'dim')}"

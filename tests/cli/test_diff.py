@@ -7,6 +7,7 @@ from pathlib import Path
 import aq
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from tests.cli.shell import Shell
@@ -189,3 +190,12 @@ def test_what_is_neither_a_column_nor_a_row_is_told_too(tmp_path: Path) -> None:
         span = f"main~{back}..main~{back - 1}"
         assert shell.aq("diff", span).out.splitlines()[3:] == ["  changed     t  table", f"    {said}"]
         assert shell.aq("diff", "--stat", span).out.splitlines()[0] == f"changed  t  table  {said}"
+
+
+def test_sides_of_a_cell_never_look_alike(tmp_path: Path) -> None:
+    with aq.init(tmp_path) as repo:
+        for cells in ([0.1234567, 0.0, None, 1.0], [0.1234568, -0.0, float("nan"), float("inf")]):
+            repo.commit({"t": pa.table({"id": range(4), "x": cells})}, message="x", keys={"t": ["id"]})
+    told = Shell(tmp_path).aq("diff", "HEAD~1..HEAD").out
+    for cell in ("0.1234567 → 0.1234568", "0.0 → −0.0", "– → nan", "1 → inf"):
+        assert f"x: {cell}" in told
