@@ -148,9 +148,15 @@ def require(function: str, name: str, annotation: str, value: Any) -> None:
         raise UsageError(f"{function}({name}=…) takes {told}, not {_shown(value)}", hint=hint)
 
 
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str | bytes | None)
+
+
 def _shown(value: Any) -> str:
     """`5 (int)`, of anything that is long to say its type."""
     kind = type(value).__name__
-    if isinstance(value, bool | int | float | str | bytes | None) and len(text := repr(value)) <= 40:
+    if type(value) is dict and all(map(_is_plain, value.values())) and len(text := repr(value)) <= 60:
+        return text
+    if _is_plain(value) and len(text := repr(value)) <= 40:
         return f"{text} ({kind})" if value is not None else text
     return with_article(kind)

@@ -15,7 +15,7 @@ from aq.formats.artifacts import json_values
 from aq.formats.artifacts.metric_values import Metric, encode_metric
 from aq.formats.contents.chunking import Readable
 from aq.formats.contents.files import content, encode_stream, read_head, stream_bytes, whole_bytes
-from aq.formats.errors import Damaged, NewerFormat, Unstorable, UsageError
+from aq.formats.errors import Damaged, NewerFormat, NotFound, Unstorable, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import Like, Sink, Source, get_record, put_record
 from aq.formats.places import placed
@@ -121,6 +121,8 @@ def _encode_table(
         encoded = encode_table(value, sink, key=key, like=like)
     except Unstorable as error:
         raise placed(error, at, ()) from error.__cause__
+    except (NotFound, UsageError) as error:  # of the key
+        raise type(error)(f"{at}: {error.message}" if at else error.message) from None
     return encoded.artifact, encoded.summary
 
 

@@ -90,7 +90,12 @@ def key_positions(names: Sequence[str], key: Sequence[str]) -> list[int]:
     """The positions of key columns. Raises NotFound, UsageError."""
     for name in key:
         if name not in names:
-            raise NotFound(f"the key column {name!r} is not in the table; it has {', '.join(names[:20])}")
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, names, n=1)
+            guess = f" (did you mean {near[0]!r}?)" if near else ""
+            had = f"; it has {', '.join(names[:20])}" if names else ", which has no columns"
+            raise NotFound(f"the key column {name!r} is not in the table{guess}{had}")
     if len(set(key)) != len(key):
         raise UsageError("a key column is named twice")
     return [list(names).index(name) for name in key]

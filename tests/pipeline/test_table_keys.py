@@ -29,7 +29,20 @@ def table(ids: list[Any]) -> pd.DataFrame:
     ("value", "keys", "error", "message"),
     [
         (table([1, 2, 3]), {"t": ["nobody"]}, NotFound, "'nobody' is not in the table; it has id, v"),
-        (table([1, 2, 3]), {"t": ["id", "id"]}, UsageError, "a key column is named twice"),
+        (
+            table([1, 2, 3]),
+            {"t": ["idd"]},
+            NotFound,
+            "value 't': the key column 'idd' is not in the table (did you",
+        ),
+        (table([1, 2, 3])[[]], {"t": ["id"]}, NotFound, "'id' is not in the table, which has no columns"),
+        (table([1, 2, 3]), {"t": ["id", "id"]}, UsageError, "value 't': a key column is named twice"),
+        (
+            table([1, 2, 3]),
+            {"t": 1},
+            UsageError,
+            "takes a dict from path to a list of columns or None, not {'t': 1}",
+        ),
         (table([1, 2, 3]), {"u": ["id"]}, UsageError, "keys= names 'u', which is not among the values"),
         ({"id": 1}, {"t": ["id"]}, UsageError, "value 't' is no table: it has no key columns"),
     ],
