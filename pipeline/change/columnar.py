@@ -6,7 +6,6 @@ changed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
@@ -64,5 +63,7 @@ def _files(paths: Sequence[str]) -> str:
 
 
 def _as_value(path: str) -> str:
+    import json
+
     name = json.dumps(str(PurePosixPath(path).with_suffix("")), ensure_ascii=False)
     return f"a table as a value costs what changed in it: repo.commit({{{name}: frame}})"
