@@ -279,8 +279,14 @@ _FORMS: Final[tuple[tuple[str, Test], ...]] = (
         "text ends in “.0”: numbers read as floats?",
         lambda text: text.endswith(".0") and text[:-2].lstrip("-").isdigit(),
     ),
-    ("text in upper case?", lambda text: text != text.lower() and text == text.upper()),
-    ("text in lower case?", lambda text: text != text.upper() and text == text.lower()),
+    (
+        "text in upper case?",
+        lambda text: text[:1].isalpha() and text != text.lower() and text == text.upper(),
+    ),
+    (
+        "text in lower case?",
+        lambda text: text[:1].isalpha() and text != text.upper() and text == text.lower(),
+    ),
     ("spaces around the text?", lambda text: text != text.strip()),
     ("leading zeros?", lambda text: text.startswith("0") and text.isdigit() and len(text) > 1),
 )

@@ -151,3 +151,11 @@ def test_nested_values_have_no_form() -> None:
     before = pa.array([{"a": at} for at in range(ROWS)])
     after = pa.array([{"a": at, "b": at} for at in range(ROWS)])
     assert [one["guess"] for one in of_column(before, after)["columns"]] == [None]
+
+
+def test_a_moment_as_text_is_in_no_case() -> None:
+    before = pa.array([f"2026-01-01T{at % 24:02}:{at // 24:02}:00Z" for at in range(ROWS)])
+    [column] = of_column(before, pa.array([one[:10] + " " + one[11:-1] for one in before.to_pylist()]))[
+        "columns"
+    ]
+    assert column["guess"] is None
