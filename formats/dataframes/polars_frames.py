@@ -122,8 +122,10 @@ def _is_known(kind: pa.DataType) -> bool:
         return _is_known(kind.storage_type)
     if is_.is_union(kind) or is_.is_interval(kind) or is_.is_decimal256(kind):
         return False
-    if is_.is_fixed_size_binary(kind) and not kind.byte_width:
-        return False
+    if (is_.is_fixed_size_binary(kind) and not kind.byte_width) or (
+        is_.is_fixed_size_list(kind) and not kind.list_size
+    ):
+        return False  # polars makes such lists, and takes none from Arrow
     if is_.is_timestamp(kind) and kind.tz is not None:
         return _is_known_zone(kind.tz)
     if is_.is_float16(kind):

@@ -35,7 +35,6 @@ COLUMNS = {
     "decimal": pl.Series([Decimal("1.5"), None]),
     "list": pl.Series([[1], None]),
     "array": pl.Series([[1, 2], [3, 4]], dtype=pl.Array(pl.Int8, 2)),
-    "array of nothing": pl.Series([[], []], dtype=pl.Array(pl.Int8, 0)),
     "struct": pl.Series([{"a": 1, "b": "x"}, None]),
     "null": pl.Series([None, None]),
     "list of categories": pl.Series([["a"], None], dtype=pl.List(pl.Categorical)),
@@ -82,6 +81,7 @@ def test_python_objects_and_lazy_frames_are_refused() -> None:
     [
         pa.timestamp("us", "+05:30"),
         pa.list_(pa.timestamp("ns", "posix/Europe/Paris")),
+        pa.list_(pa.list_(pa.string()), 0),
         pa.binary(0),
     ],
 )
