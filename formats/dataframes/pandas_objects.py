@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-from aq.formats.columns.zones import zone_text
+from aq.formats.columns.zones import read_zone, zone_text
 from aq.formats.dataframes.cells import read_cell, write_cell
 from aq.formats.errors import Damaged, Unstorable
 
@@ -127,7 +127,7 @@ def _as_arrow(values: Objects, absent: Mask, types: set[type]) -> tuple[pa.Array
         return pa.array(values, arrow, mask=absent, from_pandas=False), only.__name__
     if only in (list, tuple, dict, Decimal):
         array = pa.array(values, mask=absent, from_pandas=False)
-        found = (array if absent is None else array.filter(pa.array(~absent))).to_pylist()
+        found = _pylist(array if absent is None else array.filter(pa.array(~absent)))
         given = map(list, present) if only is tuple else present
         return (array, only.__name__) if all(map(_same, given, found)) else None
     if only is np.ndarray:
@@ -194,6 +194,22 @@ def _is_same_zone(left: tzinfo | None, right: tzinfo | None) -> bool:
     return left == right or zone_text(left) == zone_text(right)
 
 
+def _pylist(values: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Python's objects; their zones are those of the standard library, which not every Arrow takes."""
+    found: list[Any] = values.to_pylist()
+    return list(map(_with_zones, found)) if "tz=" in str(values.type) else found
+
+
+def _with_zones(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(map(_with_zones, value))
+    if isinstance(value, dict):
+        return {key: _with_zones(one) for key, one in value.items()}
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(read_zone(zone_text(value.tzinfo)))
+    return value
+
+
 def _as_cells(values: Objects, absent: Mask, where: str) -> pa.Array:
     cells: list[bytes | None] = []
     for row, value in enumerate(values):
@@ -210,9 +226,9 @@ def _restore(values: pa.ChunkedArray, kind: str) -> Objects:
     if name == "cells":
         found = (None if cell is None else read_cell(cell) for cell in values.to_pylist())
     elif name == "tuple":
-        found = (None if cell is None else tuple(cell) for cell in values.to_pylist())
+        found = (None if cell is None else tuple(cell) for cell in _pylist(values))
     elif name in _TO_PYLIST:
-        found = iter(values.to_pylist())
+        found = iter(_pylist(values))
     elif name == "scalar":
         is_float = np.dtype(dtype).kind == "f"  # whose nulls are NaN to numpy; not every Arrow fills halves
         filled = values if is_float else values.fill_null(np.dtype(dtype).type(0))

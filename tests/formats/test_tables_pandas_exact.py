@@ -229,6 +229,7 @@ CELLS: dict[str, list[Any]] = {
     "lists of times": [[dt.time(1, fold=1)], [dt.time(1)]],
     "lists of zoned moments": [[DAWN], [DAWN.replace(year=2021)]],
     "lists of moments in zones": [[DAWN.replace(tzinfo=PARIS)], [DAWN.replace(tzinfo=TOKYO)]],
+    "lists of moments that are there twice": [[DUSK.replace(tzinfo=PARIS, fold=fold)] for fold in (0, 1)],
     "mappings of moments in zones": [{"a": DAWN.replace(tzinfo=PARIS)}, {"a": DAWN}],
     "numpy's texts": [np.str_("a\0"), np.str_(""), np.bytes_(b"a\0"), np.bytes_(b""), np.array([""])],
     "texts of numpy as keys": [{"a": 1}, {np.str_("a"): 1}],
