@@ -10,7 +10,7 @@ from aq.formats.objects import Like, MemoryObjects
 from aq.formats.packing import deltas
 from aq.formats.packing.packs import NO_ID
 from aq.formats.tables import encode_table
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 ROWS = 60_000
 
@@ -65,13 +65,15 @@ def stored_again(frame: pd.DataFrame, base: pd.DataFrame = BASE) -> Watched:
     changed=st.lists(st.integers(0, ROWS - 1), max_size=20),
     added=st.integers(0, 3000),
 )
+@example(gone={6, 13, 20, 27, 34, 41, 48}, changed=[], added=0)  # texts whose lengths repeat all along
 @settings(max_examples=15, deadline=None)
 def test_scattered_edits_cost_what_they_change(gone: set[int], changed: list[int], added: int) -> None:
     frame = BASE.copy()
     frame.loc[changed, "price"] = 0.5
     frame = pd.concat([frame.drop(index=list(gone)), table(added, 2)], ignore_index=True)
     sink = stored_again(frame)
-    assert sum(sink.deltas) < 2_000 + 400 * (len(gone) + len(changed)) + 120 * added
+    text = 6_000  # what zstd takes where it is left to find the rows behind an edit in the lengths of texts
+    assert sum(sink.deltas) < 2_000 + text + 400 * (len(gone) + len(changed)) + 120 * added
     assert sum(sink.full) < 500_000  # a segment or two: the end of the table, or a boundary that went
 
 
