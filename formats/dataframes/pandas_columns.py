@@ -286,8 +286,17 @@ def write_freq(index: pd.Index) -> Freq | None:
 
 def with_freq(index: Any, freq: Freq | None) -> pd.Index:
     """The index with a frequency, which its values have. Raises ValueError where they have not."""
-    if freq is not None:
-        index.freq = freq if isinstance(freq, str) else read_cell(freq)
+    if freq is None:
+        return index
+    offset = to_offset(freq if isinstance(freq, str) else read_cell(freq))
+    try:
+        index.freq = offset
+    except ValueError:
+        if offset.n > 0:
+            raise
+        turned = index[::-1]  # pandas 2 counts no business hours backwards, but turns round those that it has
+        turned.freq = -offset
+        return turned[::-1]
     return index
 
 

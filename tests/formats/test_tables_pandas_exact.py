@@ -60,6 +60,7 @@ AXES: dict[str, Callable[[], pd.DataFrame | pd.Series]] = {
     "an offset with hours": lambda: dates(pd.offsets.BusinessHour(start="10:00")),
     "an offset that normalises": lambda: dates(pd.offsets.MonthEnd(2, normalize=True)),
     "days of a zone": lambda: dates("D", tz="Europe/Paris"),
+    "office hours backwards": lambda: index_of(pd.date_range("2020-01-01", periods=4, freq="bh")[::-1]),
     "no days": lambda: index_of(pd.date_range("2020", periods=0, freq="D")),
     "time spans": lambda: index_of(pd.timedelta_range("1D", periods=3, freq="12h")),
     "quarter hours": lambda: index_of(pd.period_range("2020", periods=3, freq="15min")),
