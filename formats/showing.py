@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Final
 
+from aq.formats.classes import library_of
+
 WIDEST: Final = 60
 _DEEPEST: Final = 3
 _ITEMS_MOST: Final = 6
@@ -35,7 +37,7 @@ def show(value: object) -> str:
 
 def _show(value: Any, depth: int) -> str:
     kind = type(value)
-    library = kind.__module__.partition(".")[0]
+    library = library_of(kind)
     if kind in _AS_REPR or (library, kind.__name__) in _REPR_TOO:
         return repr(value)
     if kind is int:

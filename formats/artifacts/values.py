@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from aq.formats.artifacts import json_values
 from aq.formats.artifacts.metric_values import Metric, encode_metric
+from aq.formats.classes import library_of
 from aq.formats.contents.chunking import Readable
 from aq.formats.contents.files import content, encode_stream, read_head, stream_bytes, whole_bytes
 from aq.formats.errors import Damaged, NewerFormat, NotFound, Unstorable, UsageError
@@ -80,7 +81,7 @@ def encode_file(
 def is_table(value: object) -> bool:
     """Whether the value is a table of pandas, Arrow or polars (their own classes, not subclasses)."""
     kind = type(value)
-    return (kind.__module__.partition(".")[0], kind.__name__) in _TABLES
+    return (library_of(kind), kind.__name__) in _TABLES
 
 
 def _encode(
@@ -103,7 +104,7 @@ def _encode(
         return encode_metric(value, at)
     if is_table(value):
         return _encode_table(value, sink, key, at, like)
-    if kind.__module__.partition(".")[0] == "numpy":
+    if library_of(kind) == "numpy":
         from aq.formats.python.array_values import encode_array
 
         encoded = encode_array(value, sink, like)

@@ -10,6 +10,7 @@ from datetime import timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from aq.formats.classes import library_of
 from aq.formats.errors import Unstorable
 
 _FOLDER = "zoneinfo/"
@@ -23,7 +24,7 @@ def zone_text(zone: tzinfo | None) -> str:
         return zone.key
     if type(zone) is timezone:
         return _offset_text(zone)
-    library = type(zone).__module__.partition(".")[0]
+    library = library_of(type(zone))
     text = _OF_LIBRARIES[library](zone) if library in _OF_LIBRARIES else None
     if text is None:
         raise Unstorable(f"nothing maps the time zone {zone!r}")

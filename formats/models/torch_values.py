@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from aq.formats.classes import module_of
 from aq.formats.errors import Unstorable
 from aq.formats.identity import Buffer
 from aq.formats.models.dtypes import name_of, text_of
@@ -91,7 +92,7 @@ class Tensors:
 
     def recipe(self, value: Any) -> tuple[Any, ...] | None:
         """The call that rebuilds a tensor or a storage; None for what torch is to reduce."""
-        module = type(value).__module__
+        module = module_of(type(value))
         if self._torch is None or not module.startswith("torch"):
             return None
         if module == "torch.storage" and type(value).__name__ in _STORAGES:

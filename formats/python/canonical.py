@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterable
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, Final, NamedTuple, cast
 
+from aq.formats.classes import library_of
 from aq.formats.errors import Unstorable
 from aq.formats.places import Place, placed
 from aq.formats.python.leftovers import without_addresses
@@ -152,7 +153,7 @@ class _Images:
         containers = _CONTAINERS.get(kind)
         if containers is not None:
             return containers(value)
-        library = kind.__module__.partition(".")[0]
+        library = library_of(kind)
         if library in _LIBRARIES:
             from aq.formats.python import canonical_columns
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from aq.formats import arrays
+from aq.formats.classes import library_of
 from aq.formats.errors import Unstorable
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.python.canonical import LONG, Steps, atom, made_of, tagged
@@ -123,7 +124,7 @@ def _table(frame: Any, value: Any = None) -> Steps:
         described = records.encode(record)
         return (yield from _columns(kind, described, columns.fields, columns.values))
     except Unstorable:
-        if type(frame).__module__.partition(".")[0] != "pandas":
+        if library_of(type(frame)) != "pandas":
             raise
     return (yield from _by_element(frame, kind))
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
+from aq.formats.classes import library_of
+
 _ADDRESS_ABOVE: Final = 1 << 20
 _STOP_WORDS: Final = "_stop_words_id"
 _TREES: Final = frozenset(f"{kind}{width}" for kind in ("KDTree", "BallTree") for width in ("", "32", "64"))
@@ -32,7 +34,7 @@ def settled(value: object, call: tuple[Any, ...]) -> tuple[Any, ...]:
     state = call[2] if len(call) > 2 else None
     if state is None:
         return call
-    match kind.__module__.partition(".")[0], kind.__name__:
+    match library_of(kind), kind.__name__:
         case "sklearn", "Bunch":  # sets no attributes when it is loaded
             state = None
         case "sklearn", name if name in _TREES and isinstance(state, tuple):

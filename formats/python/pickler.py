@@ -16,6 +16,7 @@ from itertools import islice
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
+from aq.formats.classes import library_of
 from aq.formats.errors import Unstorable
 from aq.formats.identity import Buffer
 from aq.formats.places import Place, placed
@@ -316,7 +317,7 @@ class Pickler:
 
     def _native(self, value: Any) -> tuple[Any, ...] | None:
         """The call of aq's own that rebuilds the object, None where it is reduced by its library."""
-        library = type(value).__module__.partition(".")[0]
+        library = library_of(type(value))
         if library == "torch":
             if self._tensors is None:
                 from aq.formats.models.torch_values import Tensors

@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any, Final
 
 import msgspec
+from aq.formats.classes import module_of
 from aq.formats.contents.files import (
     INLINE_BELOW,
     buffers_beside,
@@ -161,7 +162,7 @@ def kind_of(value: object) -> str:
         return "model"
     if any((base.__module__, base.__name__) in _ARRAYS for base in kind.__mro__):
         return "array"
-    if kind.__module__.startswith("onnx.") and kind.__name__ == "ModelProto":
+    if module_of(kind).startswith("onnx.") and kind.__name__ == "ModelProto":
         return "model"
     return "model" if isinstance(value, dict) and _is_state(value) else "value"
 

@@ -11,6 +11,7 @@ import sys
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
+from aq.formats.classes import library_of
 from aq.formats.errors import AqError, Unstorable, with_article
 from aq.formats.identity import Buffer
 from aq.formats.python.leftovers import is_shared, settled
@@ -87,7 +88,7 @@ class Columnwise(NamedTuple):
 
 def is_immutable(kind: type) -> bool:
     """Whether two equal objects of this library type can stand for each other."""
-    return (kind.__module__.partition(".")[0], kind.__name__) in _IMMUTABLE
+    return (library_of(kind), kind.__name__) in _IMMUTABLE
 
 
 def reduction(value: object, verb: str = "cannot be stored") -> str | tuple[Any, ...]:
@@ -117,7 +118,7 @@ def columnwise(value: object, call: tuple[Any, ...]) -> tuple[Any, ...]:
     What is declared as `double[::1, :]` there takes no other; whatever is written in Python asks numpy.
     """
     kind = type(value)
-    if kind.__flags__ & _WRITTEN_IN_PYTHON or kind.__module__.partition(".")[0] in sys.stdlib_module_names:
+    if kind.__flags__ & _WRITTEN_IN_PYTHON or library_of(kind) in sys.stdlib_module_names:
         return call
     return (call[0], *map(_columnwise, call[1:3]), *call[3:])
 
@@ -133,7 +134,7 @@ def _columnwise(part: Any) -> Any:
 
 def _require_data(kind: type, verb: str) -> None:
     """Raises Unstorable for what is read later, or compiled."""
-    library, name = kind.__module__.partition(".")[0], kind.__name__
+    library, name = library_of(kind), kind.__name__
     if (call := _PLANS.get((library, name))) is not None:
         raise Unstorable(
             f"{with_article(name)} is a plan, not data: it {verb}", hint=f"call {call} on it first"
@@ -208,7 +209,7 @@ def _module_of(value: object, name: str) -> tuple[str, str]:
 
 def recipe(value: object) -> tuple[Any, ...] | None:
     """The call that rebuilds a path, a numpy scalar or a dtype whatever the version, else None."""
-    if type(value).__module__.partition(".")[0] == "pathlib":
+    if library_of(type(value)) == "pathlib":
         return type(value), (str(value),)
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(value, (numpy.generic, numpy.dtype)):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
+from aq.formats.classes import library_of
 from aq.formats.columns.described import Described, PolarsPart, described
 from aq.formats.columns.types import arrow_field
 from aq.formats.dataframes.columns import Columns, described_fields, from_arrow
@@ -74,7 +75,7 @@ def as_columns(table: Any, sink: Sink, key: Sequence[str] = ()) -> Columns:
         table = pa.Table.from_batches([table])
     if isinstance(table, pa.Table):
         return from_arrow(table)
-    module = type(table).__module__.partition(".")[0]
+    module = library_of(type(table))
     if module == "polars":
         from aq.formats.dataframes.polars_frames import from_polars
 

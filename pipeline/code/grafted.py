@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
+from aq.formats.classes import library_of
+
 _CLASSES_TEXT: Final = """
 pandas.DataFrame pandas.Series pandas.Index polars.DataFrame polars.LazyFrame polars.Series polars.Expr
 """
@@ -34,7 +36,7 @@ def _added(classes: tuple[tuple[type, int], ...]) -> list[tuple[str, str]]:
 
 
 def _added_to(klass: type) -> Iterator[tuple[str, str]]:
-    module = klass.__module__.partition(".")[0]
+    module = library_of(klass)
     for attribute, value in list(vars(klass).items()):
         parts = (getattr(value, one, None) for one in ("_ns", "_accessor", "fget", "__func__"))
         origin = next((part for part in parts if callable(part)), value)

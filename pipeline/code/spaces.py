@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
+from aq.formats.classes import module_of
 from aq.formats.errors import AqError
 from aq.pipeline.code.frames import is_user
 from aq.pipeline.code.load import Project
@@ -34,7 +35,7 @@ class Space:
 
 def plain(value: object) -> Any:
     """The function that an op or a flow of aq wraps; any other value as it is."""
-    is_ours = type(value).__module__.startswith("aq.")
+    is_ours = module_of(type(value)).startswith("aq.")
     return getattr(value, "function", value) if is_ours else value
 
 

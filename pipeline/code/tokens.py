@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from pathlib import PurePath
 from typing import Any, Final, Protocol
 
+from aq.formats.classes import library_of, module_of
 from aq.formats.errors import Unstorable
 from aq.pipeline.code import held
 from blake3 import blake3
@@ -209,7 +210,7 @@ class Tokens:
         name = f"{kind.__module__}.{kind.__qualname__}"
         if name in _WITHOUT_STATE:
             return _text(b"K", name)
-        if kind.__module__.startswith("aq.") and hasattr(value, "function"):
+        if module_of(kind).startswith("aq.") and hasattr(value, "function"):
             return self._op(value)
         if isinstance(value, enum.Enum):
             return b"E" + self.form(kind) + _text(b"s", value.name or "") + self.form(value.value)
@@ -221,7 +222,7 @@ class Tokens:
             return self._local(value)
         if isinstance(value, functools.partial | property | staticmethod | classmethod):
             return self._subclass_of_wrapper(value)
-        if kind.__module__.partition(".")[0] in _CANONICAL and (known := self._canonical(value)):
+        if library_of(kind) in _CANONICAL and (known := self._canonical(value)):
             return known
         if self.follower.is_users(kind):
             return self._instance(value)
@@ -255,7 +256,7 @@ class Tokens:
             text = fingerprint(value, at=self.place, foreign=self._inner)
         except Unstorable:
             return None
-        self._mention(type(value).__module__)
+        self._mention(module_of(type(value)))
         return _text(b"V", text)
 
     def _inner(self, value: object) -> str | None:
@@ -294,7 +295,7 @@ class Tokens:
             raise
         except Exception:
             return self._without_reduction(value)
-        self._mention(type(value).__module__)
+        self._mention(module_of(type(value)))
         if isinstance(parts, str):
             name = f"{getattr(value, '__module__', type(value).__module__)}:{parts}"
             return _text(b"G", name) if held.is_global(value, parts) else self._without_reduction(value)

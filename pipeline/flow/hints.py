@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
+from aq.formats.classes import library_of
+
 Form = Literal[
     "native", "pandas", "arrow", "polars", "path", "bytes", "str", "document",
     "each pandas", "each arrow", "each polars", "each path", "each bytes", "each str",
@@ -126,7 +128,7 @@ def _class_form(member: Any) -> Form:
     if cls in (dict, list):
         return "document"
     for base in cls.__mro__:
-        found = _BY_CLASS.get((base.__module__.partition(".")[0], base.__name__))
+        found = _BY_CLASS.get((library_of(base), base.__name__))
         if found:
             return found
     return "native"

@@ -17,6 +17,7 @@ from inspect import Parameter
 from pathlib import PurePath
 from typing import Any, Final, Protocol, cast
 
+from aq.formats.classes import library_of
 from aq.formats.errors import UsageError, with_article
 from aq.formats.partitions import split
 from aq.pipeline.flow.graph import Argument, Constant, Group, Output, Read
@@ -102,7 +103,7 @@ def spread(items: Any, where: str) -> list[Any] | dict[Any, Any]:
         return dict(items)
     if isinstance(items, set | frozenset):
         raise UsageError(f"{where}: a set has no order: sorted(…) gives it one")
-    top = type(items).__module__.partition(".")[0]
+    top = library_of(type(items))
     if top in ("pandas", "pyarrow", "polars"):
         return _of_table(items, type(items).__name__, where)
     if isinstance(items, _TEXTS) or not isinstance(items, Iterable):

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 from aq.formats.artifacts.metric_values import Numbers
+from aq.formats.classes import library_of
 from aq.formats.errors import UsageError
 
 _PANDAS_BOOLS: Final = ("bool", "boolean", "bool[pyarrow]")
@@ -94,7 +95,7 @@ def _booleans(result: Any) -> Any:
     """One bool a row as a numpy array, missing values as False; None where it is nothing of the kind."""
     import numpy as np
 
-    module = type(result).__module__.partition(".")[0]
+    module = library_of(type(result))
     if module == "pyarrow" and str(getattr(result, "type", "")) == "bool":
         return np.asarray(result.fill_null(False).to_pylist(), dtype=bool)
     if module == "polars" and str(getattr(result, "dtype", "")) == "Boolean":
@@ -108,7 +109,7 @@ def _booleans(result: Any) -> Any:
 
 def _evidence(rows: Any, inputs: Mapping[str, Any]) -> Any:
     for value in inputs.values():
-        module = type(value).__module__.partition(".")[0]
+        module = library_of(type(value))
         if module not in ("pandas", "pyarrow", "polars") or not hasattr(value, "columns"):
             continue
         if len(value) == len(rows):

@@ -18,6 +18,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 import msgspec
+from aq.formats.classes import library_of
 from aq.formats.errors import Unstorable
 from aq.formats.python import canonical
 from aq.pipeline.code.fingerprint import Fingerprint, argument as code_inside, installed
@@ -67,7 +68,7 @@ def _libraries(value: Any, project: Project) -> Fingerprint:
     if type(value) in (list, tuple, set, frozenset, dict):
         inside = [*value, *value.values()] if isinstance(value, dict) else value
         return merged(*(_libraries(item, project) for item in inside))
-    top = type(value).__module__.partition(".")[0]
+    top = library_of(type(value))
     if top == "builtins" or top in sys.stdlib_module_names:
         return _NOTHING
     return Fingerprint(packages=installed(project).versions([top]))

@@ -13,11 +13,13 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
+from aq.formats.classes import module_of
+
 
 def is_figure(value: object) -> bool:
     """Whether it is a figure of matplotlib."""
     return any(
-        cls.__module__.startswith("matplotlib.") and cls.__name__ == "Figure" for cls in type(value).__mro__
+        module_of(cls).startswith("matplotlib.") and cls.__name__ == "Figure" for cls in type(value).__mro__
     )
 
 

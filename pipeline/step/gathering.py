@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from aq.formats import partitions
+from aq.formats.classes import module_of
 from aq.formats.errors import NotFound, Unstorable, UsageError
 from aq.formats.identity import Digest
 from aq.formats.objects import Sink, Source, get_record, put_record
@@ -181,7 +182,7 @@ def _table(loaded: Mapping[str, Any], texts: Container[str]) -> Any:
     added = columns(list(loaded), texts)
     tables = list(loaded.values())
     try:
-        if all(type(table).__module__.startswith("pandas") for table in tables):
+        if all(module_of(type(table)).startswith("pandas") for table in tables):
             return _frames(tables, added)
         return _arrow([_as_arrow(table) for table in tables], added)
     except (TypeError, ValueError) as error:  # what pandas and pyarrow raise for columns of other types
@@ -225,7 +226,7 @@ def _as_arrow(table: Any) -> pa.Table:
 
     if isinstance(table, pa.Table):
         return table
-    if type(table).__module__.startswith("polars"):
+    if module_of(type(table)).startswith("polars"):
         return table.to_arrow()
     return pa.Table.from_pandas(table, preserve_index=False)
 

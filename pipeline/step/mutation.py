@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import xxhash
+from aq.formats.classes import library_of
 
 _OBJECTS_MOST: Final = 200_000
 
@@ -35,7 +36,7 @@ def changed(before: Mapping[str, int], values: Mapping[str, Any]) -> list[str]:
 
 
 def _parts(value: Any) -> Iterator[Any] | None:
-    module = type(value).__module__.partition(".")[0]
+    module = library_of(type(value))
     if module == "pandas" and hasattr(value, "columns"):
         return _frame(value)
     if module == "numpy" and hasattr(value, "ndim"):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from aq.formats.artifacts import values
 from aq.formats.artifacts.values import Encoded, Metric
+from aq.formats.classes import module_of
 from aq.formats.errors import Damaged, Unstorable, UsageError, with_article
 from aq.formats.identity import Digest
 from aq.formats.objects import Like, get_record, put_record
@@ -83,7 +84,7 @@ def stored(store: StepStore, encoded: EncodedTable) -> Drawn:
 
 def _is_stream(value: Any) -> bool:
     kind = type(value)
-    is_reader = kind.__module__.startswith("pyarrow.") and kind.__name__ == "RecordBatchReader"
+    is_reader = module_of(kind).startswith("pyarrow.") and kind.__name__ == "RecordBatchReader"
     return is_reader or inspect.isgenerator(value)
 
 

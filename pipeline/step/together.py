@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aq.formats.artifacts import values
+from aq.formats.classes import library_of
 from aq.formats.errors import Unstorable
 from aq.formats.objects import get_record
 from aq.formats.records import Artifact
@@ -163,4 +164,4 @@ def _fits(before: Any, result: Any) -> bool:
 
 
 def _is_pandas(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "iloc")
+    return library_of(type(value)) == "pandas" and hasattr(value, "iloc")
