@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
-from aq.formats.errors import Damaged
+from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Kind
 from aq.formats.objects import Source, get_record
 from aq.formats.packing.packs import CONTENTS, HEADER_SIZE, NAME_SIZE, NO_ID, PACKS, Head, Place
@@ -94,9 +95,25 @@ def _follow(change: Change, state: State, journal: Journal) -> tuple[State, Jour
         journal.rewrite(data)
         following = Journal.begin(journal.files, journal.ordinal + 1)
         journal.close()
-        return _at(apply(change, journal.files, state, _placed(state, tail)), following), following
+        return _at(_applied(change, journal.files, state, _placed(state, tail)), following), following
     journal.rewrite(data[: tail.length])
-    return _at(apply(change, journal.files, state, _placed(state, tail)), journal), journal
+    return _at(_applied(change, journal.files, state, _placed(state, tail)), journal), journal
+
+
+def _applied(change: Change, files: PackFiles, state: State, frames: list[tuple[bytes, Place]]) -> State:
+    """As `apply`, and what the dead writer took from the condemned is taken, if a collector was ever at work.
+
+    What cannot be read then is the matter of `fsck`.
+    """
+    after = apply(change, files, state, frames)
+    if frames and change.collected().generation:
+        from aq.store.transactions.reliance import rely
+
+        packs = [name for id, place in frames if place.kind == PACKS for name in _names(files, id, place)]
+        places = [*frames, *(one for name in packs for one in read_places(files.path(name), name))]
+        with suppress(AqError):
+            rely(change, Group(change, files), places)
+    return after
 
 
 def whole_groups(name: bytes, data: bytes) -> Tail:

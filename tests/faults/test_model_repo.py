@@ -530,6 +530,21 @@ TestRepo = Machine.TestCase
 TestRepo.settings = settings(max_examples=10, stateful_step_count=30, deadline=None)
 
 
+@pytest.mark.parametrize("point", range(2, 6))
+def test_what_a_killed_command_took_from_the_condemned_is_taken(point: int) -> None:
+    """Its journal tells of rules that a collector had condemned; they were about to be swept for all that."""
+    state = Machine()
+    try:
+        state.begin()
+        state.remove(delete=False, place="a", second=False)
+        state.gc(later=40 * DAY, second=False)
+        state.crash(chosen="add", number=0, point=point)
+        state.agrees()
+        state.sound()
+    finally:
+        state.teardown()
+
+
 @pytest.mark.soak
 class TestRepoForLong(Machine.TestCase):  # type: ignore[misc, name-defined]
     """The same for an hour or two."""
