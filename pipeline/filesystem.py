@@ -7,6 +7,7 @@ long as its `ukey` is the same. Reading from several threads is safe, and takes 
 
 from __future__ import annotations
 
+import atexit
 import errno
 import io
 import os
@@ -15,9 +16,10 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from threading import RLock
+from threading import RLock, get_ident, main_thread
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from weakref import finalize
+from weakref import WeakSet, finalize
 
 from aq.formats.contents.seeking import StoredFile
 from aq.formats.errors import AqError, NotARepository
@@ -40,6 +42,18 @@ _HELD: Final = 4
 """Tables whose bytes are kept, since whoever opens one asks for its size first."""
 _SPOOLED: Final = 64 << 20
 _AFTER_SLASH: Final = b"0"
+_PATIENCE: Final = 0.5
+_read_by_threads: WeakSet[_Shared] = WeakSet()
+
+
+@atexit.register
+def _wait_for_threads() -> None:
+    """Have Arrow's threads let go of what they read, for which they need the interpreter's lock: from one
+    that ends they would not get it, and would abort. For a file that is kept open it waits in vain, not long.
+    """
+    until = monotonic() + _PATIENCE
+    while _read_by_threads and monotonic() < until:
+        sleep(0.001)
 
 
 class _Place(NamedTuple):
@@ -283,6 +297,8 @@ class _Shared(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         """See `io.RawIOBase`."""
         view = memoryview(buffer).cast("B")
+        if get_ident() != main_thread().ident:
+            _read_by_threads.add(self)
         with self._lock:
             self._stream.seek(self._at)
             data = self._stream.read(len(view)) or b""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import posixpath
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -186,6 +188,39 @@ def test_it_goes_to_other_processes_and_threads(repo: Repo) -> None:
             lambda at: fs.cat_file("main/data/f.parquet", at, at + 999), range(0, len(data), 999)
         )
         assert b"".join(parts) == data
+
+
+THREAD = """
+from threading import Event, Thread
+from time import sleep
+import fsspec
+
+def read(file):
+    file.read(1)
+    reading.set()
+    sleep(0.05)
+    print("done", flush=True)
+
+reading = Event()
+Thread(target=read, args=[fsspec.open("aq://main/data/f.csv").open()], daemon=True).start()
+reading.wait()
+"""
+KEPT = "import fsspec; kept = fsspec.open('aq://main/data/f.csv').open(); print(kept.read(2))"
+
+
+@pytest.mark.parametrize(("code", "told"), [(THREAD, "done\n"), (KEPT, "b'id'\n")], ids=["thread", "kept"])
+def test_a_process_ends_after_the_threads_that_read(repo: Repo, code: str, told: str) -> None:
+    """Arrow's threads abort a process that ends while they still hold a file."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=repo.root, capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == (told, "", 0)
+
+
+@pytest.mark.slow
+def test_scripts_that_read_columns_end_well(repo: Repo) -> None:
+    code = "import pandas as pd; x = pd.read_parquet('aq://main/sales', columns=['id'])"
+    for _ in range(20):
+        done = subprocess.run([sys.executable, "-c", code], cwd=repo.root, capture_output=True, text=True)
+        assert (done.stderr, done.returncode) == ("", 0)
 
 
 @pytest.mark.parametrize("cache", ["simplecache", "filecache"])
