@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from threading import Lock
@@ -58,10 +58,10 @@ class _File:
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # a module that ends has no `os` left
         fd = getattr(self, "fd", -1)
         if fd >= 0:
-            os.close(fd)
+            close(fd)
 
 
 class PackFiles:

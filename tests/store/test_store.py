@@ -13,7 +13,7 @@ from aq.formats.identity import Digest, Kind, object_id
 from aq.formats.objects import put_record
 from aq.formats.records import Run, Step
 from aq.store.commits.refs import Ref
-from aq.store.frames import statblocks
+from aq.store.frames import packs, statblocks
 from aq.store.frames.layout import discover
 from aq.store.frames.statblocks import Rows, joined
 from aq.store.store import Store
@@ -255,6 +255,21 @@ def test_two_stores_of_one_process_see_each_other(store: Store) -> None:
         move(other, "branch/main", Ref(id))
         assert store.refs()["branch/main"] == Ref(id)
         assert store.get(Kind.CHUNK, id) == b"from the other"
+
+
+def test_a_pack_is_closed_although_the_interpreter_took_its_modules_down(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(Kind.CHUNK, b"x")
+    store.flush()
+    files = packs.PackFiles(f"{store.control}/packs")
+    pack = packs._File(files.path(files.names()[0]))
+    fd = pack.fd
+    with monkeypatch.context() as ending:
+        ending.setattr(packs, "os", None)
+        del pack
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
 
 
 def write_format(store: Store, **fields: object) -> None:
