@@ -25,6 +25,7 @@ _EDIT_EACH: Final = 2_048
 """Bytes of the data: as many edits as it has of these are looked for, and `_EDITS_LEAST` in any case."""
 _LOST_MOST: Final = 4
 _MANY, _EARLY = 4, 6  # that part of these edits in that part of the data foretells too many
+_MANY_LEAST: Final = 24  # fewer may just lie close together at the front
 _FIRST_STEP: Final = 512
 _SHORT: Final = 64
 _STEP_MOST: Final = 65_536
@@ -58,7 +59,7 @@ def copies_of(data: bytes, base: bytes, most: int, shifts: Sequence[int] = ()) -
             skip = min(_SKIPS[-1], len(data) - at)
             found = at + skip, there + skip
         edits += 1
-        if edits == allowed // _MANY and at < len(data) // _EARLY:
+        if edits == max(allowed // _MANY, _MANY_LEAST) and at < len(data) // _EARLY:
             return None
         out.insert(data[at : found[0]])
         at, there = found

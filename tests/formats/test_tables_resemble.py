@@ -66,6 +66,7 @@ def stored_again(frame: pd.DataFrame, base: pd.DataFrame = BASE) -> Watched:
     added=st.integers(0, 3000),
 )
 @example(gone={6, 13, 20, 27, 34, 41, 48}, changed=[], added=0)  # texts whose lengths repeat all along
+@example(gone={9, 29, 41, 58, 71, 84, 96}, changed=[], added=0)  # all of them at the front
 @settings(max_examples=15, deadline=None)
 def test_scattered_edits_cost_what_they_change(gone: set[int], changed: list[int], added: int) -> None:
     frame = BASE.copy()
