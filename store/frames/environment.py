@@ -38,6 +38,8 @@ _OF_DAMAGE: Final = (
     lmdb.IncompatibleError,
     lmdb.BadValsizeError,
 )
+_SPARE: Final = b"spare"
+_PAGE_HEAD: Final = 16
 _opened: dict[tuple[int, int], Environment] = {}
 _opened_lock = RLock()
 
@@ -206,6 +208,22 @@ class Environment:
             return os.fstat(self._fd).st_size < pages.newest(pages.metas(self._read)).size
         except pages.BadPage:
             return False
+
+    def set_aside(self, count: int) -> None:
+        """Have `count` free pages in the file, as far as there is room: LMDB writes over no page that one of
+        the last two states needs. Only for the holder of the lock on the packs.
+        """
+        with suppress(lmdb.Error):  # whoever needs pages next will tell
+            with self.begin() as txn:
+                stat = txn.stat()
+            used = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+            missing = count - (self.env.info()["last_pgno"] - used)
+            if missing > 0:
+                with self.writing() as txn:
+                    txn.put(_SPARE, bytes(missing * stat["psize"] - _PAGE_HEAD))
+                    txn.delete(_SPARE)
+                if self.is_short():  # pages that are freed at once may not have been written
+                    self.lengthen()
 
     def lengthen(self) -> None:
         """Make a short file as long as it says. Only for the holder of the lock on the packs."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import lmdb
 from aq.formats.errors import AqError
@@ -23,6 +23,10 @@ from aq.store.frames.journal import FolderLock, Journal
 from aq.store.frames.objects import Batch
 from aq.store.frames.packs import SEAL_AT, PackFiles
 from aq.store.transactions.recover import catch_up, new_only, register
+
+_ROWS_PER_PAGE: Final = 15
+_DATA_PER_PAGE: Final = 128 << 10
+_ASIDE_LEAST, _ASIDE_MOST = 8, 128
 
 Make = Callable[[Change, State, Group], Operation]
 """Checks what the caller expects of the refs, changes them in the index, and says what was done."""
@@ -51,7 +55,17 @@ class Publisher:
         with FolderLock(self.files.folder):
             if not self.index.is_current():
                 self.index.reopen()
-            return self._publish(batch, make)
+            published = self._publish(batch, make)
+            self._set_pages_aside(batch)
+            return published
+
+    def _set_pages_aside(self, batch: Batch) -> None:
+        """After much data take the pages by which the next small publications would make the file grow."""
+        rows, data = sum(len(pack.places) for pack in batch.packs), sum(pack.end for pack in batch.packs)
+        count = min(rows // _ROWS_PER_PAGE, data // _DATA_PER_PAGE, _ASIDE_MOST)
+        if count >= _ASIDE_LEAST:
+            with suppress(AqError):  # what was published stays so
+                self.index.environment.set_aside(count)
 
     def _publish(self, batch: Batch, make: Make | None) -> Published:
         written: Published | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,21 @@ def test_a_full_map_grows(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         store.index.put_many("stat", [(b"x%06d" % number, bytes(1_000)) for number in range(9_000)])
         commit(store, 2)
     assert check(root, 2, 2) == 2
+
+
+def test_small_commits_after_a_large_one_do_not_lengthen_the_file(root: Path) -> None:
+    noise = random.Random(1)
+    with Store.open(root) as store:
+        for _ in range(900):
+            store.put(Kind.CHUNK, noise.randbytes(12 << 10))
+        commit(store, 2)
+        size = (root / ".aq/index/data.mdb").stat().st_size
+        for number in (6, 12, 18, 24):
+            for _ in range(12):
+                store.put(Kind.CHUNK, noise.randbytes(300))
+            commit(store, number)
+        assert (root / ".aq/index/data.mdb").stat().st_size == size
+        store.index.require_sound()
 
 
 def fill_up_meta_pages(root: Path) -> None:
