@@ -147,6 +147,15 @@ def checked(array: pa.Array) -> pa.Array:
     return array
 
 
+def check_texts(starts: npt.NDArray[np.integer], data: pa.Buffer) -> None:
+    """Raises Damaged where texts, given by where each begins, are not UTF-8: faster than each by itself."""
+    ends = pa.py_buffer(np.array([0, data.size]))
+    checked(pa.Array.from_buffers(pa.large_string(), 1, [None, ends, data]))
+    firsts = np.frombuffer(data, np.uint8)[starts[: np.searchsorted(starts, data.size)]]
+    if (firsts & 0xC0 == 0x80).any():  # the rest of a character
+        raise Damaged("a table chunk holds a text that is not UTF-8")
+
+
 def _spread(array: pa.Array, valid: Mask) -> pa.Array:
     """One value for each True, in order, and a null (in a union: any value) for each False."""
     if len(array) == 0:

@@ -118,7 +118,7 @@ def _folded(parts: Words, salt: np.uint64) -> Words:
 
 def _text_words(array: pa.Array) -> Words:
     """XXH3-64 of each value; of each distinct value once where values repeat (10 ns instead of 70)."""
-    if len(array) > _PROBE and len(array.slice(0, _PROBE).unique()) < _PROBE // 4:
+    if len(array) > _PROBE and len(array.slice(0, _PROBE).unique()) < _PROBE * 7 // 8:
         return _looked_up(array.dictionary_encode(), _CUT)
     large = is_.is_large_string(array.type) or is_.is_large_binary(array.type)
     values = array.cast(pa.large_binary() if large else pa.binary()).to_pylist()

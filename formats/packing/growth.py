@@ -83,6 +83,16 @@ def _columns(data: Buffer) -> Iterator[Run]:
         at += size
 
 
+def rows_of(data: Buffer) -> int:
+    """How many rows an array has."""
+    return int(_head.unpack_from(data)[0])
+
+
+def layout_of(data: Buffer) -> int:
+    """How an array lies."""
+    return int(_head.unpack_from(data)[1])
+
+
 def is_packed(data: Buffer) -> bool:
     """Whether these bytes lie as a segment packed into one chunk does."""
     return _packed_in(memoryview(data)) is not None

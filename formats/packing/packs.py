@@ -26,6 +26,8 @@ CONTENTS: Final = 32
 PACKS: Final = 33
 """Frame kind of the list of data packs that an operation relies on."""
 NO_ID: Final = bytes(32)
+NEW_ID: Final = bytes(31) + b"\1"
+"""In place of the chunk that another resembles: there was no such table before."""
 
 BASES_MOST: Final = 4
 """How many bases a delta may have."""

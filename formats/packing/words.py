@@ -32,7 +32,7 @@ _SOME: Final = 1_024
 _threads = local()
 
 
-def pack(data: Buffer, base: Buffer = b"") -> bytes | None:
+def pack(data: Buffer, base: Buffer | Base = b"") -> bytes | None:
     """The payload; None where these are no arrays of texts or of 8-byte values, or most come only once."""
     import numpy as np
     import pyarrow.compute as pc
@@ -43,7 +43,8 @@ def pack(data: Buffer, base: Buffer = b"") -> bytes | None:
         return None
     values = _array(view, found)
     coded = values.dictionary_encode()
-    known = None if 2 * len(coded.dictionary) > found.rows else Base(base).words(found)
+    of = base if isinstance(base, Base) else Base(base)
+    known = None if 2 * len(coded.dictionary) > found.rows else of.words(found)
     if known is None:
         return None
     places = pc.index_in(coded.dictionary, value_set=known)
@@ -114,7 +115,7 @@ def _chosen(planes: Any) -> Any:
     """The numbers out of their planes; of most of them all bytes but the lower two are 0."""
     found = planes[0].astype("<u4")
     for at in range(1, _PLANES):
-        if planes[at].any():
+        if planes[at].max(initial=0):
             found |= planes[at].astype("<u4") << 8 * at
     return found
 

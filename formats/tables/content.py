@@ -23,6 +23,7 @@ from aq.formats.records import Artifact
 from aq.formats.tables import references
 from aq.formats.tables.cut import LONGEST
 from aq.formats.tables.grouped import Observe, groups, write_group
+from aq.formats.tables.leading import Leading
 from aq.formats.tables.references import ROWS, Tag
 from aq.formats.trees.prolly import build_list, build_map, list_items, list_last, map_get
 from aq.formats.trees.prolly_nodes import NEW, Last
@@ -139,6 +140,7 @@ class _Writer:
 
     def __init__(self, sink: Sink, ahead: Ahead, columns: int, earlier: Pairing | None) -> None:
         self.sink, self.ahead, self.earlier = sink, ahead, earlier
+        self.leading = Leading()
         self.size = 0
         self.waiting: deque[_Waiting | Kept] = deque()
         self.segments: list[bytes] = []
@@ -152,11 +154,13 @@ class _Writer:
             chunks = [references.put_chunk(self.ahead, references.pack(stop - start, blobs), base)]
             self.waiting.append(_Waiting(stop - start, chunks, is_packed=True))
         else:
-            bases = self.earlier.bases(start, blobs) if self.earlier else [None] * len(blobs)
+            like = self.earlier or self.leading
+            bases = like.bases(start, blobs)
             chunks = [references.put_chunk(self.ahead, *pair) for pair in zip(blobs, bases, strict=True)]
             self.waiting.append(_Waiting(stop - start, chunks, is_packed=False))
-        while self.ahead.behind > BEHIND_MOST:
+        while self.ahead.behind > BEHIND_MOST or (self.waiting and self.leading.is_needed):
             self._settle()
+        self.leading.is_needed = False
 
     def keep(self, kept: Kept) -> None:
         """Take over segments of an earlier table."""

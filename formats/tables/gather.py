@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from aq.formats.columns.layout import HEADER, Layout, layout_of
-from aq.formats.columns.layout_read import LARGE, checked, read_array
+from aq.formats.columns.layout_read import LARGE, check_texts, read_array
 from aq.formats.columns.physical import width
 from aq.formats.columns.picking import places as at_places, taken
 from aq.formats.columns.types import arrow_type
@@ -247,10 +247,10 @@ class _Texts(_Flat):
         bits, nulls = self.bits()
         kind = arrow_type(self._kind, large=self._bytes.size > LARGE)
         storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-        buffers = [bits, self._ends(), self._bytes.buffer()]
-        array = pa.Array.from_buffers(storage, self.rows, buffers, nulls)
-        if not self._bytes.is_ascii:
-            checked(array)
+        ends, data = self._ends(), self._bytes.buffer()
+        if not (self._bytes.is_ascii or is_.is_binary(storage) or is_.is_large_binary(storage)):
+            check_texts(np.frombuffer(ends, "<i8" if self._bytes.size > LARGE else "<u4", self.rows), data)
+        array = pa.Array.from_buffers(storage, self.rows, [bits, ends, data], nulls)
         if storage is not kind:
             array = pa.ExtensionArray.from_storage(kind, array)
         return pa.chunked_array([array] if self.rows else [], kind)

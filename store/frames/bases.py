@@ -15,6 +15,7 @@ from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Kind
 from aq.formats.packing import deltas
 from aq.formats.packing.packs import BASES_MOST, Bases
+from aq.formats.packing.words import WORDS, Base
 from aq.store.frames.index import Look
 from aq.store.frames.packs import Frame
 from aq.store.frames.place_rows import bases_in
@@ -46,24 +47,27 @@ class Lying(Protocol):
     def size_of(self, id: bytes) -> int | None:
         """The length of its canonical bytes, or None."""
 
+    def words_of(self, id: bytes) -> Base:
+        """The words of a chunk. Raises Damaged."""
+
 
 class Recent:
-    """The bytes of the bases that were read last, a few of them: neighbours are often made from the same."""
+    """The bases that were read last, a few of them: neighbours are often made from the same."""
 
     def __init__(self) -> None:
-        self._found: dict[bytes, bytes] = {}
+        self._found: dict[bytes, Base] = {}
         self._size = 0
 
-    def get(self, id: bytes, read: Callable[[], bytes]) -> bytes:
-        """The bytes of this one, read if need be."""
-        data = self._found.get(id)
-        if data is None:
+    def get(self, id: bytes, read: Callable[[], bytes]) -> Base:
+        """This one, read if need be."""
+        found = self._found.get(id)
+        if found is None:
             data = read()
             if self._size + len(data) > _RECENT:
                 self._found, self._size = {}, 0
-            self._found[id] = data
+            found = self._found[id] = Base(data)
             self._size += len(data)
-        return data
+        return found
 
 
 class Roots(dict[bytes, bytes]):
@@ -129,8 +133,9 @@ def _note_roots(objects: Lying, one: bytes, places: dict[bytes, Frame | Place], 
     place = objects.lying(one)
     if place is None or place.kind != Kind.CHUNK or not left or len(places) >= BASES_MOST:
         return
-    if not place.bases:
+    if not place.bases or place.codec == WORDS:  # words come from a chunk that need not resemble this one
         places[one] = place
+        return
     for base in place.bases:
         _note_roots(objects, bytes(base), places, left - 1)
 

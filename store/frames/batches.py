@@ -110,7 +110,7 @@ def origins(objects: Objects, files: Files, ids: Sequence[bytes]) -> list[Origin
     made = []
     for id, place in places.items():
         if place is not None and place.kind == Kind.CHUNK:
-            if not place.bases:
+            if not place.bases or place.codec == words.WORDS:
                 found[id] = Origin(id, None, None)
             elif len(place.bases) == 1 and place.codec == deltas.COPIES:
                 made.append(_Wanted(id, place))

@@ -15,12 +15,13 @@ from aq.formats.errors import Damaged
 from aq.formats.identity import Buffer, Digest, Kind, object_id
 from aq.formats.packing import codecs, deltas, growth, words
 from aq.formats.packing.copies import copied, copies_of
-from aq.formats.packing.packs import BASES_MOST, HEAD_SIZE
+from aq.formats.packing.packs import BASES_MOST, HEAD_SIZE, NEW_ID
 from aq.store.frames import bases
 from aq.store.frames.packs import Frame
 
 if TYPE_CHECKING:
     from aq.formats.contents.earlier import Near
+    from aq.formats.packing.packs import Bases
     from aq.store.frames.bases import Lying, Roots
 
 _WORTH: Final = 1_024
@@ -34,6 +35,9 @@ _SAVED: Final = 192
 _FLAT, _DEEP, _ALONE = 2, 4, 4
 """Words come from chunks of at most so many bases in a row (at most, if there is no other); of those that
 would lie deeper than the first, one in so many stands by itself."""
+_LARGE, _MUCH = 2, 1 / 2
+"""Bytes a row: texts of new tables that take as much become words if that saves as much. What takes less is
+read faster as zstd's frames."""
 _ID: Final = 32
 _NODE_LEAST: Final = 1_024
 _NODE_MOST: Final = 512
@@ -63,6 +67,8 @@ def _in_full(kind: Kind, id: bytes, data: Buffer) -> Frame:
 
 def _chunk(objects: Lying, id: bytes, data: bytes, base: bytes) -> tuple[Frame, ...]:
     like, kin = base[:_ID], [base[at : at + _ID] for at in range(_ID, len(base), _ID)]
+    if like == NEW_ID:
+        return (_new(objects, id, data, kin[0]),)
     roots = bases.roots_of(objects, id, (like,))
     if not roots:
         return (_apart(objects, id, data, kin),)
@@ -72,7 +78,10 @@ def _chunk(objects: Lying, id: bytes, data: bytes, base: bytes) -> tuple[Frame, 
     fresh = growth.tail(data, earlier) if kin and earlier is not None else None
     if fresh is not None and bases.in_full(data, roots) >= _WORTH:
         return _grown(objects, id, data, like, fresh, roots, kin)
-    found = [bases.delta(id, data, roots, like), _apart(objects, id, data, kin) if kin else None]
+    delta = bases.delta(id, data, roots, like)
+    if delta is None and not kin:
+        kin = [base for root in roots for base in _words_of(objects, root)]
+    found = [delta, _apart(objects, id, data, kin) if kin else None]
     return tuple(sorted((one for one in found if one), key=lambda frame: frame.size))[:1]
 
 
@@ -98,17 +107,39 @@ def _apart(objects: Lying, id: bytes, data: bytes, kin: Sequence[bytes]) -> Fram
     repeats = bool(kin) and words.repeats(data)
     if kin and len(data) >= bases.SMALLEST and (repeats or len(data) < _SHORT):
         chosen = _chosen(objects, id, kin)
-        base = b"" if chosen is None else objects.get(Kind.CHUNK, chosen)
+        base = words.Base(b"") if chosen is None else objects.words_of(chosen)
         row = () if chosen is None else (chosen,)
         told = words.pack(data, base) if repeats else None
         if told is not None:
             found.append(Frame(Kind.CHUNK, id, told, codec=words.WORDS, length=len(data), bases=row))
         if chosen is not None and len(data) < _SHORT:
-            packed = deltas.pack(data, base, found[0].size)
+            packed = deltas.pack(data, bytes(base.data), found[0].size)
             if packed is not None:
                 found.append(Frame(Kind.CHUNK, id, packed[1], codec=packed[0], length=len(data), bases=row))
     best = min(found, key=lambda frame: frame.size)
     return best if best.size + _SAVED <= found[0].size else found[0]
+
+
+def _new(objects: Lying, id: bytes, data: bytes, leader: bytes) -> Frame:
+    """A chunk of texts of a new table, as words of that of a longer segment where this saves much.
+
+    What it would take in full is told by that one, as long as this leaves no doubt.
+    """
+    lying, rows = objects.lying(leader), growth.rows_of(data)
+    if lying is not None and not lying.bases and id != leader:
+        base = objects.words_of(leader)
+        about = lying.size * rows / max(1, growth.rows_of(base.data))
+        if about >= _LARGE * rows and words.repeats(data):
+            told = words.pack(data, base)
+            if told is not None and len(told) + _MUCH * rows <= about:
+                return Frame(Kind.CHUNK, id, told, codec=words.WORDS, length=len(data), bases=(leader,))
+    return _in_full(Kind.CHUNK, id, data)
+
+
+def _words_of(objects: Lying, id: bytes) -> Bases:
+    """What a chunk that lies as words takes them from."""
+    lying = objects.lying(id)
+    return lying.bases if lying is not None and lying.codec == words.WORDS else ()
 
 
 def _chosen(objects: Lying, id: bytes, kin: Sequence[bytes]) -> bytes | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aq.formats.errors import AqError, Damaged
 from aq.formats.identity import Buffer, Digest, Kind, object_id
-from aq.formats.packing import codecs
+from aq.formats.packing import codecs, words
 from aq.formats.packing.packs import Place
 from aq.formats.records import Step, decode
 from aq.store.frames import bases
@@ -214,9 +214,8 @@ class Objects:
         with self._lock:
             if self._writer is not None or self._sealed:
                 self._close_packs()
-            frames = list(self._pending.values())
-            steps, runs, stat = list(self._steps), list(self._runs), list(self._stat)
-            return Batch(frames, list(self._sealed), steps, runs, stat)
+            frames, packs = list(self._pending.values()), list(self._sealed)
+            return Batch(frames, packs, list(self._steps), list(self._runs), list(self._stat))
 
     def _close_packs(self) -> None:
         if self._pending and (self._writer is not None):
@@ -292,13 +291,15 @@ class Objects:
         if depth >= bases.DEEPEST:
             raise Damaged(f"chunk {lying.bases[0].hex()} is the base of too many deltas in a row")
         try:
-            read = partial(self._read, Kind.CHUNK)
-            row = [(base, partial(read, base, base, depth + 1)) for base in lying.bases]
-            return b"".join([self._recent.get(*one) for one in row])
+            row = [(one, partial(self._read, Kind.CHUNK, one, one, depth + 1)) for one in lying.bases]
+            return b"".join([self._recent.get(*one).data for one in row])
         except Damaged as error:
-            raise Damaged(
-                f"chunk {id.hex()} is made from another: {error.message}", hint=error.hints
-            ) from None
+            message = f"chunk {id.hex()} is made from another: {error.message}"
+            raise Damaged(message, hint=error.hints) from None
+
+    def words_of(self, id: bytes) -> words.Base:
+        """What a chunk offers to others of its column, which come one after the other. Raises Damaged."""
+        return self._recent.get(id, partial(self.get, Kind.CHUNK, id))
 
     def _indexed(self, kind: Kind, id: bytes) -> Place | None:
         place = self.index.place(id, kind)
@@ -357,9 +358,8 @@ class Objects:
             return self._size_again(id)
 
     def _size_again(self, id: bytes) -> int | None:
-        place = self.index.place(id)
         try:
-            return None if place is None else self.files.head(id, place).length
+            return None if (place := self.index.place(id)) is None else self.files.head(id, place).length
         except MissingPack as error:
             raise Damaged(f"object {id.hex()} is lost: its pack {error} is missing", hint=REBUILD) from None
 

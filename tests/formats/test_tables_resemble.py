@@ -8,7 +8,7 @@ import pytest
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.objects import Like, MemoryObjects
 from aq.formats.packing import deltas
-from aq.formats.packing.packs import NO_ID
+from aq.formats.packing.packs import NEW_ID, NO_ID
 from aq.formats.tables import encode_table
 from hypothesis import example, given, settings, strategies as st
 
@@ -27,7 +27,7 @@ class Watched(MemoryObjects):
         before = len(self.objects)
         id = super().put(kind, data)
         if len(self.objects) > before and kind is Kind.CHUNK:
-            like = None if base is None or base[:32] == NO_ID else base[:32]
+            like = None if base is None or base[:32] in (NO_ID, NEW_ID) else base[:32]
             earlier = self.objects[like][1] if like else b""
             packed = deltas.pack(bytes(data), earlier, len(data) * 3 // 10) if like else None
             (self.deltas if packed else self.full).append(len(packed[1]) if packed else len(data))
