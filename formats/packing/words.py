@@ -73,6 +73,7 @@ class Base:
     def __init__(self, data: Buffer) -> None:
         self.data = data
         self._found: tuple[Array, pa.Array] | None = None
+        self._entropy: float | None = None
 
     def words(self, like: Array) -> pa.Array | None:
         """The distinct values of the array, none of nothing; None where it is of another layout."""
@@ -85,6 +86,21 @@ class Base:
                 return None
             self._found = found, _array(view, found).unique().drop_null()
         return self._found[1] if self._found[0][1:3] == like[1:3] else None
+
+    def entropy(self) -> float:
+        """Bytes that the numbers of its words take a value, at best; 0 where it is no array of such.
+
+        Source: C. E. Shannon, "A mathematical theory of communication", 1948.
+        """
+        import numpy as np
+
+        if self._entropy is None:
+            view = memoryview(self.data)
+            found, self._entropy = array_of(view), 0.0
+            if found is not None and _is_known(found) and found.rows:
+                counts = _array(view, found).value_counts().field("counts").to_numpy()
+                self._entropy = float(np.log2(found.rows / counts) @ counts) / found.rows / 8
+        return self._entropy
 
 
 def unpack(payload: Buffer, base: Buffer | Base, length: int) -> bytes:

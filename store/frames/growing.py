@@ -35,7 +35,7 @@ _SAVED: Final = 192
 _FLAT, _DEEP, _ALONE = 2, 4, 4
 """Words come from chunks of at most so many bases in a row (at most, if there is no other); of those that
 would lie deeper than the first, one in so many stands by itself."""
-_LARGE, _MUCH = 2, 1 / 2
+_LARGE, _MUCH = 2, 1
 """Bytes a row: texts of new tables that take as much become words if that saves as much. What takes less is
 read faster as zstd's frames."""
 _ID: Final = 32
@@ -128,10 +128,10 @@ def _new(objects: Lying, id: bytes, data: bytes, leader: bytes) -> Frame:
     lying, rows = objects.lying(leader), growth.rows_of(data)
     if lying is not None and not lying.bases and id != leader:
         base = objects.words_of(leader)
-        about = lying.size * rows / max(1, growth.rows_of(base.data))
-        if about >= _LARGE * rows and words.repeats(data):
+        each = lying.size / max(1, growth.rows_of(base.data))
+        if each >= max(_LARGE, _MUCH + base.entropy()) and words.repeats(data):
             told = words.pack(data, base)
-            if told is not None and len(told) + _MUCH * rows <= about:
+            if told is not None and len(told) <= rows * (each - _MUCH):
                 return Frame(Kind.CHUNK, id, told, codec=words.WORDS, length=len(data), bases=(leader,))
     return _in_full(Kind.CHUNK, id, data)
 
