@@ -109,15 +109,27 @@ def run_real(bench: Bench, options: argparse.Namespace) -> list[Limit]:
         if path is None:
             say(f"skipped {real.name}: the package {real.package} is not installed")
             continue
-        appended = [one for at, one in growth(bench, "real", str(number), str(path)).items() if at != "0"]
+        found = growth(bench, "real", str(number), str(path))
+        appended = [one for at, one in found.items() if at.isdigit() and at != "0"]
         new, paged, grown = ([one[at] / one[3] for one in appended] for at in (4, 5, 2))
         added, parquet = (sum(one[at] for one in appended) / 1e6 for at in (4, 3))
         say(f"\n{real.name}: {len(appended)} appends, {added:.2f} MB; their rows as Parquet {parquet:.2f} MB")
         took = sum(one[1] for one in appended) / len(appended)
         say(f"each {took:.3f} s of CPU; × its rows: {spread(new)}; with pages of the index: {spread(paged)};")
         say(f"growth of the files: {spread(grown)}")
+        say(f"all at once: {at_once(found)}")
         limits.append(Limit(f"{real.name}: the worst append ÷ zstd Parquet of its rows", max(new), 1.3))
     return limits
+
+
+def at_once(found: dict[str, list[float]]) -> str:
+    """All rows in one commit, in times of one zstd Parquet file."""
+    pairs = {
+        "stored": ("commit", "parquet", 2),
+        "written": ("commit", "write", 0),
+        "loaded": ("load", "read", 0),
+    }
+    return ", ".join(f"{name} {found[a][at] / found[b][at]:.2f} ×" for name, (a, b, at) in pairs.items())
 
 
 def spread(values: list[float]) -> str:

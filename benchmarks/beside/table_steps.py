@@ -190,6 +190,28 @@ def run_real(folder: Path, number: str, path: str) -> Steps:
             new = [now - then for now, then in zip(in_use(repo), before, strict=True)]
             steps[str(at)] = [*clock.steps["append"], parquet_bytes(fresh), *new]
     shutil.rmtree(folder / "real")
+    return steps | whole_at_once(folder, frame)
+
+
+def whole_at_once(folder: Path, frame: pd.DataFrame) -> Steps:
+    """All rows in one commit, loaded as Arrow, beside one zstd Parquet file."""
+    import aq
+
+    path = folder / "whole.parquet"
+    with aq.init(folder / "whole") as repo:
+        clock = Clock(folder / "whole" / ".aq")
+        repo.commit({"warm": frame[:9_000]}, message="warm")
+        clock("commit", lambda: repo.commit({"rows": frame}, message="all"))
+        clock("write", lambda: frame.to_parquet(path, compression="zstd", index=False))
+        for name, load in (
+            ("load", lambda: repo.get("rows").to_arrow()),
+            ("read", lambda: pq.read_table(path)),
+        ):
+            load()
+            clock(name, load)
+        steps = clock.steps | {"parquet": [0.0, 0.0, path.stat().st_size]}
+    shutil.rmtree(folder / "whole")
+    path.unlink()
     return steps
 
 
