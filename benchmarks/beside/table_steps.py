@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from beside import table_data
 from beside.timing import disk_bytes
 
 Steps = dict[str, list[Any]]
+_ROUNDS = 5
 _ENTRY = 8
 """What LMDB puts before a key and its value."""
 COLUMN = "price"
@@ -194,25 +196,26 @@ def run_real(folder: Path, number: str, path: str) -> Steps:
 
 
 def whole_at_once(folder: Path, frame: pd.DataFrame) -> Steps:
-    """All rows in one commit, loaded as Arrow, beside one zstd Parquet file."""
+    """All rows in one commit, loaded as Arrow, beside one zstd Parquet file; the median of some rounds."""
     import aq
 
-    path = folder / "whole.parquet"
-    with aq.init(folder / "whole") as repo:
-        clock = Clock(folder / "whole" / ".aq")
-        repo.commit({"warm": frame[:9_000]}, message="warm")
-        clock("commit", lambda: repo.commit({"rows": frame}, message="all"))
-        clock("write", lambda: frame.to_parquet(path, compression="zstd", index=False))
-        for name, load in (
-            ("load", lambda: repo.get("rows").to_arrow()),
-            ("read", lambda: pq.read_table(path)),
-        ):
-            load()
-            clock(name, load)
-        steps = clock.steps | {"parquet": [0.0, 0.0, path.stat().st_size]}
-    shutil.rmtree(folder / "whole")
+    path, rounds = folder / "whole.parquet", []
+    for _ in range(_ROUNDS):
+        with aq.init(folder / "whole") as repo:
+            clock = Clock(folder / "whole" / ".aq")
+            repo.commit({"warm": frame[:9_000]}, message="warm")
+            clock("commit", lambda repo=repo: repo.commit({"rows": frame}, message="all"))
+            clock("write", lambda: frame.to_parquet(path, compression="zstd", index=False))
+            clock("load", lambda repo=repo: repo.get("rows").to_arrow())
+            clock("read", lambda: pq.read_table(path))
+        rounds.append(clock.steps | {"parquet": [0.0, 0.0, path.stat().st_size]})
+        shutil.rmtree(folder / "whole")
     path.unlink()
-    return steps
+    return {
+        step: [None if None in told else statistics.median(told) for told in zip(*found, strict=True)]
+        for step in rounds[0]
+        if (found := [one[step] for one in rounds])
+    }
 
 
 def run_models(folder: Path, count: str) -> Steps:
