@@ -14,6 +14,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from threading import RLock, get_ident, main_thread
@@ -43,17 +44,27 @@ _HELD: Final = 4
 _SPOOLED: Final = 64 << 20
 _AFTER_SLASH: Final = b"0"
 _PATIENCE: Final = 0.5
+_CALM: Final = 20
+"""Milliseconds in which a thread lets go of the file system, after its last file."""
 _read_by_threads: WeakSet[_Shared] = WeakSet()
 
 
-@atexit.register
+@cache
+def _wait_at_exit() -> None:
+    """At its end the process waits for `_wait_for_threads`."""
+    atexit.register(_wait_for_threads)
+
+
 def _wait_for_threads() -> None:
-    """Have Arrow's threads let go of what they read, for which they need the interpreter's lock: from one
-    that ends they would not get it, and would abort. For a file that is kept open it waits in vain, not long.
+    """Have Arrow's threads let go of what they read, and of what led them there, for which they need the
+    interpreter's lock: from one that ends they would not get it, and would abort.
+
+    For a file that is kept open it waits in vain, not long.
     """
-    until = monotonic() + _PATIENCE
-    while _read_by_threads and monotonic() < until:
+    until, calm = monotonic() + _PATIENCE, 0
+    while calm < _CALM and monotonic() < until:
         sleep(0.001)
+        calm = 0 if _read_by_threads else calm + 1
 
 
 class _Place(NamedTuple):
@@ -299,6 +310,7 @@ class _Shared(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         if get_ident() != main_thread().ident:
             _read_by_threads.add(self)
+            _wait_at_exit()
         with self._lock:
             self._stream.seek(self._at)
             data = self._stream.read(len(view)) or b""
