@@ -94,13 +94,15 @@ class Base:
         """
         import numpy as np
 
-        if self._entropy is None:
+        told = self._entropy
+        if told is None:
             view = memoryview(self.data)
-            found, self._entropy = array_of(view), 0.0
+            found, told = array_of(view), 0.0
             if found is not None and _is_known(found) and found.rows:
                 counts = _array(view, found).value_counts().field("counts").to_numpy()
-                self._entropy = float(np.log2(found.rows / counts) @ counts) / found.rows / 8
-        return self._entropy
+                told = float(np.log2(found.rows / counts) @ counts) / found.rows / 8
+            self._entropy = told  # only now: another thread may ask meanwhile
+        return told
 
 
 def unpack(payload: Buffer, base: Buffer | Base, length: int) -> bytes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -79,6 +82,18 @@ def test_neighbouring_texts_take_their_numbers_alone() -> None:
     before, after = (write_array(pa.array(texts[source.integers(0, 500, 10_000)])) for _ in range(2))
     told = words.pack(after, before)
     assert told is not None and len(told) < 10_000 * 9 / 8 + 1_000
+
+
+def test_two_threads_are_told_the_same_of_one_base() -> None:
+    data, gate = write_array(pa.array([f"text {number % 5_000}" for number in range(60_000)])), Barrier(2)
+
+    def ask(base: words.Base) -> float:
+        gate.wait()
+        return base.entropy()
+
+    with ThreadPoolExecutor(2) as threads:
+        for base in [words.Base(data) for _ in range(30)]:
+            assert list(threads.map(ask, [base, base])) == [pytest.approx(np.log2(5_000) / 8)] * 2
 
 
 def texts(*found: str) -> bytes:
