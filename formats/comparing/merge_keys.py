@@ -1,7 +1,7 @@
 """Which columns name the rows of a table that is merged: a declared key, or the columns that cut it.
 
-Invariant: rows are never named by guess. Without a key that the base, or a side that the other does not
-contradict, declares, the columns name each row of all three versions, or there is no merge.
+Invariant: rows are never named by guess. A key that not all three versions declare, and columns that cut
+the table, must name each row of all three, or there is no merge.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from aq.formats.records import Artifact
 
 
 def declared(base: Artifact, ours: Artifact, theirs: Artifact) -> list[str]:
-    """The key that a side declared since the base, which has none; empty where none did, or each another."""
+    """The key that only some of them declare, each of them the same; empty where none or all do."""
     keys = [described(one).key for one in (base, ours, theirs)]
-    given = [key for key in keys[1:] if key]
-    return list(given[0]) if not keys[0] and given and given[0] == given[-1] else []
+    given = [key for key in keys if key]
+    is_one = len(given) in (1, 2) and given[0] == given[-1]
+    return list(given[0]) if is_one else []
 
 
 def key_of(facts: tuple[Facts, Facts], given: Sequence[str]) -> list[int] | None:
     """The places in the base of the columns that name a row; None where there are none on all sides."""
     base = facts[0].lineup.before
     found, names = base.described, base.described.names
-    wanted = found.key or given
+    wanted = given or found.key
     if not all(name in names for name in wanted):
         return None
     places = [names.index(name) for name in wanted] or found.cut
@@ -43,9 +44,9 @@ def key_of(facts: tuple[Facts, Facts], given: Sequence[str]) -> list[int] | None
             return None
         key = one.lineup.after.described.key
         allowed = [[column.name for column in columns if column] if wanted else []]
-        if key not in (allowed if found.key else [*allowed, []]):
+        if key not in ([*allowed, []] if given or not wanted else allowed):
             return None
-    return places if found.key or _is_unique(facts, places) else None
+    return places if (wanted and not given) or _is_unique(facts, places) else None
 
 
 def _is_unique(facts: tuple[Facts, Facts], places: Sequence[int]) -> bool:

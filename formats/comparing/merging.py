@@ -61,7 +61,7 @@ def merge_tables(
     if order is None:
         return conflicts or [Conflict("table")]
     names = [one.name for at in key for one in columns if one.base == at]
-    is_declared = given or facts[0].lineup.before.described.key
+    is_declared = any(one.lineup.after.described.key for one in facts)
     return TableMerge(facts, columns, order, container, names if is_declared else [])
 
 

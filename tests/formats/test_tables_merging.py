@@ -262,3 +262,21 @@ def test_a_key_that_a_side_declares_names_rows() -> None:
     assert [one.kind for one in other] == ["key"]  # type: ignore[union-attr]
     twice = base.assign(id=7)
     assert [one.kind for one in merge_tables(table(twice), keyed[0], table(theirs), MEMORY)] == ["key"]  # type: ignore[union-attr]
+
+
+def test_a_key_that_was_not_declared_again_names_rows_still() -> None:
+    """Who forgot `keys=` had a merge that no answer but a whole side could settle."""
+    base, ours, theirs = sales(), sales(), sales()
+    ours.loc[1, "x"], theirs.loc[4, "x"] = 9.0, 8.0
+    for sides, key in (
+        ([table(ours, "id"), table(theirs)], ["id"]),
+        ([table(ours), table(theirs, "id")], ["id"]),
+        ([table(ours), table(theirs)], []),
+    ):
+        found = merge_tables(table(base, "id"), *sides, MEMORY)
+        assert isinstance(found, TableMerge)
+        built = found.build(MEMORY, MEMORY).artifact
+        assert to_native(built, MEMORY)["x"].tolist() == [0, 9, 1, 1.5, 8, 2.5]
+        assert built.type.get("key", []) == key
+    twice = table(theirs.assign(id=7))
+    assert [one.kind for one in merge_tables(table(base, "id"), table(ours, "id"), twice, MEMORY)] == ["key"]  # type: ignore[union-attr]
