@@ -134,10 +134,12 @@ def _index_all(change: Change, files: PackFiles, judged: _Judged, *, whole: bool
             tables[name] = _add_pack(change, files, name, deltas, whole=whole)
             change.put("packs", name, b"")
     change.add_places(groups)
-    deltas = _add_deltas(change, files, deltas)
+    deltas = _add_deltas(change, files, deltas, whole=whole)
     for name in torn:
         _add_pack(change, files, name, deltas, whole=whole)
-    _add_deltas(change, files, deltas)
+    deltas = _add_deltas(change, files, deltas, whole=whole)
+    if not whole:
+        change.add_places(deltas)  # a base is lost, as `fsck` will tell
     _register(change, files, _in_order(files, groups, tables))
     if torn:
         _judge(change, files, groups, torn, judged)
@@ -185,12 +187,11 @@ def _add_pack(change: Change, files: PackFiles, name: bytes, deltas: Places, *, 
 
 
 def _read_places(files: PackFiles, name: bytes, deltas: Places, *, whole: bool) -> Places:
-    """The frames of a pack; `whole`: those that hold, and apart from them deltas: their bases may follow."""
+    """The frames of a pack, and apart from them deltas: their bases may follow. `whole`: those that hold."""
     places = read_places(files.path(name), name)
-    if not whole:
-        return places
     deltas += [(id, place) for id, place in places if place.bases]
-    return [(id, place) for id, place in places if not place.bases and _holds(files, id, place)]
+    full = [(id, place) for id, place in places if not place.bases]
+    return [one for one in full if not whole or _holds(files, *one)]
 
 
 def _holds(files: PackFiles, id: bytes, place: Place, base: bytes = b"") -> bool:
@@ -201,19 +202,21 @@ def _holds(files: PackFiles, id: bytes, place: Place, base: bytes = b"") -> bool
     return True
 
 
-def _add_deltas(change: Change, files: PackFiles, deltas: Places) -> Places:
-    """Put those into the index that hold with their bases, deltas perhaps; returns those without bases."""
-    left = deltas
-    while left:
-        deltas, left = left, []
+def _add_deltas(change: Change, files: PackFiles, deltas: Places, *, whole: bool) -> Places:
+    """Put deltas into the index, those behind their bases that are deltas too; returns those without bases.
+
+    Two writers may have stored two objects at once, each of them one as a delta of the other: so of several
+    frames of an object the one counts that has the fewest bases in a row, or they would lie in a ring.
+    """
+    left, found = deltas, True
+    while left and found:
+        deltas, left, found = left, [], []
         for id, place in deltas:
-            bases = [change.place(base, Kind.CHUNK) for base in place.bases]
-            if None in bases:
-                left.append((id, place))
-            elif _holds(files, id, place, _bytes_of(change, files, place)):
-                change.add_places([(id, place)])
-        if len(left) == len(deltas):
-            break
+            is_based = all(change.get("objects", base) is not None for base in place.bases)
+            (found if is_based else left).append((id, place))
+        change.add_places(
+            one for one in found if not whole or _holds(files, *one, _bytes_of(change, files, one[1]))
+        )
     return left
 
 

@@ -325,3 +325,27 @@ def test_the_check_before_opening_never_cries_wolf(root: Path) -> None:
                 store.put_stat(rows_or_none(key, True) for key in known)
                 store.flush()
         assert problem_before_opening(str(data_file(root).parent)) == ""
+
+
+def test_what_two_writers_made_from_each_other_is_found_again(root: Path) -> None:
+    """Of two frames of an object the index may count either; not those two that name one another."""
+    noise, pairs = random.Random(3), []
+
+    def publish(store: Store) -> None:
+        store.put(Kind.CHUNK, noise.randbytes(2 << 20))  # in a pack, not in the journal
+        store.flush()
+
+    for _ in range(6):  # packs are read in the order of their names, which are random
+        text = noise.randbytes(2_000)
+        data, other = text + b"1" + text, text + text
+        with Store.open(root) as one, Store.open(root) as two:
+            id = two.put(Kind.CHUNK, other)
+            pairs += [(id, other), (two.put(Kind.CHUNK, data, base=id), data)]
+            assert one.put(Kind.CHUNK, data) == pairs[-1][0]
+            one.flush()
+            assert one.put(Kind.CHUNK, other, base=pairs[-1][0]) == id
+            publish(one)
+            publish(two)
+    rebuild(str(root / ".aq"))
+    with Store.open(root) as store:
+        assert [store.get(Kind.CHUNK, id) for id, _ in pairs] == [data for _, data in pairs]
