@@ -208,7 +208,7 @@ def _add_deltas(change: Change, files: PackFiles, deltas: Places, *, whole: bool
     Two writers may have stored two objects at once, each of them one as a delta of the other: so of several
     frames of an object the one counts that has the fewest bases in a row, or they would lie in a ring.
     """
-    left, found = deltas, True
+    left = found = deltas
     while left and found:
         deltas, left, found = left, [], []
         for id, place in deltas:
