@@ -190,12 +190,13 @@ def main() -> int:
     limits: list[Limit] = []
     with tempfile.TemporaryDirectory(prefix="aq-bench-", dir=options.folder) as scratch:
         programs = [options.programs] if options.programs else []
-        if not (options.no_install or programs):
+        workloads = options.only.split(",")
+        if "w3" in workloads and not (options.no_install or programs):
             programs += install(Path(scratch) / "peers", options.peers)
             programs += install_libraries(Path(scratch) / "libraries", options.peers & set(LIBRARIES))
         bench = Bench(Path(scratch), options.rounds, tuple(programs))
         write_tables(bench, options.rows, options.edited)
-        for workload in options.only.split(","):
+        for workload in workloads:
             found = RUNNERS[workload](bench, options)
             for limit in found:
                 say(limit)

@@ -174,6 +174,8 @@ def install(folder: Path, wanted: Iterable[str]) -> tuple[Path, ...]:
     beside it. Nothing else of the machine changes; a message for each that did not come.
     """
     missing = {tool.name for tool in PEERS if tool.name in set(wanted) and _missing(tool, ())}
+    packages = folder / "packages"
+    packages.mkdir(parents=True, exist_ok=True)
     if missing & {"dvc", "oxen"}:
         python = folder / "bin" / "python"
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -181,8 +183,6 @@ def install(folder: Path, wanted: Iterable[str]) -> tuple[Path, ...]:
             [*pip, "dvc", "oxenai"], folder
         ):
             write_oxen(folder / "bin")
-    packages = folder / "packages"
-    packages.mkdir(parents=True, exist_ok=True)
     for name in sorted(missing & {"git-lfs", "restic"}):
         if _did(["apt-get", "download", "-qq", name], packages):
             for package in packages.glob(f"{name}_*.deb"):
