@@ -22,6 +22,8 @@ _DIFF_LINES: Final = 60
 _SAMPLED: Final = 3
 _TENSORS: Final = 8
 _COUNTED: Final = ("added", "removed", "changed", "retyped", "renamed")
+_SAME_ROWS: Final = "rows: the same"
+"""Of a file whose bytes differ all the same: by the ends of its lines, or by how they say nothing."""
 _LINE_STYLES: Final = {"+": "good", "-": "bad", "@": "ref"}
 
 
@@ -94,8 +96,9 @@ def _counts(detail: Mapping[str, Any]) -> str:
     if detail.get("other"):
         told.append(f"also: {', '.join(detail['other'])}")
     if not told and isinstance(rows, Mapping):
-        told.append("rows: the same")
-    return ", ".join(told) or _sizes(detail.get("size"))
+        told.append(_SAME_ROWS)
+    told = told or list(filter(None, [_sizes(detail.get("size"))]))
+    return ", ".join([*told, *(_unreadable(detail)[:1] if "unreadable" in detail else ())])
 
 
 def _number(found: Any) -> int:
@@ -132,12 +135,24 @@ def _sizes(found: Mapping[str, int | None] | None) -> str:
 
 def _detail(detail: Mapping[str, Any], view: View) -> Iterator[str]:
     if "schema" in detail or "rows" in detail:
-        yield from table_diff(detail, view)
+        yield from list(table_diff(detail, view)) or [f"    {_SAME_ROWS}"]
         return
+    if "unreadable" in detail:
+        yield f"    {view.paint(': '.join(_unreadable(detail)), 'warn')}"
     if "diff" in detail:
         yield from unified(str(detail["diff"]), view, indent=4)
-    rest = {k: v for k, v in detail.items() if k not in ("diff", "lines", "binary")}
+    rest = {k: v for k, v in detail.items() if k not in ("diff", "lines", "binary", "unreadable")}
     yield from facts(rest, view)
+
+
+def _unreadable(detail: Mapping[str, Any]) -> tuple[str, str]:
+    """Which version of a file is a table by its name alone, and why it cannot be read."""
+    before, after = detail["unreadable"]["from"], detail["unreadable"]["to"]
+    if before and after:
+        return "no table", str(after)
+    return (
+        ("no longer a table", str(after)) if after else ("a table now, which it was not before", str(before))
+    )
 
 
 def facts(found: Mapping[str, Any], view: View) -> Iterator[str]:

@@ -19,7 +19,7 @@ from aq.store.system.paths import show as shown
 
 _FACTS: Final = ("nulls", "distinct", "min", "max", "mean", "std")
 _PLACES: Final = {"name": 0, "digest": 2}
-_CELL: Final = 24
+CELL: Final = 24
 _NAME: Final = 64
 _MODEL: Final = ("class", "library", "format", "hyperparameters", "fitted")
 """Of a model's facts, those that come first."""
@@ -189,7 +189,7 @@ def records(items: Sequence[Any], view: View, indent: int) -> Iterator[str]:
     yield from some(view, rows, indent=indent)
 
 
-def value(item: object, most: int = _CELL) -> str:
+def value(item: object, most: int = CELL) -> str:
     """A value in a cell: numbers short, text cut, none as a dash."""
     if item is None:
         return MISSING

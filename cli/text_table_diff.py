@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from aq.cli.text import MINUS, Cell, Row, View, columns, listed, number
-from aq.cli.text_show import value
+from aq.cli.text_show import CELL, value
+from aq.formats.showing import apart
 
 _STATISTICS: Final = ("mean", "std", "min", "max", "nulls", "infinite", "distinct")
 _CELLS: Final = 6
@@ -97,11 +98,26 @@ def _pair(column: Mapping[str, Any], fact: str) -> str:
 
 
 def _change(old: Any, new: Any) -> str:
-    """Both sides, with all their digits where short ones look alike."""
+    """Both sides; where short ones look alike with more digits, or with what surrounds the difference."""
     shown = value(old), value(new)
-    if shown[0] == shown[1] and isinstance(old, float) and isinstance(new, float):
-        shown = str(old).replace("-", MINUS), str(new).replace("-", MINUS)
+    if isinstance(old, float) and isinstance(new, float) and shown[0] == shown[1]:
+        shown = _digits(old, new)
+    elif isinstance(old, str) and isinstance(new, str):
+        if shown[0] == shown[1]:
+            around = apart(old, new, CELL)
+            shown = value(around[0]), value(around[1])
+        if any(text.strip() != text or not text for text in shown):
+            shown = f"“{shown[0]}”", f"“{shown[1]}”"
     return f"{shown[0]} → {shown[1]}"
+
+
+def _digits(old: float, new: float) -> tuple[str, str]:
+    """Two numbers with the digits that it takes to tell them apart."""
+    for digits in range(5, 18) if old != new else ():
+        shown = number(old, digits), number(new, digits)
+        if shown[0] != shown[1]:
+            return shown
+    return str(old).replace("-", MINUS), str(new).replace("-", MINUS)
 
 
 def _statistic(column: Mapping[str, Any], side: str, fact: str) -> Any:

@@ -35,6 +35,15 @@ def show(value: object) -> str:
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
 
 
+def apart(old: str, new: str, most: int) -> tuple[str, str]:
+    """Two texts that differ, each in at most `most` characters around the first one that does."""
+    at = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    start = max(0, at - most // 3) if max(len(old), len(new)) > most else 0
+    shown = [f"…{text[start + 1 :]}" if start else text for text in (old, new)]
+    left, right = (text if len(text) <= most else f"{text[: most - 1]}…" for text in shown)
+    return left, right
+
+
 def _show(value: Any, depth: int) -> str:
     kind = type(value)
     library = library_of(kind)

@@ -7,10 +7,12 @@ Every value in the result fits in JSON. How rows are matched is in `match`, gues
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from aq.formats.columns.sets import distinct
+from aq.formats.columns.shown import TEXT_MOST
 from aq.formats.comparing.changes import Change, changed_cells, describe_added, describe_change
 from aq.formats.comparing.compare_schema import compare_containers, compare_schema
 from aq.formats.comparing.match import Matching, match_rows
@@ -18,6 +20,7 @@ from aq.formats.comparing.naming import naming
 from aq.formats.comparing.sides import Column, Rows, Side
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
+from aq.formats.showing import apart
 
 KEY_MOST: Final = 4
 """Without a declared key, more cut columns than these say nothing about which row it is."""
@@ -110,10 +113,21 @@ def _changed_sample(
         for entry in found:
             at = int(np.searchsorted(change.after, entry["row"]))
             if at < len(change.after) and change.after[at] == entry["row"]:
-                one = slice(at, at + 1)
-                entry["from"] |= {change.column.name: before.show(change.column, change.before[one])[0]}
-                entry["to"] |= {change.column.name: after.show(change.column, change.after[one])[0]}
+                old, new = _cells(before, after, change, slice(at, at + 1))
+                entry["from"] |= {change.column.name: old}
+                entry["to"] |= {change.column.name: new}
     return found
+
+
+def _cells(before: Side, after: Side, change: Change, one: slice) -> tuple[Any, Any]:
+    """A cell that differs, on both sides; of long texts what surrounds the first difference."""
+    sides = (before, change.before[one]), (after, change.after[one])
+    old, new = (side.show(change.column, rows)[0] for side, rows in sides)
+    if isinstance(old, str) and old == new:
+        texts = [side.take(replace(change.column, cast=None), rows)[0].as_py() for side, rows in sides]
+        if all(isinstance(text, str) for text in texts):
+            return apart(texts[0], texts[1], TEXT_MOST)
+    return old, new
 
 
 def _tell_apart(after: Side, columns: Sequence[Column], found: Sequence[dict[str, Any]]) -> None:

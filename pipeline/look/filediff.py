@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any, Final
 
 from aq.formats.errors import AqError
@@ -25,17 +24,17 @@ _NO_END: Final = "\\ No newline at end of file"
 
 def file_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any]:
     """The `detail` of a file's diff."""
-    size = {"from": before.size, "to": after.size}
-    inside = _model_detail(path, before, after, source) or _table_detail(path, before, after, source)
-    if inside is not None:
-        return {"size": size, **inside}
+    detail: dict[str, Any] = {"size": {"from": before.size, "to": after.size}}
+    detail |= _model_detail(path, before, after, source) or _table_detail(path, before, after, source)
+    if detail.keys() - {"size", "unreadable"}:
+        return detail
     if before.size > TEXT_MOST or after.size > TEXT_MOST:
-        return {"size": size, "binary": True}
+        return {**detail, "binary": True}
     old, new = text_of(before, source), text_of(after, source)
     if old is None or new is None:
-        return {"size": size, "binary": True}
+        return {**detail, "binary": True}
     keys = _changed_keys(old, new) if path.lower().endswith(".json") else None
-    return {"size": size, **(_line_detail(old, new) if keys is None else {"keys": keys})}
+    return {**detail, **(_line_detail(old, new) if keys is None else {"keys": keys})}
 
 
 def _model_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any] | None:
@@ -45,19 +44,27 @@ def _model_detail(path: str, before: Artifact, after: Artifact, source: Source) 
     return compare_files(path, before, after, source) if is_model_file(path) else None
 
 
-def _table_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any] | None:
-    """As tables; None where one of them is no table."""
+def _table_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any]:
+    """As tables; where one of them is a table by its name alone, why: `{unreadable: {from, to}}`."""
     if not all(is_table_file(path, record, source) for record in (before, after)):
-        return None
+        return {}
     from aq.formats.comparing.compare import compare_tables
     from aq.formats.tables import encode_table
 
     memory = MemoryObjects()
-    with suppress(AqError):
-        (name, _), *_ = sides = [parsed(path, record, source) for record in (before, after)]
-        old, new = (encode_table(table, memory).artifact for _, table in sides)
-        return {"parsed": name, **compare_tables(old, new, memory)}
-    return None
+    sides: list[tuple[str, Artifact]] = []
+    reasons: list[str | None] = []
+    for record in (before, after):
+        try:
+            name, table = parsed(path, record, source)
+            sides.append((name, encode_table(table, memory).artifact))
+            reasons.append(None)
+        except AqError as error:
+            reasons.append(error.message.removeprefix(f"{path} "))
+    if any(reasons):
+        return {"unreadable": dict(zip(("from", "to"), reasons, strict=True))}
+    (name, old), (_, new) = sides
+    return {"parsed": name, **compare_tables(old, new, memory)}
 
 
 def text_of(record: Artifact, source: Source) -> str | None:

@@ -71,12 +71,16 @@ def encoded(path: str, record: Artifact, source: Source, into: MemoryObjects) ->
 
 
 def summarised(path: str, record: Artifact, source: Source) -> dict[str, Any] | None:
-    """What a table in a file holds, as `show` tells of one in the store; None of what is none or long."""
+    """What a table in a file holds, as `show` tells of one in the store; None of what is none or long.
+
+    Of one that is a table by its name alone: why it cannot be read.
+    """
     if record.size > SUMMARISED_MOST or not is_table_file(path, record, source):
         return None
     from aq.formats.tables import encode_table
 
-    with suppress(AqError):
+    try:
         name, table = parsed(path, record, source)
         return {"parsed": name, **encode_table(table, MemoryObjects()).summary}
-    return None
+    except AqError as error:
+        return {"unreadable": error.message.removeprefix(f"{path} ")}

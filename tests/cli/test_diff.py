@@ -168,7 +168,8 @@ def test_a_table_in_a_file_is_shown_by_its_columns(shell: Shell) -> None:
     assert summary["text"] is True and summary["parsed"] == "pandas.read_csv"
     assert "rows" not in shell.data("show", "main:conf.json")["summary"]
     shell.commit("broken.parquet", "PAR1", "no table")
-    assert shell.data("show", "HEAD:broken.parquet")["summary"] == {"text": True}
+    summary = shell.data("show", "HEAD:broken.parquet")["summary"]
+    assert summary["text"] is True and "Parquet file size is 4 bytes" in summary["unreadable"]
 
 
 def test_what_is_neither_a_column_nor_a_row_is_told_too(tmp_path: Path) -> None:
@@ -199,3 +200,45 @@ def test_sides_of_a_cell_never_look_alike(tmp_path: Path) -> None:
     told = Shell(tmp_path).aq("diff", "HEAD~1..HEAD").out
     for cell in ("0.1234567 → 0.1234568", "0.0 → −0.0", "– → nan", "1 → inf"):
         assert f"x: {cell}" in told
+
+
+def test_texts_and_means_that_look_alike_when_cut_do_not(tmp_path: Path) -> None:
+    long = "a note of more than eighty characters, which is about what a customer writes on a good day"
+    sides = (
+        ["same", "", "a" * 30 + "b", long + " with tea"],
+        ["same ", "x", "a" * 30 + "c", long + " with milk"],
+    )
+    with aq.init(tmp_path) as repo:
+        for texts, number in zip(sides, (281.2079432854466, 281.2074710661167), strict=True):
+            frame = pd.DataFrame({"id": range(4), "x": texts, "y": number})
+            repo.commit({"t": frame}, message="x", keys={"t": ["id"]})
+    shell = Shell(tmp_path)
+    told = shell.aq("diff", "HEAD~1..HEAD").out
+    for cell in (
+        "x: “same” → “same ”", "x: “” → “x”", "…aaaaaaab → …aaaaaaac", "…y with tea → …y with milk",
+    ):  # fmt: skip
+        assert cell in told
+    assert "281.208 → 281.207" in told
+    cells = shell.data("diff", "HEAD~1..HEAD")["paths"][0]["detail"]["sample"][-1]
+    assert cells["from"]["x"].endswith("day with tea") and cells["to"]["x"].endswith("day with milk")
+    assert max(len(side["x"]) for side in (cells["from"], cells["to"])) <= 80
+
+
+def test_a_file_that_is_no_table_any_more_says_why(tmp_path: Path) -> None:
+    versions = [b"id,x\n1,2\n3,4\n", b"id,x\r\n1,2\r\n3,4\r\n", b"id,x\n1,2\n3,4,5\n", b"", b"id,x\n1,\xff\n"]
+    with aq.init(tmp_path) as repo:
+        for content in versions:
+            (tmp_path / "t.csv").write_bytes(content)
+            repo.add(["t.csv"])
+            repo.commit(message="files")
+    shell = Shell(tmp_path)
+    assert shell.aq("diff", "HEAD~4..HEAD~3").out.splitlines()[-1] == "    rows: the same"
+    lines = shell.aq("diff", "HEAD~3..HEAD~2").out.splitlines()
+    assert lines[4].startswith("    no longer a table: cannot be read with pandas.read_csv: ")
+    assert lines[4].endswith("Expected 2 fields in line 3, saw 3") and "    +3,4,5" in lines
+    stat = shell.aq("diff", "--stat", "HEAD~3..HEAD~2").out
+    assert stat.startswith("changed  t.csv  file  lines: 3 added, 3 removed, no longer a table\n")
+    why = shell.data("diff", "HEAD~2..HEAD~4")["paths"][0]["detail"]["unreadable"]
+    assert why["to"] is None and "Expected 2 fields" in why["from"]
+    assert "    no table: cannot be read with" in shell.aq("diff", "HEAD~1..HEAD").out
+    assert "    a table now, which it was not before: " in shell.aq("diff", "HEAD..HEAD~4").out
