@@ -126,10 +126,10 @@ def _new(objects: Lying, id: bytes, data: bytes, leader: bytes) -> Frame:
     What it would take in full is told by that one, as long as this leaves no doubt.
     """
     lying, rows = objects.lying(leader), growth.rows_of(data)
-    if lying is not None and not lying.bases and id != leader:
-        base = objects.words_of(leader)
+    if lying is not None and not lying.bases and id != leader and words.repeats(data):
+        base = objects.words_of(leader)  # in vain it would be read again for each segment of a wide table
         each = lying.size / max(1, growth.rows_of(base.data))
-        if each >= max(_LARGE, _MUCH + base.entropy()) and words.repeats(data):
+        if each >= max(_LARGE, _MUCH + base.entropy()):
             told = words.pack(data, base)
             if told is not None and len(told) <= rows * (each - _MUCH):
                 return Frame(Kind.CHUNK, id, told, codec=words.WORDS, length=len(data), bases=(leader,))

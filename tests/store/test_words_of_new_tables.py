@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
-from aq.formats.identity import Digest, Kind
+from aq.formats.columns.layout import write_array
+from aq.formats.identity import Digest, Kind, object_id
 from aq.formats.objects import MemoryObjects, get_record
-from aq.formats.packing.packs import Place
-from aq.formats.packing.words import WORDS
+from aq.formats.packing.packs import NEW_ID, Place
+from aq.formats.packing.words import WORDS, Base
 from aq.formats.records import Artifact
 from aq.formats.tables import encode_table
 from aq.store.frames import bases
+from aq.store.frames.growing import frames_of
 from aq.store.store import Store
 from aq.store.upkeep.fsck import fsck
 from aq.store.upkeep.gc import DAY, collect
@@ -127,3 +130,27 @@ def test_a_leader_that_is_lost_is_told(store: Store) -> None:
     store.index.write(lambda change: change.delete("objects", leader))
     problems = fsck(store, full=True).problems
     assert problems and any(Digest(leader).hex() in f"{problem.id}{problem.detail}" for problem in problems)
+
+
+class Counting:
+    """The objects of a store, and how often their words were asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._objects = store._objects
+        self.get, self.lying, self.size_of = store.get, store._objects.lying, store.size_of
+        self.asked = 0
+
+    def words_of(self, id: bytes) -> Base:
+        self.asked += 1
+        return self._objects.words_of(id)
+
+
+def test_a_leader_is_not_read_for_texts_that_hardly_repeat(store: Store) -> None:
+    """The leaders of a wide table are more than is kept: each would be read again for every segment."""
+    texts = [SOURCE.bytes(30).hex() for _ in range(4_000)]
+    objects, leader = Counting(store), store.put(Kind.CHUNK, write_array(pa.array(texts)))
+    for number, repeats in (0, False), (1, True):
+        data = write_array(pa.array([texts[at % 400] if repeats else f"{at}" * 9 for at in range(4_000)]))
+        id = object_id(Kind.CHUNK, data)
+        assert len(frames_of(objects, Kind.CHUNK, id, data, NEW_ID + leader, None)) == 1
+        assert objects.asked == number
