@@ -88,6 +88,8 @@ def _counts(detail: Mapping[str, Any]) -> str:
         if isinstance(found, Mapping):
             counts = [(_number(found.get(word)), word) for word in _COUNTED]
             told += [f"{nouns}: {listed(counts)}"] if any(count for count, _ in counts) else []
+    for name in ("hyperparameters", "metadata"):
+        told += [f"{name}: {len(detail[name])} changed"] if isinstance(detail.get(name), list) else []
     if isinstance(detail.get("keys"), list):
         told.append(f"keys: {len(detail['keys'])} changed" if detail["keys"] else "keys: the same")
     rows = detail.get("rows")
@@ -146,13 +148,11 @@ def _detail(detail: Mapping[str, Any], view: View) -> Iterator[str]:
 
 
 def _unreadable(detail: Mapping[str, Any]) -> tuple[str, str]:
-    """Which version of a file is a table by its name alone, and why it cannot be read."""
-    before, after = detail["unreadable"]["from"], detail["unreadable"]["to"]
+    """Which version of a file is a table or model by its name alone, and why it cannot be read."""
+    what, before, after = (detail["unreadable"][name] for name in ("as", "from", "to"))
     if before and after:
-        return "no table", str(after)
-    return (
-        ("no longer a table", str(after)) if after else ("a table now, which it was not before", str(before))
-    )
+        return f"no {what}", str(after)
+    return (f"no longer a {what}", str(after)) if after else (f"a {what} now, which it was not", str(before))
 
 
 def facts(found: Mapping[str, Any], view: View) -> Iterator[str]:

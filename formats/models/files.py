@@ -52,6 +52,19 @@ def summarise_file(path: str, record: Artifact, source: Source) -> dict[str, Any
         return None
 
 
+def unreadable(path: str, record: Artifact, source: Source) -> str | None:
+    """Why a model file has no summary; None where it has one."""
+    from aq.formats.models.opened import summarise
+
+    try:
+        summarise(_opened(path, record, source))
+    except ImportError as error:
+        return f"cannot be read without the library {error.name}"
+    except _NOT_WHAT_IT_SAYS:
+        return f"cannot be read as {_suffix(path)}"
+    return None
+
+
 def compare_files(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any] | None:
     """How two versions of a model file differ; None where one of them is none."""
     from aq.formats.models.opened import compare

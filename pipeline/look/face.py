@@ -75,10 +75,11 @@ class Artifact:
 
             known = values.summarise(self.record, self._store)
         if self.format == "bytes":
-            from aq.formats.models.files import is_model_file, summarise_file
+            from aq.formats.models.files import is_model_file, summarise_file, unreadable
 
             if is_model_file(self.path):
-                known = summarise_file(self.path, self.record, self._store) or known
+                found = summarise_file(self.path, self.record, self._store)
+                known = found or known | {"unreadable": unreadable(self.path, self.record, self._store)}
             else:
                 from aq.pipeline.look.table_files import summarised
 

@@ -37,15 +37,27 @@ def file_detail(path: str, before: Artifact, after: Artifact, source: Source) ->
     return {**detail, **(_line_detail(old, new) if keys is None else {"keys": keys})}
 
 
-def _model_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any] | None:
-    """As models, whose tensors are read where they differ; None where one of them is none."""
-    from aq.formats.models.files import compare_files, is_model_file
+def _model_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any]:
+    """As models, whose tensors are read where they differ; where one of them is none, why."""
+    from aq.formats.models.files import compare_files, is_model_file, unreadable
 
-    return compare_files(path, before, after, source) if is_model_file(path) else None
+    if not is_model_file(path):
+        return {}
+    found = compare_files(path, before, after, source)
+    return (
+        _unreadable("model", unreadable(path, before, source), unreadable(path, after, source))
+        if found is None
+        else found
+    )
+
+
+def _unreadable(what: str, before: str | None, after: str | None) -> dict[str, Any]:
+    """That a version is a table or a model by its name alone, and why."""
+    return {"unreadable": {"as": what, "from": before, "to": after}} if before or after else {}
 
 
 def _table_detail(path: str, before: Artifact, after: Artifact, source: Source) -> dict[str, Any]:
-    """As tables; where one of them is a table by its name alone, why: `{unreadable: {from, to}}`."""
+    """As tables; where one of them is none, why."""
     if not all(is_table_file(path, record, source) for record in (before, after)):
         return {}
     from aq.formats.comparing.compare import compare_tables
@@ -62,7 +74,7 @@ def _table_detail(path: str, before: Artifact, after: Artifact, source: Source) 
         except AqError as error:
             reasons.append(error.message.removeprefix(f"{path} "))
     if any(reasons):
-        return {"unreadable": dict(zip(("from", "to"), reasons, strict=True))}
+        return _unreadable("table", *reasons)
     (name, old), (_, new) = sides
     return {"parsed": name, **compare_tables(old, new, memory)}
 

@@ -14,6 +14,7 @@ from stat import S_IMODE
 from typing import Any, Final
 
 from aq.formats.errors import UsageError, with_article
+from aq.formats.models.files import is_model_file
 from aq.formats.objects import Source
 from aq.formats.records import Artifact
 from aq.pipeline.look import exporting
@@ -23,6 +24,8 @@ from aq.store.system import disk
 
 _ONLY: Final = {"array": ".npy", "items": ".json", "json": ".json", "metric": ".json", "pickle": ".pkl"}
 """What a value leaves as; files and bytes may be anything."""
+_PICKLES: Final = (".pickle", ".joblib")
+"""Names under which others read a pickle; torch refuses one that is called `.pt`."""
 _SUFFIXES: Final = {
     ".csv": "csv",
     ".parquet": "parquet",
@@ -43,7 +46,8 @@ def form_of(record: Artifact, target: Path, *, part: bool = False) -> str | None
     if record.kind == "table" or part:
         return table_form(target, "csv")
     only, asked = _ONLY.get(record.format), target.suffix.lower()
-    if only is not None and asked in _SUFFIXES and asked != only:
+    is_another = asked in _SUFFIXES or is_model_file(target.name)
+    if only is not None and is_another and asked not in (only, *(_PICKLES if only == ".pkl" else ())):
         raise UsageError(f"{with_article(record.kind)} is written as {only}, not as {asked}")
     return None
 

@@ -241,4 +241,4 @@ def test_a_file_that_is_no_table_any_more_says_why(tmp_path: Path) -> None:
     why = shell.data("diff", "HEAD~2..HEAD~4")["paths"][0]["detail"]["unreadable"]
     assert why["to"] is None and "Expected 2 fields" in why["from"]
     assert "    no table: cannot be read with" in shell.aq("diff", "HEAD~1..HEAD").out
-    assert "    a table now, which it was not before: " in shell.aq("diff", "HEAD..HEAD~4").out
+    assert "    a table now, which it was not: " in shell.aq("diff", "HEAD..HEAD~4").out

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import aq
+import numpy as np
 import pytest
 
 from tests.cli.shell import Shell
@@ -69,3 +72,22 @@ def test_versions_differ_by_hyperparameters_counts_and_tensors(shell: Shell) -> 
         assert ["n_estimators", "3", "→", "5", "(+2)"] in said
         assert ["trees", "3", "→", "5", "(+2)"] in said
     assert [line.split() for line in lines].count("first moved by 66.67% of its norm".split()) == 2
+
+
+def test_a_file_that_is_no_model_any_more_says_so(tmp_path: Path) -> None:
+    np.savez(tmp_path / "weights.npz", first=np.ones((3, 4)))
+    whole = (tmp_path / "weights.npz").read_bytes()
+    with aq.init(tmp_path) as repo:
+        for content in (whole, whole[:100], whole):
+            (tmp_path / "weights.npz").write_bytes(content)
+            repo.add(["weights.npz"])
+            repo.commit(message="weights")
+    shell = Shell(tmp_path)
+    assert "    no longer a model: cannot be read as .npz\n" in shell.aq("diff", "HEAD~2..HEAD~1").out
+    assert ", no longer a model\n" in shell.aq("diff", "--stat", "HEAD~2..HEAD~1").out
+    assert "    a model now, which it was not: cannot be read as .npz" in shell.aq("diff", "HEAD~1..HEAD").out
+    assert shell.data("show", "HEAD~1:weights.npz")["summary"]["unreadable"] == "cannot be read as .npz"
+
+
+def test_what_differs_beside_tensors_is_counted(shell: Shell) -> None:
+    assert "hyperparameters: 1 changed" in shell.aq("diff", "--stat", "HEAD~2..HEAD").out

@@ -295,7 +295,10 @@ def test_a_value_is_saved_under_no_name_that_says_otherwise(tmp_path: Path) -> N
         for path, only in names.items():
             with pytest.raises(UsageError, match=f"is written as {only}, not as .csv"):
                 repo.get(path).save(tmp_path / "a.csv")
-            for name in (only, ".bin", ""):
+            for name in ("a.pt", "a.safetensors"):  # what torch.load and load_file refuse
+                with pytest.raises(UsageError, match=f"is written as {only}, not as .[ps]"):
+                    repo.get(path).save(tmp_path / name)
+            for name in (only, ".bin", "", *([".joblib"] if only == ".pkl" else [])):
                 assert repo.get(path).save(tmp_path / f"b{name}").read_bytes() == repo.get(path).bytes()
         assert repo.get("raw").save(tmp_path / "raw.csv").read_bytes() == b"a,b\n"
         for path in ("array", "set", "raw"):
