@@ -7,11 +7,11 @@ and is then the base of those that come after it. What grows is in `growing`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
-from aq.formats.errors import Damaged
+from aq.formats.errors import Damaged, Temporary
 from aq.formats.identity import Buffer, Kind
 from aq.formats.packing import deltas
 from aq.formats.packing.packs import BASES_MOST, Bases
@@ -146,6 +146,27 @@ def depth(objects: Lying, id: bytes, left: int = DEEPEST) -> int:
     if place is None or place.kind != Kind.CHUNK or (place.bases and not left):
         return DEEPEST
     return max((1 + depth(objects, base, left - 1) for base in place.bases), default=0)
+
+
+def require_followed(look: Look, places: Iterable[tuple[bytes, Place]]) -> None:
+    """Raise Temporary where new objects have more bases in a row than a reader follows.
+
+    What a writer took for flat, another one may have stored deep meanwhile; a second try sees it.
+    """
+    known: dict[bytes, int] = {}
+    for id, place in places:
+        if place.bases and _row(look, id, known) > DEEPEST:
+            made = f"chunk {id.hex()} is made from"
+            raise Temporary(f"what {made} was stored in the meantime; nothing was changed")
+
+
+def _row(look: Look, id: bytes, known: dict[bytes, int]) -> int:
+    if id not in known:
+        known[id] = DEEPEST + 1  # should it lead to itself
+        found = look.get("objects", id)
+        row = () if found is None else bases_in(found)
+        known[id] = max((1 + _row(look, base, known) for base in row), default=0)
+    return known[id]
 
 
 def needed(look: Look, kept: set[bytes]) -> set[bytes]:

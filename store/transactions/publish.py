@@ -15,7 +15,7 @@ from aq.formats.errors import AqError
 from aq.formats.identity import Kind
 from aq.formats.packing.packs import encode_frame
 from aq.formats.records import Operation, encode
-from aq.store.frames import statblocks
+from aq.store.frames import bases, statblocks
 from aq.store.frames.environment import Environment, Writing, explain
 from aq.store.frames.group import Group
 from aq.store.frames.index import Change, Collected, Index, Look, State
@@ -51,7 +51,7 @@ class Publisher:
         """After a failure: whether journal or index may still tell of the batch, and so rely on its packs."""
 
     def publish(self, batch: Batch, make: Make | None = None) -> Published:
-        """Publish a batch, with an operation if `make` is given. Raises Conflict, Damaged, AqError."""
+        """Publish a batch, with an operation if `make` is given. Raises Conflict, Temporary, AqError."""
         with FolderLock(self.files.folder):
             if not self.index.is_current():
                 self.index.reopen()
@@ -138,6 +138,7 @@ class _Attempt:
             change.put("packs", pack.name, b"")
         runs = new_only(change, batch.runs)
         change.add_places(places)
+        bases.require_followed(change, places)
         register(change, batch.steps, runs)
         if not _is_quiet(change, self.began):
             from aq.store.transactions.reliance import rely

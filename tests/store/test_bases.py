@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aq.formats.errors import Damaged
+from aq.formats.errors import Damaged, Temporary
 from aq.formats.identity import Digest, Kind
 from aq.formats.objects import put_record
+from aq.formats.packing import deltas
 from aq.formats.python.array_values import encode_array
 from aq.formats.records import Commit
 from aq.formats.trees.prolly import build_list
@@ -222,18 +223,39 @@ def test_deltas_outlive_a_rebuild_that_reads_everything(store: Store) -> None:
         assert fsck(again, full=True).problems == []
 
 
-def test_a_row_of_deltas_ends(store: Store) -> None:
-    from aq.formats.packing import deltas
-
-    ids = [store.put(Kind.CHUNK, NOISE)]
-    for number in range(1, bases.DEEPEST + 2):
-        packed = deltas.pack(version(number), version(number - 1) if number > 1 else NOISE, 10_000)
+def row_of_deltas(store: Store, count: int, *, base: Digest, first: int = 1) -> list[Digest]:
+    """Versions in a row, each a delta of the one before, not published yet."""
+    ids = [base]
+    for number in range(first, first + count):
+        packed = deltas.pack(version(number), store.get(Kind.CHUNK, ids[-1]), 10_000)
         assert packed is not None
         id = store._objects.stage(Kind.CHUNK, version(number))[0]
         frame = Frame(Kind.CHUNK, id, packed[1], codec=packed[0], length=len(NOISE), bases=(bytes(ids[-1]),))
         ids.append(store._objects.admit((id, (frame,))))
-    store.flush()
+    return ids[1:]
+
+
+def test_a_row_of_deltas_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = row_of_deltas(store, bases.DEEPEST + 1, base=store.put(Kind.CHUNK, NOISE))
+    with monkeypatch.context() as another:
+        another.setattr(bases, "DEEPEST", bases.DEEPEST + 1)
+        store.flush()
     assert store.get(Kind.CHUNK, ids[-2]) == version(bases.DEEPEST)
     with Store.open(store.root) as again, pytest.raises(Damaged, match="too many deltas"):
         again.get(Kind.CHUNK, ids[-1])
     assert any("too many deltas" in problem.detail for problem in fsck(store, full=False).problems)
+
+
+def test_what_another_writer_stored_deep_meanwhile_is_no_base(store: Store) -> None:
+    """Nothing is published that no reader would follow."""
+    row = row_of_deltas(store, bases.DEEPEST, base=store.put(Kind.CHUNK, NOISE))
+    with Store.open(store.root) as other:
+        assert other.put(Kind.CHUNK, version(bases.DEEPEST)) == row[-1]  # in full, as far as it can tell
+        [last] = row_of_deltas(other, 1, base=row[-1], first=99)
+        store.flush()
+        with pytest.raises(Temporary, match="nothing was changed"):
+            other.flush()
+        assert other.put(Kind.CHUNK, version(99), base=row[-1]) == last
+        other.flush()
+    assert store.get(Kind.CHUNK, last) == version(99)
+    assert fsck(store, full=True).problems == []
