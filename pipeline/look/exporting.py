@@ -64,11 +64,14 @@ class Stored:
 
     def arrow(self, start: int, stop: int) -> pa.Table:
         """Rows `start` to `stop`, counted from the first of the span."""
+        from aq.formats.columns.described import described
+        from aq.formats.dataframes.missing import nan_as_null
         from aq.formats.tables import decode_table
 
-        return decode_table(
+        found = decode_table(
             self.record, self.source, columns=self._chosen, rows=self._at(start, stop), content=self._content
         )
+        return nan_as_null(found, described(self.record))
 
     @cached_property
     def _chosen(self) -> Sequence[str] | None:

@@ -86,10 +86,7 @@ def as_table(
     """
     columns = [columns] if isinstance(columns, str) else columns
     if record.kind == "table":
-        from aq.formats import tables
-
-        read = getattr(tables, f"to_{form}")
-        return read(record, source, columns=columns, rows=None if rows is None else span(rows, _rows(record)))
+        return _of_stored(source, record, form, columns, rows)
     if record.kind != "file":
         raise UsageError(f"{path} is {with_article(record.kind)}, no table")
     if (found := parsing.file_kind(path)) is None:
@@ -104,10 +101,20 @@ def as_table(
     return inputs.converted(_of_arrow(whole, columns, rows), form)
 
 
-def _rows(record: Artifact) -> int:
+def _of_stored(
+    source: Source, record: Artifact, form: Form, columns: Sequence[str] | None, rows: Rows | None
+) -> Any:
+    from aq.formats import tables
     from aq.formats.columns.described import described
 
-    return described(record).rows
+    found = described(record)
+    part = None if rows is None else span(rows, found.rows)
+    if found.pandas is not None and form in ("arrow", "polars"):
+        from aq.formats.dataframes.missing import nan_as_null
+
+        table = tables.to_arrow(record, source, columns=columns, rows=part)
+        return inputs.converted(nan_as_null(table, found), form)
+    return getattr(tables, f"to_{form}")(record, source, columns=columns, rows=part)
 
 
 def _of_frame(frame: Any, columns: Sequence[str] | None, rows: Rows | None) -> Any:

@@ -455,3 +455,22 @@ def test_a_table_leaves_a_piece_at_a_time(tmp_path: Path) -> None:
     size, megabytes = map(int, done.stdout.split())
     assert size > 40
     assert megabytes < 24
+
+
+def test_what_is_missing_in_a_frame_is_null_outside(tmp_path: Path) -> None:
+    """With NaN in its place the mean of a column is NaN to SQL and polars; pandas itself exports nulls."""
+    column = [1.0, float("nan"), 3.0]
+    whole = pd.DataFrame({"x": column, "f": np.array(column, "f4"), "s": ["a", None, "c"]})
+    whole["n"] = pd.array([1.0, 2.0, None], "Float64")
+    whole["a"] = pd.Series(pa.array(column), dtype=pd.ArrowDtype(pa.float64()))
+    expected = pa.Table.from_pandas(whole, preserve_index=False)
+    with create(tmp_path / "r") as repo:
+        repo.commit({"t": whole, "pa": pa.table({"x": column})})
+        saved = pq.read_table(repo.get("t").save(tmp_path / "t.parquet"))
+        piped = pa.ipc.open_file(repo.get("t").save(tmp_path / "t.arrow")).read_all()
+        for found in (saved, piped, repo.get("t").to_arrow(), repo.get("t").to_polars().to_arrow()):
+            assert [one.null_count for one in found.columns] == [one.null_count for one in expected.columns]
+        assert repo.get("t").to_arrow(columns=["x"], rows=slice(1, 2))["x"].null_count == 1
+        assert repo.get("pa").to_arrow()["x"].null_count == 0  # what Arrow holds stays as it is
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), whole)
+        pd.testing.assert_frame_equal(repo.get("t").load(), whole)
