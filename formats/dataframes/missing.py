@@ -6,6 +6,7 @@ and those of Arrow NaN is a number and stays. As `pyarrow.Table.from_pandas` doe
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 from aq.formats.columns.described import Described
 from pyarrow import types as is_
@@ -26,7 +27,17 @@ def nan_as_null(table: pa.Table, found: Described) -> pa.Table:
 
 
 def _nulled(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    chunks = [
-        pa.array(chunk.to_numpy(zero_copy_only=False), kind, from_pandas=True) for chunk in column.chunks
-    ]
-    return pa.chunked_array(chunks, kind)
+    return pa.chunked_array([_with_nulls(chunk) for chunk in column.chunks], kind)
+
+
+def _with_nulls(chunk: pa.Array) -> pa.Array:
+    """The values where they lie, and which of them are NaN as nulls."""
+    values = chunk.to_numpy(zero_copy_only=False)
+    with np.errstate(all="ignore"):
+        if not np.isnan(values.sum()):  # whatever NaN is added to becomes NaN
+            return chunk
+    if chunk.offset or chunk.null_count:
+        return pa.array(values, chunk.type, from_pandas=True)
+    is_nan = np.isnan(values)
+    valid = pa.py_buffer(np.packbits(~is_nan, bitorder="little"))
+    return pa.Array.from_buffers(chunk.type, len(chunk), [valid, chunk.buffers()[1]], int(is_nan.sum()))

@@ -20,13 +20,18 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from aq.formats.columns.described import described
 from aq.formats.contents.chunking import cut
+from aq.formats.dataframes.missing import nan_as_null
 from aq.formats.errors import AqError, NotFound, UsageError
 from aq.formats.identity import Kind
+from aq.formats.objects import MemoryObjects
+from aq.formats.tables import encode_table
 from aq.formats.tables.table import reader
 from aq.pipeline.look import outputs
 from aq.pipeline.repo import Repo
 from hypothesis import given, strategies as st
+from hypothesis.extra.numpy import arrays
 
 from tests.pipeline.repository import create
 
@@ -474,3 +479,14 @@ def test_what_is_missing_in_a_frame_is_null_outside(tmp_path: Path) -> None:
         assert repo.get("pa").to_arrow()["x"].null_count == 0  # what Arrow holds stays as it is
         pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), whole)
         pd.testing.assert_frame_equal(repo.get("t").load(), whole)
+
+
+@given(
+    values=arrays(st.sampled_from(["f2", "f4", "f8"]), st.integers(0, 30), elements=st.floats(width=16)),
+    skipped=st.integers(0, 3),
+)
+def test_nan_is_null_as_arrow_makes_it(values: np.ndarray, skipped: int) -> None:
+    table = pa.table({"x": values}).slice(skipped)
+    found = nan_as_null(table, described(encode_table(pd.DataFrame({"x": values}), MemoryObjects()).artifact))
+    found.validate(full=True)
+    assert found["x"].equals(pa.chunked_array([pa.array(values[skipped:], from_pandas=True)]))
