@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from aq.formats.columns.physical import fixed_values, validity
+from aq.formats.columns.shown import shown
 from pyarrow import types as is_
 
 _UNITS: Final = ("s", "ms", "us", "ns")
@@ -78,8 +79,7 @@ def cast_for_comparing(values: pa.ChunkedArray, cast: Cast | None) -> pa.Chunked
             return _texts(values, cast.form)
         return _numbers(values) if is_.is_float64(cast.kind) else _in_unit(values, cast.kind)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        texts = [None if value is None else str(value) for value in values.to_pylist()]
-        return pa.chunked_array([pa.array(texts, pa.string())])
+        return pa.chunked_array([pa.array(map(_told, values), pa.string())])
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -92,6 +92,10 @@ def _is_exact(kind: pa.DataType) -> bool:
 
 def _is_moment(kind: pa.DataType) -> bool:
     return bool(is_.is_timestamp(kind) or is_.is_date(kind))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(is_.is_binary(kind) or is_.is_large_binary(kind) or is_.is_fixed_size_binary(kind))
 
 
 def _exact(kinds: tuple[pa.DataType, ...]) -> pa.DataType:
@@ -140,6 +144,17 @@ def _scaled(values: pa.Array, times: int, kind: pa.DataType) -> pa.Array:
     return pa.array(scaled, pa.int64(), mask=None if valid is None else ~valid).cast(kind)
 
 
+def _told(value: pa.Scalar) -> str | None:
+    """A value as Python tells it, bytes as the text that they are; of those that are none, their numbers."""
+    if not value.is_valid:
+        return None
+    try:
+        found = value.as_py()
+    except (OverflowError, ValueError):  # Python has no such moment
+        found = shown(value)
+    return found.decode("utf-8", "backslashreplace") if isinstance(found, bytes) else str(found)
+
+
 def _floats(values: pa.Array) -> npt.NDArray[np.float64]:
     return fixed_values(values, validity(values)).view("<f8")
 
@@ -149,7 +164,7 @@ def _texts(values: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
     is_texts = is_.is_string(values.type) or is_.is_large_string(values.type)
     if _is_moment(values.type):
         values = _in_unit(values, pa.timestamp(_unit(values.type)))  # in UTC, whatever the zone
-    found = values.cast(pa.string(), safe=False)
+    found = values.cast(pa.string(), safe=_is_bytes(values.type))  # bytes need not be a text
     if not form or not (is_texts or form == "moment"):
         return found
     for pattern, text in _FORMS[form]:
