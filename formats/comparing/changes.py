@@ -21,6 +21,7 @@ from aq.formats.comparing.clocks import guess_clock, is_moment
 from aq.formats.comparing.drift import ks, number_psi, text_psi
 from aq.formats.comparing.match import Matching, joined
 from aq.formats.comparing.match_segments import aligned_changes
+from aq.formats.comparing.recoded import guess_recoded
 from aq.formats.comparing.sides import Column, Pairs, Rows, Side, take
 from aq.formats.comparing.units import Guess, guess_added, guess_form, guess_pairs
 from aq.formats.tables.summary import Moments
@@ -81,7 +82,8 @@ def _guess_changed(left: pa.Array, right: pa.Array, chosen: Rows, column: Column
         return guess_clock(taken(left, places(chosen)), taken(right, places(chosen)))
     is_spelt_out = column.cast is not None and not column.cast.form  # nested values, or bytes
     if _is_text(left.type) and _is_text(right.type) and not is_spelt_out:
-        return guess_form(_texts(left), _texts(right))
+        old, new = _texts(left), _texts(right)
+        return guess_form(old, new) or guess_recoded(old, new)
     return None
 
 

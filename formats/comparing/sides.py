@@ -41,6 +41,9 @@ class Pairs(NamedTuple):
     after: Rows
 
 
+_MISSING: Final = ("nan", "<NA>", "NaT")
+
+
 @dataclass(frozen=True)
 class Column:
     """A column that both versions have: its place in each, and what to cast to before comparing."""
@@ -88,7 +91,7 @@ class Side:
 
         NaN is null in pandas, where it stands for what is missing.
         """
-        if value.is_valid and self.described.dtypes.get(self.place(column), [])[:2] == ["object", "cells"]:
+        if value.is_valid and self._has_objects(column):
             from aq.formats.dataframes.cells import read_cell
 
             return plain(repr(read_cell(value.as_py())))
@@ -97,6 +100,16 @@ class Side:
             found = str(value.as_py())
             return None if found == "nan" and self.described.pandas is not None else found
         return found
+
+    def comparable(self, column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Values of a column, cast for comparing; Python objects by their texts."""
+        if column.cast is not None and self._has_objects(column):
+            values = _objects_as_texts(values)
+        return cast_for_comparing(values, column.cast)
+
+    def _has_objects(self, column: Column) -> bool:
+        """Whether the cells are Python objects that Arrow has no one type for."""
+        return self.described.dtypes.get(self.place(column), [])[:2] == ["object", "cells"]
 
     @cached_property
     def _starts(self) -> Rows:
@@ -115,7 +128,7 @@ class Side:
         """One column of these segments, in this order, cast for comparing."""
         place = self.place(column)
         [found] = gather(self.content, segments, [place], [self.columns[place][1]])
-        return cast_for_comparing(found, column.cast)
+        return self.comparable(column, found)
 
     def wanted(self, column: Column, segments: Sequence[Segment]) -> Wanted:
         """One column of these segments, to be gathered."""
@@ -135,7 +148,7 @@ class Side:
 
     def take(self, column: Column, rows: Rows) -> pa.Array:
         """The values of one column in these rows, which ascend."""
-        return whole(cast_for_comparing(self.pick([self.place(column)], rows)[0], column.cast))
+        return whole(self.comparable(column, self.pick([self.place(column)], rows)[0]))
 
     def pick(self, places: Sequence[int], rows: Rows) -> list[pa.ChunkedArray]:
         """These rows, which ascend, of the columns at these places; some segments are read at a time."""
@@ -154,6 +167,15 @@ class Side:
         return [_of_one_type(pieces, kind) for pieces, kind in zip(found, kinds, strict=True)]
 
 
+def _objects_as_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Python objects as `str` has them, what pandas takes for missing as null."""
+    from aq.formats.dataframes.cells import read_cell
+
+    found = [None if cell is None else read_cell(cell) for cell in values.to_pylist()]
+    texts = [None if value is None else str(value) for value in found]
+    return pa.chunked_array([pa.array([None if text in _MISSING else text for text in texts], pa.string())])
+
+
 def _of_one_type(pieces: list[pa.Array], kind: Any) -> pa.ChunkedArray:
     """Pieces of a column; texts of more than 2 GiB have a type of their own."""
     usual = arrow_type(kind)
@@ -168,7 +190,7 @@ def values_of_both(
 ) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
     """One column of these segments of both sides, cast for comparing."""
     found = gather_both(before.wanted(column, left), after.wanted(column, right))
-    return cast_for_comparing(found[0], column.cast), cast_for_comparing(found[1], column.cast)
+    return before.comparable(column, found[0]), after.comparable(column, found[1])
 
 
 def is_text(side: Side, column: Column) -> bool:

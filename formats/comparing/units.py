@@ -6,6 +6,7 @@ Pairs of changed cells are fitted; rows of one side only are compared as distrib
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -274,6 +275,9 @@ def ks_distance(left: Floats, right: Floats) -> float:
 
 
 Test = Callable[[str], bool]
+_COMMA: Final = re.compile(r"[-+]?\d+,\d+$")
+_THOUSANDS: Final = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$")
+"""Decimal places of three digits look alike."""
 _FORMS: Final[tuple[tuple[str, Test], ...]] = (
     (
         "text ends in “.0”: numbers read as floats?",
@@ -288,21 +292,24 @@ _FORMS: Final[tuple[tuple[str, Test], ...]] = (
         lambda text: text[:1].isalpha() and text != text.upper() and text == text.lower(),
     ),
     ("spaces around the text?", lambda text: text != text.strip()),
+    ("numbers with decimal commas?", lambda text: bool(_COMMA.match(text) and not _THOUSANDS.match(text))),
+    ("numbers with commas?", lambda text: bool(_THOUSANDS.match(text))),
     ("leading zeros?", lambda text: text.startswith("0") and text.isdigit() and len(text) > 1),
 )
 
 
 def guess_form(before: Sequence[Any], after: Sequence[Any]) -> Guess | None:
-    """A form that nearly all texts have now and hardly any had before, or the other way round."""
+    """Forms that nearly all texts have now and hardly any had before, or the other way round."""
     old, new = (Counter(text for text in texts if text) for texts in (before, after))
     if len(old) < PAIRS_LEAST or len(new) < PAIRS_LEAST:
         return None
+    found, gone = list[str](), list[str]()
     for name, test in _FORMS:
         had, has = (
             sum(many for text, many in texts.items() if test(text)) / texts.total() for texts in (old, new)
         )
         if has >= 0.9 and had <= 0.05:
-            return Guess(name)
+            found.append(name)
         if had >= 0.9 and has <= 0.05:
-            return Guess(f"no longer: {name}")
-    return None
+            gone.append(f"no longer: {name}")
+    return Guess(" ".join(found or gone)) if found or gone else None

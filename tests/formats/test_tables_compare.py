@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from aq.formats.comparing.changed import changed_rows
 from aq.formats.comparing.compare import compare_tables
 from aq.formats.identity import Buffer, Digest, Kind
 from aq.formats.objects import MemoryObjects
@@ -419,3 +420,39 @@ def test_small_decimals_side_by_side_are_told_apart() -> None:
     before = pa.table({"a": at(1, 9), "flag": [True, False], "b": at(1, 9)})
     after = pa.table({"a": at(3, 9), "flag": [True, False], "b": at(3, 9)})
     assert diff(before, after)["rows"]["removed"] == 1
+
+
+def test_texts_that_were_written_another_way() -> None:
+    rows, commas = 400, "numbers with decimal commas?"
+    names = ["android", "ios", "web"] * 200
+    base = pd.DataFrame({"id": range(rows), "price": np.arange(rows) * 1.25 + 0.01, "platform": names[:rows]})
+    comma = base["price"].astype(str).str.replace(".", ",")
+    for changes, expected in (
+        ({"price": comma}, {"price": commas}),
+        ({"price": comma.where(base["id"] % 2 > 0, base["price"])}, {"price": commas}),
+        ({"platform": base["platform"].replace({"ios": "iOS"})}, {"platform": "ios → iOS?"}),
+        (
+            {"platform": base["platform"].str.upper() + " "},
+            {"platform": "text in upper case? spaces around the text?"},
+        ),
+        ({"platform": np.random.default_rng(3).permutation(names[:rows])}, {}),
+    ):  # fmt: skip
+        assert guesses(diff(base, base.assign(**changes))) == expected
+
+
+def test_python_objects_are_compared_by_their_texts() -> None:
+    """Numbers of which some became texts: pandas holds them as objects, and `diff` ended with a traceback."""
+    numbers = pd.DataFrame({"id": range(120), "x": np.arange(120) * 1.25 + 0.01})
+    mixed = [str(one).replace(".", ",") if at % 2 else one for at, one in enumerate(numbers["x"])]
+    mixed[0] = None
+    objects = numbers.assign(x=pd.Series(mixed, dtype=object))
+    for sides in (
+        (numbers, objects),
+        (objects, numbers),
+        (numbers.assign(x=numbers["x"].astype(str)), objects),
+    ):
+        found = diff(*sides)
+        assert found["rows"]["changed"] == 60 + 1
+        assert [one["name"] for one in found["schema"]["retyped"]] == ["x"]
+        tables = [table(one) for one in sides]
+        assert changed_rows(*tables, STORE).num_rows == 122
