@@ -228,8 +228,8 @@ class Index:
 
     def reopen(self) -> None:
         """Open the files that are in the folder now: the index was rebuilt under us."""
-        old = self.environment
-        self.environment = open_environment(self.folder, readonly=self.readonly)
+        new = open_environment(self.folder, readonly=self.readonly)
+        old, self.environment = self.environment, new  # at once: another thread may do the same
         old.close()
 
     def follow(self) -> bool:

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,15 @@ def test_who_only_reads_follows_the_new_index(root: Path) -> None:
             commit(other, 5)
             assert store.refs() == other.refs()
             assert next(store.operations()) == next(other.operations())
+
+
+def test_threads_that_follow_the_new_index_at_once_close_the_old_one_once(root: Path) -> None:
+    """A file that is closed twice may be another thread's by then."""
+    with Store.open(root) as store, ThreadPoolExecutor(4) as threads:
+        for _ in range(10):
+            rebuild(str(root / ".aq"))
+            list(threads.map(lambda _: store.index.reopen(), range(4)))
+            assert store.index.environment.users == 1
 
 
 def test_who_reads_while_there_is_no_index_sees_what_there_was(root: Path) -> None:
