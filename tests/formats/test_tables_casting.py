@@ -159,3 +159,21 @@ def test_a_moment_as_text_is_in_no_case() -> None:
         "columns"
     ]
     assert column["guess"] is None
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(4)])
+def test_bytes_that_are_no_text_differ_from_it(kind: pa.DataType) -> None:
+    before = pa.array([f"{at:04}" for at in range(ROWS)])
+    values = [one.encode() for one in before.to_pylist()]
+    after = pa.array([b"\xff\xfe\xff\xfe", *values[1:-1], None], kind)
+    for pair in (before, after), (after, before):
+        [column] = of_column(*pair)["columns"]
+        assert column["changed_rows"] == 2
+
+
+def test_moments_that_python_has_not_are_compared_inside_lists() -> None:
+    days = pa.array([2**31 - 1, *range(1, ROWS)], pa.int32()).cast(pa.date32())
+    before = pa.ListArray.from_arrays(pa.array(range(ROWS + 1), pa.int32()), days)
+    texts = [str(value) for value in before[1:].to_pylist()]
+    [column] = of_column(before, pa.array(["[far]", *texts]))["columns"]
+    assert column["changed_rows"] == 1
