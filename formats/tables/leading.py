@@ -1,7 +1,7 @@
 """Segments of a new table that lead: those after them may store their texts as words of theirs.
 
-Invariant: this decides about space alone, never about content or ids. Leaders lie in full and are stored
-before what leans on them, so that no row of bases grows.
+Invariant: this decides about space alone, never about content or ids. Leaders are stored before what leans
+on them, in full (the store takes none that was there before as something else): no row of bases grows.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def _apart(objects: Lying, id: bytes, data: bytes, kin: Sequence[bytes]) -> Fram
 
 
 def _new(objects: Lying, id: bytes, data: bytes, leader: bytes) -> Frame:
-    """A chunk of texts of a new table, as words of that of a longer segment where this saves much.
+    """A chunk of texts of a new table, as words of that of a segment that leads, where this saves much.
 
     What it would take in full is told by that one, as long as this leaves no doubt.
     """
