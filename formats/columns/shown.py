@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyarrow import types as is_
 
 TEXT_MOST: Final = 80
+_PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 def shown(value: pa.Scalar) -> Any:
@@ -25,7 +26,7 @@ def shown(value: pa.Scalar) -> Any:
     if is_.is_timestamp(kind) or is_.is_date(kind):
         return _moment(value)
     if is_.is_duration(kind):
-        return str(np.timedelta64(value.value, kind.unit))
+        return _span(value.value, _PER_SECOND[kind.unit])
     if isinstance(value, pa.ListScalar) and len(value) > TEXT_MOST:
         return plain(_text(value))
     try:
@@ -45,6 +46,15 @@ def _text(value: Any) -> str:
         parts = (f"{kind.field(at).name!r}: {_text(value[at])}" for at in range(kind.num_fields))
         return "{" + ", ".join(parts) + "}"
     return "[" + ", ".join(map(_text, value.values[:TEXT_MOST])) + "]"  # each takes a character at least
+
+
+def _span(count: int, per_second: int) -> str:
+    """A span of time as days, hours, minutes and seconds: `-1 d 1:30:00.5`."""
+    seconds, fraction = divmod(abs(count), per_second)
+    (minutes, second), digits = divmod(seconds, 60), len(str(per_second)) - 1
+    (hours, minute), part = divmod(minutes, 60), f".{fraction:0{digits}}".rstrip("0") if fraction else ""
+    days, hour = divmod(hours, 24)
+    return f"{'-' if count < 0 else ''}{f'{days} d ' if days else ''}{hour}:{minute:02}:{second:02}{part}"
 
 
 def _moment(value: Any) -> str:

@@ -80,10 +80,13 @@ def _guess_changed(left: pa.Array, right: pa.Array, chosen: Rows, column: Column
         return guess_pairs(_floats(left)[chosen], _floats(right)[chosen], column.name)
     if is_moment(left.type) and is_moment(right.type):
         return guess_clock(taken(left, places(chosen)), taken(right, places(chosen)))
+    if is_.is_duration(left.type) and is_.is_duration(right.type):
+        old, new = (_floats(side.cast(pa.int64()))[chosen] for side in (left, right))
+        return guess_pairs(old, new, column.name)
     is_spelt_out = column.cast is not None and not column.cast.form  # nested values, or bytes
     if _is_text(left.type) and _is_text(right.type) and not is_spelt_out:
-        old, new = _texts(left), _texts(right)
-        return guess_form(old, new) or guess_recoded(old, new)
+        texts = _texts(left), _texts(right)
+        return guess_form(*texts) or guess_recoded(*texts)
     return None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from aq.formats.columns.shown import shown
 from aq.formats.comparing.changed import changed_rows
 from aq.formats.comparing.compare import compare_tables
 from aq.formats.identity import Buffer, Digest, Kind
@@ -456,3 +457,15 @@ def test_python_objects_are_compared_by_their_texts() -> None:
         assert [one["name"] for one in found["schema"]["retyped"]] == ["x"]
         tables = [table(one) for one in sides]
         assert changed_rows(*tables, STORE).num_rows == 122
+
+
+def test_spans_of_time_are_told_in_hours_and_have_units() -> None:
+    hours = np.arange(1, 121) * 0.375
+    before, after = (
+        pd.DataFrame({"id": range(120), "x": pd.to_timedelta(hours, unit)}) for unit in ("h", "min")
+    )
+    found = diff(before, after)
+    assert guesses(found) == {"x": "× 0.0167: minutes → hours?"}
+    assert (found["sample"][1]["from"], found["sample"][1]["to"]) == ({"x": "0:45:00"}, {"x": "0:00:45"})
+    for count, text in ((-1_500_000, "-0:00:01.5"), (93_784_000_001, "1 d 2:03:04.000001"), (0, "0:00:00")):
+        assert shown(pa.scalar(count, pa.duration("us"))) == text
