@@ -211,19 +211,18 @@ class Environment:
 
     def set_aside(self, count: int) -> None:
         """Have `count` free pages in the file, as far as there is room: LMDB writes over no page that one of
-        the last two states needs. Only for the holder of the lock on the packs.
+        the last two states needs. Only for the holder of the lock on the packs. Raises lmdb.Error, OSError.
         """
-        with suppress(lmdb.Error):  # whoever needs pages next will tell
-            with self.begin() as txn:
-                stat = txn.stat()
-            used = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-            missing = count - (self.env.info()["last_pgno"] - used)
-            if missing > 0:
-                with self.writing() as txn:
-                    txn.put(_SPARE, bytes(missing * stat["psize"] - _PAGE_HEAD))
-                    txn.delete(_SPARE)
-                if self.is_short():  # pages that are freed at once may not have been written
-                    self.lengthen()
+        with self.begin() as txn:
+            stat = txn.stat()
+        used = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        missing = count - (self.env.info()["last_pgno"] - used)
+        if missing > 0:
+            with self.writing() as txn:
+                txn.put(_SPARE, bytes(missing * stat["psize"] - _PAGE_HEAD))
+                txn.delete(_SPARE)
+            if self.is_short():  # pages that are freed at once may not have been written
+                self.lengthen()
 
     def lengthen(self) -> None:
         """Make a short file as long as it says. Only for the holder of the lock on the packs."""

@@ -22,6 +22,7 @@ from aq.store.frames.index import Change, Collected, Index, Look, State
 from aq.store.frames.journal import FolderLock, Journal
 from aq.store.frames.objects import Batch
 from aq.store.frames.packs import SEAL_AT, PackFiles
+from aq.store.frames.pages import BadPage
 from aq.store.transactions.recover import catch_up, new_only, register
 
 _ROWS_PER_PAGE: Final = 15
@@ -64,8 +65,12 @@ class Publisher:
         rows, data = sum(len(pack.places) for pack in batch.packs), sum(pack.end for pack in batch.packs)
         count = min(rows // _ROWS_PER_PAGE, data // _DATA_PER_PAGE, _ASIDE_MOST)
         if count >= _ASIDE_LEAST:
-            with suppress(AqError):  # what was published stays so
-                self.index.environment.set_aside(count)
+            environment = self.index.environment
+            with suppress(AqError, OSError, BadPage):  # what was published stays so
+                try:
+                    environment.set_aside(count)
+                except lmdb.Error:
+                    environment.reset()
 
     def _publish(self, batch: Batch, make: Make | None) -> Published:
         written: Published | None = None

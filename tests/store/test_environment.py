@@ -15,6 +15,7 @@ import pytest
 from aq.formats.errors import AqError, Refused
 from aq.formats.identity import Kind
 from aq.store.frames import environment
+from aq.store.frames.environment import Environment
 from aq.store.frames.statblocks import ROW_SIZE, joined
 from aq.store.store import Store
 from aq.store.system.filesystems import _kind_in, is_network, refuse_network
@@ -86,6 +87,26 @@ def test_a_refused_meta_page_leaves_the_store_usable(root: Path) -> None:
             commit(store, 2)
         commit(store, 2)
     assert check(root, 2, 2) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full and /proc")
+def test_a_large_commit_stands_although_no_page_can_be_set_aside(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_aside = Environment.set_aside
+
+    def on_a_full_disk(self: Environment, count: int) -> None:
+        fill_up_meta_pages(root)
+        set_aside(self, count)
+
+    monkeypatch.setattr(Environment, "set_aside", on_a_full_disk)
+    noise = random.Random(1)
+    with Store.open(root) as store:
+        for _ in range(900):
+            store.put(Kind.CHUNK, noise.randbytes(12 << 10))
+        commit(store, 2)
+        commit(store, 3)
+    assert check(root, 3, 3) == 3
 
 
 def test_a_map_that_another_process_has_grown_is_followed(
