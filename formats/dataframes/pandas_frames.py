@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from aq.formats.columns.described import Described, IndexPart, LabelsPart, PandasPart
@@ -28,6 +29,7 @@ from aq.formats.dataframes.pandas_index import level_freqs, multi_index, read_le
 from aq.formats.errors import Unstorable
 from aq.formats.objects import Sink, Source
 
+_PLAIN: Final = (np.bool_, np.integer, np.float64)
 _PLAIN_LABELS: Final = text_dtype("pyarrow", "nan")
 
 
@@ -70,7 +72,9 @@ def convert(table: pa.Table) -> pd.DataFrame:
 
 
 def _text(label: object) -> str:
-    """A label as the name of a column, which is valid Unicode."""
+    """A label as the name of a column, which is valid Unicode; numbers of a tuple as in one without numpy."""
+    if isinstance(label, tuple):
+        label = tuple(one.item() if isinstance(one, _PLAIN) else one for one in label)
     return str(label).encode(errors="backslashreplace").decode()
 
 

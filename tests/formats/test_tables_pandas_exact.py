@@ -318,3 +318,12 @@ def test_what_code_tells_apart_has_ids_of_its_own(name: str) -> None:
         except Unstorable:
             continue
     assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("labels", [(1, 2), (True, False), (0.5, 1.5), ("x", "y")], ids=str)
+def test_a_label_of_several_levels_is_named_as_it_is_typed(labels: tuple[object, ...]) -> None:
+    columns = [("a", label) for label in labels]
+    frame = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples(columns))
+    artifact = encode_table(frame, MemoryObjects(), key=columns[:1]).artifact
+    assert [name for name, _ in artifact.type["columns"]] == list(map(str, columns))
+    assert artifact.type["key"] == [str(columns[0])]
