@@ -111,9 +111,10 @@ def _of_stored(
     part = None if rows is None else span(rows, found.rows)
     if found.pandas is not None and form in ("arrow", "polars"):
         from aq.formats.dataframes.missing import nan_as_null
+        from aq.formats.dataframes.polars_frames import to_polars
 
-        table = tables.to_arrow(record, source, columns=columns, rows=part)
-        return inputs.converted(nan_as_null(table, found), form)
+        table = nan_as_null(tables.to_arrow(record, source, columns=columns, rows=part), found)
+        return table if form == "arrow" else to_polars(table, None)
     return getattr(tables, f"to_{form}")(record, source, columns=columns, rows=part)
 
 

@@ -481,6 +481,16 @@ def test_what_is_missing_in_a_frame_is_null_outside(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(repo.get("t").load(), whole)
 
 
+def test_a_frame_for_polars_is_refused_as_any_table_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with create(tmp_path / "r") as repo:
+        repo.commit({"t": pd.DataFrame({"x": [1.0]})})
+        monkeypatch.setitem(sys.modules, "polars", None)
+        with pytest.raises(UsageError, match="polars is not installed"):
+            repo.get("t").to_polars()
+
+
 @given(
     values=arrays(st.sampled_from(["f2", "f4", "f8"]), st.integers(0, 30), elements=st.floats(width=16)),
     skipped=st.integers(0, 3),
